@@ -1,0 +1,131 @@
+//! The contract: Kubernetes' objects and Trireme's services, as `.proto` files and as Rust types.
+//!
+//! Objects have Kubernetes' names, field numbers and JSON, so one type gives gRPC, REST and Kubernetes'
+//! own protobuf. Nothing here performs I/O or reads a clock, and nothing decides: defaults, validation and
+//! behaviour live in `trireme-logic`.
+#![forbid(unsafe_code)]
+
+pub mod json;
+pub mod limits;
+pub mod quantity;
+mod scalars;
+pub mod schema;
+pub mod selector;
+mod typed_object;
+
+pub use kubernetes as api;
+pub use runtime as cri;
+pub use scalars::{InvalidIntOrPercent, InvalidTime, Rounding};
+pub use trireme::{peer, v1};
+pub use typed_object::TypedObject;
+
+/// The descriptors of every service and message, without comments, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Includes the code that the build script generated for one package. Its form is prost's and tonic's,
+/// so our lints do not apply to it.
+macro_rules! generated {
+    ($package:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}
+
+/// The same for a package of Kubernetes objects, with their JSON.
+macro_rules! generated_objects {
+    ($package:literal) => {
+        use crate::json;
+        generated!($package);
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".json.rs"));
+    };
+}
+
+/// Kubernetes' objects, by API group and version.
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    rustdoc::all,
+    clippy::all,
+    reason = "generated code"
+)]
+pub mod kubernetes {
+    /// Kinds that keep pods running.
+    pub mod apps {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.apps.v1");
+        }
+    }
+    /// The scale subresource.
+    pub mod autoscaling {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.autoscaling.v1");
+        }
+    }
+    /// Leases.
+    pub mod coordination {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.coordination.v1");
+        }
+    }
+    /// Pods, nodes, services and the other kinds of the core group.
+    pub mod core {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.core.v1");
+        }
+    }
+    /// Where the pods behind a service are.
+    pub mod discovery {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.discovery.v1");
+        }
+    }
+    /// What all kinds share.
+    pub mod meta {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.meta.v1");
+        }
+    }
+}
+
+/// The container runtime interface that containerd and CRI-O serve.
+#[allow(
+    missing_docs,
+    deprecated,
+    unused_qualifications,
+    rustdoc::all,
+    clippy::all,
+    reason = "generated code"
+)]
+pub mod runtime {
+    /// Version 1.
+    pub mod v1 {
+        generated!("runtime.v1");
+    }
+}
+
+/// Trireme's services.
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    rustdoc::all,
+    clippy::all,
+    reason = "generated code"
+)]
+pub mod trireme {
+    /// What servers' stores say to each other.
+    pub mod peer {
+        /// Version 1.
+        pub mod v1 {
+            generated!("trireme.peer.v1");
+        }
+    }
+    /// Version 1 of the services for clients, agents and servers.
+    pub mod v1 {
+        generated!("trireme.v1");
+    }
+}

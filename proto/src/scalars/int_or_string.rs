@@ -1,0 +1,145 @@
+//! An integer, or a string that is a name (of a port) or a percentage (of replicas).
+
+use std::fmt;
+
+use serde::de::Visitor;
+use serde::{Deserializer, Serializer};
+
+use super::serde_by_json_value;
+use crate::api::meta::v1::IntOrString;
+use crate::json::{Context, JsonValue};
+
+/// The `type` of an integer.
+const INT: i64 = 0;
+/// The `type` of a string.
+const STRING: i64 = 1;
+
+/// Which way a percentage of a count is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Away from zero.
+    Up,
+    /// Towards zero.
+    Down,
+}
+
+/// A string that is not a percentage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither an integer nor a percentage such as `25%`")]
+pub struct InvalidIntOrPercent(pub String);
+
+impl IntOrString {
+    /// An integer.
+    pub fn from_int(value: i32) -> Self {
+        Self {
+            r#type: INT,
+            int_val: value,
+            str_val: String::new(),
+        }
+    }
+
+    /// A string.
+    pub fn from_string(value: impl Into<String>) -> Self {
+        Self {
+            r#type: STRING,
+            int_val: 0,
+            str_val: value.into(),
+        }
+    }
+
+    /// The integer, if it is one.
+    pub fn as_int(&self) -> Option<i32> {
+        (self.r#type != STRING).then_some(self.int_val)
+    }
+
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        (self.r#type == STRING).then_some(&self.str_val)
+    }
+
+    /// The integer itself, or the percentage of `total`.
+    ///
+    /// # Errors
+    /// If it is a string that is not a whole number followed by `%`.
+    pub fn resolve(&self, total: i32, rounding: Rounding) -> Result<i32, InvalidIntOrPercent> {
+        let Some(text) = self.as_str() else {
+            return Ok(self.int_val);
+        };
+        let invalid = || InvalidIntOrPercent(text.to_owned());
+        let digits = text.strip_suffix('%').ok_or_else(invalid)?;
+        let percent: i32 = digits.parse().map_err(|_| invalid())?;
+        let hundredfold = i64::from(percent) * i64::from(total);
+        let rest = hundredfold % 100;
+        let away = match rounding {
+            Rounding::Up => rest.signum(),
+            Rounding::Down => 0,
+        };
+        Ok(i32::try_from(hundredfold / 100 + away).unwrap_or(if hundredfold < 0 { i32::MIN } else { i32::MAX }))
+    }
+}
+
+impl From<i32> for IntOrString {
+    fn from(value: i32) -> Self {
+        Self::from_int(value)
+    }
+}
+
+impl From<&str> for IntOrString {
+    fn from(value: &str) -> Self {
+        Self::from_string(value)
+    }
+}
+
+impl From<String> for IntOrString {
+    fn from(value: String) -> Self {
+        Self::from_string(value)
+    }
+}
+
+impl fmt::Display for IntOrString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_str() {
+            Some(text) => f.write_str(text),
+            None => write!(f, "{}", self.int_val),
+        }
+    }
+}
+
+impl JsonValue for IntOrString {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &mut Context) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IntOrStringVisitor)
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.as_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.serialize_i32(self.int_val),
+        }
+    }
+}
+
+serde_by_json_value!(IntOrString);
+
+struct IntOrStringVisitor;
+
+impl Visitor<'_> for IntOrStringVisitor {
+    type Value = IntOrString;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a 32-bit integer or a string")
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<IntOrString, E> {
+        let invalid = |_| E::invalid_value(serde::de::Unexpected::Signed(value), &self);
+        i32::try_from(value).map(IntOrString::from_int).map_err(invalid)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<IntOrString, E> {
+        let invalid = |_| E::invalid_value(serde::de::Unexpected::Unsigned(value), &self);
+        i32::try_from(value).map(IntOrString::from_int).map_err(invalid)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<IntOrString, E> {
+        Ok(IntOrString::from_string(text))
+    }
+}

@@ -1,0 +1,165 @@
+//! Points in time: RFC 3339 in UTC, to the second (`Time`) or the microsecond (`MicroTime`).
+//!
+//! A message that was never set holds zero seconds; Kubernetes' own encoder writes its unset times that
+//! way, so zero counts as unset and is not written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::de::Visitor;
+use serde::{Deserializer, Serializer};
+
+use super::serde_by_json_value;
+use crate::api::meta::v1::{MicroTime, Time};
+use crate::json::{Context, JsonValue};
+
+/// Text that is not an RFC 3339 time, or a time that RFC 3339 cannot say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTime {
+    /// The text is not of the form `2026-01-02T03:04:05Z`.
+    #[error("`{0}` is not an RFC 3339 time such as `2026-01-02T03:04:05Z`")]
+    Text(String),
+    /// The time is not in the years 1 to 9999.
+    #[error("{0} seconds since 1970 is not in the years 1 to 9999")]
+    OutOfRange(i64),
+}
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_MICRO: i32 = 1_000;
+/// 0001-01-01T00:00:00Z.
+const SECONDS_MIN: i64 = -62_135_596_800;
+/// 9999-12-31T23:59:59Z less the largest offset, the end of what jiff says in any zone.
+const SECONDS_MAX: i64 = 253_402_207_200;
+
+macro_rules! time {
+    ($time:ident, $digits:literal, $nanos:expr) => {
+        impl $time {
+            /// The time that many seconds after 1970 began, in UTC.
+            pub fn from_unix_seconds(seconds: i64) -> Self {
+                Self { seconds, nanos: 0 }
+            }
+
+            /// The time that many nanoseconds after 1970 began, cut to this type's precision.
+            pub fn from_unix_nanos(nanos: i64) -> Self {
+                let sub_second = nanos.rem_euclid(NANOS_PER_SECOND);
+                Self {
+                    seconds: nanos.div_euclid(NANOS_PER_SECOND),
+                    nanos: $nanos(i32::try_from(sub_second).unwrap_or_default()),
+                }
+            }
+
+            /// Whole seconds since 1970 began.
+            pub fn unix_seconds(&self) -> i64 {
+                self.seconds
+            }
+
+            /// Whether it was never set.
+            pub fn is_zero(&self) -> bool {
+                self.seconds == 0 && self.nanos == 0
+            }
+
+            /// The RFC 3339 text.
+            ///
+            /// # Errors
+            /// If the time is outside the years 1 to 9999, which only protobuf from outside can bring about.
+            pub fn to_rfc3339(&self) -> Result<String, InvalidTime> {
+                let invalid = || InvalidTime::OutOfRange(self.seconds);
+                if !(SECONDS_MIN..=SECONDS_MAX).contains(&self.seconds) {
+                    return Err(invalid());
+                }
+                let timestamp = Timestamp::new(self.seconds, $nanos(self.nanos)).map_err(|_| invalid())?;
+                Ok(format!(concat!("{:.", $digits, "}"), timestamp))
+            }
+        }
+
+        impl FromStr for $time {
+            type Err = InvalidTime;
+
+            fn from_str(text: &str) -> Result<Self, InvalidTime> {
+                let (seconds, nanos) = parse(text)?;
+                Ok(Self {
+                    seconds,
+                    nanos: $nanos(nanos),
+                })
+            }
+        }
+
+        impl fmt::Display for $time {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.to_rfc3339() {
+                    Ok(text) => f.write_str(&text),
+                    Err(error) => write!(f, "<{error}>"),
+                }
+            }
+        }
+
+        impl JsonValue for $time {
+            fn read<'de, D: Deserializer<'de>>(deserializer: D, _: &mut Context) -> Result<Self, D::Error> {
+                let (seconds, nanos) = deserializer.deserialize_str(TimeVisitor)?;
+                Ok(Self {
+                    seconds,
+                    nanos: $nanos(nanos),
+                })
+            }
+
+            fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.to_rfc3339().map_err(serde::ser::Error::custom)?)
+            }
+
+            fn is_null(&self) -> bool {
+                self.is_zero()
+            }
+        }
+
+        serde_by_json_value!($time);
+    };
+}
+
+time!(Time, 0, |_: i32| 0);
+time!(MicroTime, 6, |nanos: i32| nanos - nanos % NANOS_PER_MICRO);
+
+impl MicroTime {
+    /// Nanoseconds since 1970 began; the nearest that fits if it does not.
+    pub fn unix_nanos(&self) -> i64 {
+        self.seconds
+            .saturating_mul(NANOS_PER_SECOND)
+            .saturating_add(i64::from(self.nanos))
+    }
+}
+
+/// Seconds since 1970 and nanoseconds. Stricter than jiff, which also takes other forms of ISO 8601.
+fn parse(text: &str) -> Result<(i64, i32), InvalidTime> {
+    let invalid = || InvalidTime::Text(text.to_owned());
+    let bytes = text.as_bytes();
+    let is_rfc3339 = bytes.len() >= "2026-01-02T03:04:05Z".len()
+        && bytes[10] == b'T'
+        && bytes[0].is_ascii_digit()
+        && bytes.iter().all(|b| b.is_ascii_digit() || b"-+:.TZ".contains(b));
+    if !is_rfc3339 {
+        return Err(invalid());
+    }
+    let timestamp: Timestamp = text.parse().map_err(|_| invalid())?;
+    let nanos = i64::from(timestamp.subsec_nanosecond());
+    // Before 1970 jiff counts both parts backwards, protobuf only the seconds.
+    let seconds = timestamp.as_second() + nanos.div_euclid(NANOS_PER_SECOND);
+    let nanos = nanos.rem_euclid(NANOS_PER_SECOND);
+    if !(SECONDS_MIN..=SECONDS_MAX).contains(&seconds) {
+        return Err(InvalidTime::OutOfRange(seconds));
+    }
+    Ok((seconds, i32::try_from(nanos).unwrap_or_default()))
+}
+
+struct TimeVisitor;
+
+impl Visitor<'_> for TimeVisitor {
+    type Value = (i64, i32);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an RFC 3339 time")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(i64, i32), E> {
+        parse(text).map_err(E::custom)
+    }
+}
