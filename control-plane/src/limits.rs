@@ -1,0 +1,185 @@
+//! Every limit and period of the API server, each with its unit. Nothing read from a client is trusted
+//! before it has passed these (invariant I9).
+
+use std::time::Duration;
+
+/// Largest object, as stored, in bytes.
+pub const OBJECT_MAX_BYTES: usize = 1_536 << 10;
+
+/// Largest request, in bytes: an object in JSON may be larger than what is stored of it.
+pub const REQUEST_MAX_BYTES: usize = 3 << 20;
+
+/// Most unknown-field warnings in one answer.
+pub const WARNINGS_MAX: usize = 32;
+
+/// Longest `continue` token, in bytes.
+pub const CONTINUE_MAX_BYTES: usize = 4 << 10;
+
+/// Objects read from the store at a time while a list is put together.
+pub const LIST_CHUNK_ITEMS: usize = 1_000;
+
+/// How often a write without a precondition starts over when another got in between.
+pub const WRITE_ATTEMPTS_MAX: usize = 64;
+
+/// How often a patch is applied again when another write got in between.
+pub const PATCH_ATTEMPTS_MAX: usize = 5;
+
+/// How often a new suffix is tried when a generated name is taken.
+pub const GENERATE_NAME_ATTEMPTS_MAX: usize = 8;
+
+/// Characters of the suffix of a generated name.
+pub const GENERATE_NAME_SUFFIX_CHARS: usize = 5;
+
+/// Longest part of `generateName` that is kept, so that name and suffix fit in 63 bytes.
+pub const GENERATE_NAME_BASE_MAX_BYTES: usize = 58;
+
+/// Shortest pause between two bookmarks of one watch.
+pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(2);
+
+/// Decoded events that a watch holds for a client that does not read.
+pub const WATCH_BUFFER_EVENTS: usize = 64;
+
+/// How long reads wait for this server's replica to reach a revision that the client named.
+pub const REVISION_WAIT: Duration = Duration::from_secs(3);
+
+/// Longest grace period of a deletion, in seconds: one year.
+pub const GRACE_PERIOD_MAX_SECONDS: i64 = 366 * 24 * 3_600;
+
+/// How long a server's or node's certificate is valid.
+pub const LEAF_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3_600);
+
+/// How long an admin's certificate is valid.
+pub const ADMIN_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// How long the cluster's CA certificate is valid: 20 years.
+pub const CA_VALIDITY: Duration = Duration::from_secs(20 * 365 * 24 * 3_600);
+
+/// How far certificates are back-dated, for clocks that disagree.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
+
+/// A certificate is renewed once less than this share of its validity is left: one in this many.
+pub const RENEW_LAST_SHARE: u32 = 3;
+
+/// Largest certificate request, in bytes of PEM.
+pub const CSR_MAX_BYTES: usize = 16 << 10;
+
+/// Most extra names that a joining server may ask for.
+pub const SUBJECT_ALT_NAMES_MAX: usize = 32;
+
+/// How long a join token is valid if nothing is said.
+pub const TOKEN_TTL_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Longest validity of a join token.
+pub const TOKEN_TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// How long an ended token is remembered, so that its use can be explained.
+pub const TOKEN_MEMORY: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// Longest description of a token, in bytes.
+pub const TOKEN_DESCRIPTION_MAX_BYTES: usize = 256;
+
+/// Random bytes of a token's secret.
+pub const TOKEN_SECRET_BYTES: usize = 24;
+
+/// Random bytes of a token's id.
+pub const TOKEN_ID_BYTES: usize = 5;
+
+/// Most connections of one listener.
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// How long a client may take for its TLS handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1.1 client may take to send its headers.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Largest HTTP header block, in bytes.
+pub const HEADERS_MAX_BYTES: u32 = 64 << 10;
+
+/// HTTP/2 streams at a time on one connection.
+pub const STREAMS_MAX: u32 = 10_000;
+
+/// Flow control window of one HTTP/2 stream, in bytes.
+pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Flow control window of a whole HTTP/2 connection, in bytes: far above one stream's, so that a slow
+/// stream cannot hold up the others.
+pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// Bytes buffered for one HTTP/2 stream towards a client that does not read.
+pub const SEND_BUFFER_BYTES: usize = 400 << 10;
+
+/// Pause between keep-alive probes of an HTTP/2 connection.
+pub const KEEPALIVE_PERIOD: Duration = Duration::from_secs(10);
+
+/// How long the answer to a keep-alive probe may take.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams that a client may open and reset before they were accepted ("rapid reset").
+pub const PENDING_RESET_STREAMS_MAX: usize = 50;
+
+/// Streams that may be reset by this server for a client's errors before the connection ends.
+pub const LOCAL_RESET_STREAMS_MAX: usize = 1_024;
+
+/// How long open requests may take to end at shutdown.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+/// Pause after a failed accept (out of file descriptors, say).
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a server may take to answer when its state is asked for.
+pub const SERVER_STATUS_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// A server whose replica is this many log entries behind the leader's is shown as lagging.
+pub const LAGGING_ENTRIES: u64 = 10_000;
+
+/// How often a node sends a heartbeat.
+pub const NODE_HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
+
+/// How often heartbeats are passed on to the leader. Short against [`NODE_HEARTBEAT_PERIOD`], so that a
+/// hop costs a node little of its grace.
+pub const HEARTBEAT_FORWARD_PERIOD: Duration = Duration::from_millis(250);
+
+/// How often the leader looks whether heartbeats have changed a node's state.
+pub const NODE_HEALTH_PERIOD: Duration = Duration::from_millis(250);
+
+/// How long an assignment stream waits for more changes before it sends, so that pods bound in one pass
+/// travel together.
+pub const ASSIGNMENTS_DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// Commands that wait for a slow agent before its session is refused more.
+pub const SESSION_COMMANDS_IN_FLIGHT: usize = 64;
+
+/// Pieces of a log between the agent and a user who reads slowly.
+pub const LOG_FRAMES_IN_FLIGHT: usize = 16;
+
+/// How long a node has to begin its answer to a request for a log.
+pub const LOG_ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pod states of one report that are stored at the same time.
+pub const STATUS_REPORTS_CONCURRENT: usize = 32;
+
+/// First pause before a failed reconcile is tried again, in milliseconds; it doubles each time.
+pub const RECONCILE_RETRY_INITIAL_MS: u64 = 50;
+
+/// Longest pause before a failed reconcile is tried again, in milliseconds.
+pub const RECONCILE_RETRY_MAX_MS: u64 = 10_000;
+
+/// Keys that are reconciled at the same time.
+pub const RECONCILES_CONCURRENT: usize = 64;
+
+/// Writes of one reconcile, or bindings of one scheduling pass, that are in flight at the same time.
+pub const LOOP_WRITES_CONCURRENT: usize = 128;
+
+/// Pods that one scheduling pass decides on.
+pub const SCHEDULING_PASS_PODS: usize = 1_000;
+
+/// Events for people that the leader's loops may store in one second, and at once after a quiet time. What
+/// is over it is counted and dropped: events must not crowd out work.
+pub const LOOP_EVENTS_PER_SECOND: u32 = 200;
+
+/// Distinct recent events that are remembered, so that a repeat is counted in the one stored before.
+pub const RECENT_EVENTS_MAX: usize = 4_096;
+
+/// Objects that one page of the initial list of the world holds.
+pub const WORLD_LIST_PAGE: usize = 1_000;

@@ -1,0 +1,295 @@
+//! What was sent: from bytes to an object of the kind that the permit is for.
+//!
+//! Size and depth are checked before anything is parsed (invariant I9).
+
+use bytes::Bytes;
+use trireme_logic::{
+    json, kinds,
+    object::{KindOps, Object},
+};
+use trireme_proto::{
+    api::{autoscaling::v1::Scale, core::v1::Binding},
+    v1::Encoding,
+};
+
+use super::Permit;
+use crate::{limits, status::ApiError};
+
+/// How unknown fields of JSON objects are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// Named in warnings.
+    Warn,
+    /// Refused.
+    Strict,
+    /// Dropped silently.
+    Ignore,
+}
+
+/// An object that someone sent, of the kind it should be; nothing else of it is checked yet.
+#[derive(Debug)]
+pub struct Decoded {
+    object: Box<dyn Object>,
+    warnings: Vec<String>,
+}
+
+impl Decoded {
+    /// Decodes the body of a create or update.
+    ///
+    /// # Errors
+    /// `RequestEntityTooLarge`, or `BadRequest` with the path of what is wrong.
+    pub fn decode(permit: &Permit, body: Bytes, encoding: Encoding, validation: Validation) -> Result<Self, ApiError> {
+        let info = permit
+            .request_info()
+            .ok_or_else(|| ApiError::bad_request("there is no request to decode"))?;
+        Self::of_kind(info.ops(), body, encoding, validation)
+    }
+
+    /// Takes an object that this process made.
+    pub(crate) fn internal(object: Box<dyn Object>) -> Self {
+        Self {
+            object,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Decodes the outcome of a patch.
+    pub(crate) fn from_patched(
+        ops: &'static dyn KindOps,
+        patched: &serde_json::Value,
+        validation: Validation,
+    ) -> Result<Self, ApiError> {
+        let text = serde_json::to_vec(patched)
+            .map_err(|error| ApiError::internal("the patched object has no JSON").context(error))?;
+        Self::of_kind(ops, text.into(), Encoding::Json, validation)
+    }
+
+    fn of_kind(
+        ops: &'static dyn KindOps,
+        body: Bytes,
+        encoding: Encoding,
+        validation: Validation,
+    ) -> Result<Self, ApiError> {
+        check_size(body.len())?;
+        match encoding {
+            Encoding::Protobuf => {
+                let object = ops
+                    .from_protobuf(body)
+                    .map_err(|error| not_readable(ops.info().kind, &error))?;
+                Ok(Self {
+                    object,
+                    warnings: Vec::new(),
+                })
+            }
+            Encoding::Json => from_json(ops, &body, validation),
+        }
+    }
+
+    /// Sentences for the user about what was dropped.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Takes the warnings out.
+    #[must_use]
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    pub(crate) fn object(&self) -> &dyn Object {
+        &*self.object
+    }
+
+    pub(crate) fn into_object(self) -> Box<dyn Object> {
+        self.object
+    }
+}
+
+/// Decodes the body of an update of the scale subresource.
+///
+/// # Errors
+/// As [`Decoded::decode`].
+pub fn decode_scale(body: Bytes, encoding: Encoding) -> Result<Scale, ApiError> {
+    decode_message("Scale", body, encoding)
+}
+
+/// Decodes the body of a create of the binding subresource.
+///
+/// # Errors
+/// As [`Decoded::decode`].
+pub fn decode_binding(body: Bytes, encoding: Encoding) -> Result<Binding, ApiError> {
+    decode_message("Binding", body, encoding)
+}
+
+fn decode_message<M>(kind: &str, body: Bytes, encoding: Encoding) -> Result<M, ApiError>
+where
+    M: prost::Message + Default + serde::de::DeserializeOwned,
+{
+    check_size(body.len())?;
+    match encoding {
+        Encoding::Protobuf => M::decode(body).map_err(|error| not_readable(kind, &error)),
+        Encoding::Json => {
+            check_depth(&body)?;
+            serde_json::from_slice(&body).map_err(|error| not_readable(kind, &error))
+        }
+    }
+}
+
+fn from_json(ops: &'static dyn KindOps, body: &[u8], validation: Validation) -> Result<Decoded, ApiError> {
+    check_depth(body)?;
+    check_type(ops, body)?;
+    let mut unknown = Vec::new();
+    let mut note = |path: String| {
+        if unknown.len() < limits::WARNINGS_MAX {
+            unknown.push(path);
+        }
+    };
+    let object = ops
+        .from_json(body, &mut note)
+        .map_err(|error| not_readable(ops.info().kind, &error))?;
+    match validation {
+        Validation::Strict if !unknown.is_empty() => {
+            let list: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+            Err(ApiError::bad_request(format!(
+                "strict decoding error: {}",
+                list.join(", ")
+            )))
+        }
+        Validation::Strict | Validation::Ignore => Ok(Decoded {
+            object,
+            warnings: Vec::new(),
+        }),
+        Validation::Warn => {
+            let warnings = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+            Ok(Decoded { object, warnings })
+        }
+    }
+}
+
+/// What a document says that it is.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TypeMeta {
+    api_version: Option<String>,
+    kind: Option<String>,
+}
+
+/// A document that says what it is must say what it is sent as.
+fn check_type(ops: &'static dyn KindOps, body: &[u8]) -> Result<(), ApiError> {
+    let info = ops.info();
+    let named: TypeMeta = serde_json::from_slice(body).map_err(|error| not_readable(info.kind, &error))?;
+    let expected = kinds::api_version(info);
+    match (
+        named.kind.filter(|kind| !kind.is_empty()),
+        named.api_version.filter(|version| !version.is_empty()),
+    ) {
+        (Some(kind), _) if kind != info.kind => Err(ApiError::bad_request(format!(
+            "the object provided is a {kind}, but was sent to {}, which takes a {}",
+            info.plural, info.kind
+        ))),
+        (_, Some(version)) if version != expected => Err(ApiError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_size(length: usize) -> Result<(), ApiError> {
+    if length > limits::REQUEST_MAX_BYTES {
+        let limit = limits::REQUEST_MAX_BYTES;
+        return Err(ApiError::too_large(format!(
+            "the object has {length} bytes; a request may have at most {limit}"
+        )));
+    }
+    Ok(())
+}
+
+fn check_depth(body: &[u8]) -> Result<(), ApiError> {
+    let limit = trireme_logic::limits::JSON_DEPTH;
+    if json::text_depth(body) > limit {
+        return Err(ApiError::bad_request(format!(
+            "the JSON document nests deeper than {limit} levels"
+        )));
+    }
+    Ok(())
+}
+
+fn not_readable(kind: &str, error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::bad_request(format!("the body is not a {kind}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_logic::kinds;
+
+    use super::*;
+    use crate::status::Reason;
+
+    fn decode(json: &str, validation: Validation) -> Result<Decoded, ApiError> {
+        let pods = kinds::by_resource("", "v1", "pods").expect("a kind");
+        Decoded::of_kind(
+            pods,
+            Bytes::copy_from_slice(json.as_bytes()),
+            Encoding::Json,
+            validation,
+        )
+    }
+
+    const TYPO: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"contianers":[]}}"#;
+
+    #[test]
+    fn unknown_fields_are_warned_about_refused_or_ignored() {
+        let warned = decode(TYPO, Validation::Warn).expect("accepted");
+        assert_eq!(warned.warnings(), [r#"unknown field "spec.contianers""#]);
+        assert!(
+            decode(TYPO, Validation::Ignore)
+                .expect("accepted")
+                .warnings()
+                .is_empty()
+        );
+        let error = decode(TYPO, Validation::Strict).expect_err("refused");
+        assert_eq!(
+            error.message(),
+            r#"strict decoding error: unknown field "spec.contianers""#
+        );
+        assert_eq!(error.reason(), Reason::BadRequest);
+    }
+
+    #[test]
+    fn bad_bodies_say_where() {
+        for (json, words) in [
+            ("{", "not a Pod"),
+            ("[]", "not a Pod"),
+            (r#"{"spec":{"containers":"none"}}"#, "spec.containers"),
+            (
+                r#"{"kind":"Service","apiVersion":"v1"}"#,
+                "is a Service, but was sent to pods",
+            ),
+            (
+                r#"{"kind":"Pod","apiVersion":"v2"}"#,
+                "does not match the expected API version (v1)",
+            ),
+        ] {
+            let error = decode(json, Validation::Warn).expect_err(json);
+            assert_eq!(error.reason(), Reason::BadRequest, "{json}");
+            assert!(error.message().contains(words), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn size_and_depth_are_checked_first() {
+        let large = " ".repeat(limits::REQUEST_MAX_BYTES + 1);
+        assert_eq!(
+            decode(&large, Validation::Warn).expect_err("refused").reason(),
+            Reason::RequestEntityTooLarge
+        );
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(
+            decode(&deep, Validation::Warn)
+                .expect_err("refused")
+                .message()
+                .contains("nests deeper")
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! One request, top to bottom, as a chain of types.
+//!
+//! [`RawRequest`] -> [`RequestInfo`] (what is asked) -> [`Identity`] (who asks) -> [`Permit`] (they may) -> [`Decoded`]
+//! (what they sent) -> `Admitted` (what will be stored) -> `registry`. Each can only be made from the one before it, by
+//! the step in between, so that a forgotten check does not compile. Transports differ only before the first and after the last.
+
+pub(crate) mod admit;
+mod calls;
+mod decode;
+mod identity;
+mod permit;
+mod request;
+
+pub use admit::Admitted;
+pub use calls::{check_call, roles_admitted};
+pub use decode::{Decoded, Validation, decode_binding, decode_scale};
+pub use identity::{Identity, Role};
+pub use permit::Permit;
+pub use request::{RawRequest, RequestInfo, Subresource, Verb};

@@ -1,0 +1,283 @@
+//! Who may do what, and the proof that it was asked.
+//!
+//! A [`Permit`] names what it allows, and the registry refuses to do anything else with it. A node gets
+//! its objects through the node agents' service, which hands it only what is its own (I6).
+
+use trireme_logic::{kind::KindInfo, object::ObjectKey};
+use trireme_store::kv::Leadership;
+
+use super::{Identity, RawRequest, RequestInfo, Role, Subresource, Verb};
+use crate::status::{ApiError, qualified};
+
+/// Allows one request, or the work of one loop or node.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    identity: Identity,
+    scope: Scope,
+    fence: Option<Leadership>,
+}
+
+#[derive(Debug, Clone)]
+enum Scope {
+    /// Just this request.
+    Request(RequestInfo),
+    /// Anything: a controller of this process.
+    System,
+    /// What the registry's functions for nodes do.
+    Node,
+}
+
+impl Permit {
+    /// All the steps from a raw request to its permit.
+    ///
+    /// # Errors
+    /// Those of [`RequestInfo::parse`], [`Identity::authenticate`] and [`authorize`](Self::authorize).
+    pub fn request(raw: &RawRequest<'_>) -> Result<Self, ApiError> {
+        let identity = Identity::authenticate(raw.peer)?;
+        let info = RequestInfo::parse(raw)?;
+        Self::authorize(identity, info)
+    }
+
+    /// Authorization.
+    ///
+    /// # Errors
+    /// [`Forbidden`](crate::status::Reason::Forbidden), or
+    /// [`Unauthorized`](crate::status::Reason::Unauthorized) for someone without a certificate.
+    pub fn authorize(identity: Identity, info: RequestInfo) -> Result<Self, ApiError> {
+        let allowed = match identity.role() {
+            Role::Admin | Role::Server | Role::System => true,
+            Role::Node => is_own_node(&identity, &info),
+            Role::Anonymous => {
+                return Err(ApiError::unauthorized(
+                    "a client certificate is needed; see the kubeconfig of this cluster",
+                ));
+            }
+        };
+        if allowed {
+            Ok(Self {
+                identity,
+                scope: Scope::Request(info),
+                fence: None,
+            })
+        } else {
+            Err(forbidden(
+                &identity,
+                info.verb(),
+                info.kind(),
+                info.subresource(),
+                info.key(),
+            ))
+        }
+    }
+
+    /// For a loop of this process. With a `fence`, its writes take effect only under that leadership (I5).
+    pub(crate) fn system(controller: &str, fence: Option<Leadership>) -> Self {
+        Self {
+            identity: Identity::system(controller),
+            scope: Scope::System,
+            fence,
+        }
+    }
+
+    /// For a node's agent, to be used with the registry's functions for nodes.
+    ///
+    /// # Errors
+    /// [`Forbidden`](crate::status::Reason::Forbidden) if it is not a node.
+    pub(crate) fn node(identity: Identity) -> Result<Self, ApiError> {
+        if identity.role() != Role::Node {
+            return Err(ApiError::forbidden(format!("{identity} is not a node")));
+        }
+        Ok(Self {
+            identity,
+            scope: Scope::Node,
+            fence: None,
+        })
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What is asked, if it is one request.
+    #[must_use]
+    pub fn request_info(&self) -> Option<&RequestInfo> {
+        match &self.scope {
+            Scope::Request(info) => Some(info),
+            Scope::System | Scope::Node => None,
+        }
+    }
+
+    pub(crate) fn fence(&self) -> Option<Leadership> {
+        self.fence
+    }
+
+    pub(crate) fn is_system(&self) -> bool {
+        matches!(self.scope, Scope::System)
+    }
+
+    /// The name of the node that it was given to.
+    pub(crate) fn require_node(&self) -> Result<&str, ApiError> {
+        match (&self.scope, self.identity.node_name()) {
+            (Scope::Node, Some(name)) => Ok(name),
+            _ => Err(ApiError::forbidden(format!(
+                "{} does not act for a node",
+                self.identity
+            ))),
+        }
+    }
+
+    /// Refuses anything but what was permitted. A request's permit may come with several verbs that lead to
+    /// the same change (an update by patch), so the caller names those it serves.
+    pub(crate) fn require(
+        &self,
+        verbs: &[Verb],
+        kind: &KindInfo,
+        subresource: Subresource,
+        key: &ObjectKey,
+    ) -> Result<(), ApiError> {
+        let covered = match &self.scope {
+            Scope::System => true,
+            Scope::Node => false,
+            Scope::Request(info) => {
+                // A create does not name its object yet.
+                let name_fits =
+                    info.key().name == key.name || (info.key().name.is_empty() && info.verb() == Verb::Create);
+                verbs.contains(&info.verb())
+                    && is_kind(info.kind(), kind.group, kind.plural)
+                    && info.subresource() == subresource
+                    && info.key().namespace == key.namespace
+                    && name_fits
+            }
+        };
+        if covered {
+            Ok(())
+        } else {
+            Err(forbidden(&self.identity, verbs[0], kind, subresource, key))
+        }
+    }
+}
+
+fn is_own_node(identity: &Identity, info: &RequestInfo) -> bool {
+    is_kind(info.kind(), "", "nodes")
+        && info.verb() == Verb::Get
+        && identity.node_name() == Some(info.key().name.as_str())
+}
+
+fn is_kind(kind: &KindInfo, group: &str, plural: &str) -> bool {
+    kind.plural == plural && kind.group == group
+}
+
+fn forbidden(identity: &Identity, verb: Verb, kind: &KindInfo, subresource: Subresource, key: &ObjectKey) -> ApiError {
+    let resource = match subresource {
+        Subresource::None => kind.plural.to_owned(),
+        part => format!("{}/{}", kind.plural, part.as_str()),
+    };
+    let place = match (kind.namespaced, key.namespace.as_str()) {
+        (true, "") | (false, _) => "at the cluster scope".to_owned(),
+        (true, namespace) => format!("in the namespace \"{namespace}\""),
+    };
+    let name = if key.name.is_empty() {
+        String::new()
+    } else {
+        format!(" \"{}\"", key.name)
+    };
+    ApiError::forbidden(format!(
+        "{}{name} is forbidden: User \"{identity}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
+        qualified(kind),
+        verb.as_str(),
+        kind.group,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_logic::kinds;
+    use trireme_proto::v1::ResourceRef;
+
+    use super::*;
+    use crate::{pki::Subject, status::Reason, transport::Peer};
+
+    fn ask(
+        subject: Option<Subject>,
+        verb: Verb,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Permit, ApiError> {
+        let peer = Peer::for_tests(subject);
+        let resource = ResourceRef {
+            resource: resource.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..ResourceRef::default()
+        };
+        Permit::request(&RawRequest {
+            peer: &peer,
+            verb,
+            resource: &resource,
+        })
+    }
+
+    #[test]
+    fn roles_and_what_they_may() {
+        let admin = || Some(Subject::Admin);
+        let server = || Some(Subject::Server("s1".into()));
+        let node = || Some(Subject::Node("n1".into()));
+        for (subject, verb, resource, namespace, name, expected) in [
+            (admin(), Verb::Delete, "nodes", "", "n1", None),
+            (admin(), Verb::Get, "secrets", "shop", "key", None),
+            (server(), Verb::Update, "pods", "shop", "web", None),
+            (node(), Verb::Get, "nodes", "", "n1", None),
+            (node(), Verb::Get, "nodes", "", "n2", Some(Reason::Forbidden)),
+            (node(), Verb::Update, "nodes", "", "n1", Some(Reason::Forbidden)),
+            (node(), Verb::List, "nodes", "", "", Some(Reason::Forbidden)),
+            (node(), Verb::Watch, "pods", "", "", Some(Reason::Forbidden)),
+            (node(), Verb::Get, "pods", "shop", "web", Some(Reason::Forbidden)),
+            (node(), Verb::Get, "secrets", "shop", "key", Some(Reason::Forbidden)),
+            (node(), Verb::Get, "configmaps", "shop", "n1", Some(Reason::Forbidden)),
+            (node(), Verb::Create, "pods", "shop", "", Some(Reason::Forbidden)),
+            (None, Verb::Get, "pods", "shop", "web", Some(Reason::Unauthorized)),
+            (None, Verb::List, "namespaces", "", "", Some(Reason::Unauthorized)),
+        ] {
+            let outcome = ask(subject.clone(), verb, resource, namespace, name)
+                .map_err(|error| error.reason())
+                .err();
+            assert_eq!(outcome, expected, "{subject:?} {verb:?} {resource} {namespace}/{name}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_all_of_it() {
+        let error = ask(Some(Subject::Node("n1".into())), Verb::List, "pods", "shop", "").expect_err("refused");
+        assert_eq!(
+            error.message(),
+            "pods is forbidden: User \"system:node:n1\" cannot list resource \"pods\" in API group \"\" in the namespace \"shop\""
+        );
+    }
+
+    #[test]
+    fn a_permit_allows_what_it_was_given_for_and_nothing_else() {
+        let permit = ask(Some(Subject::Admin), Verb::Get, "pods", "shop", "web").expect("granted");
+        let pods = kinds::by_resource("", "v1", "pods").expect("a kind").info();
+        let services = kinds::by_resource("", "v1", "services").expect("a kind").info();
+        let web = ObjectKey::new("shop", "web");
+        let none = Subresource::None;
+        assert!(permit.require(&[Verb::Get], pods, none, &web).is_ok());
+        assert!(permit.require(&[Verb::Delete], pods, none, &web).is_err());
+        assert!(permit.require(&[Verb::Get], services, none, &web).is_err());
+        assert!(permit.require(&[Verb::Get], pods, Subresource::Status, &web).is_err());
+        assert!(
+            permit
+                .require(&[Verb::Get], pods, none, &ObjectKey::new("shop", "other"))
+                .is_err()
+        );
+        assert!(
+            permit
+                .require(&[Verb::Get], pods, none, &ObjectKey::new("other", "web"))
+                .is_err()
+        );
+        assert!(permit.require_node().is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! The one loop behind every change of an object that exists: read, decide, write if it is still what was read.
+//!
+//! The first reading is of this server's own replica, which costs nothing and is nearly always current; the
+//! transaction's precondition finds out when it is not. Whatever would be *answered* from such a reading (a refusal, or that
+//! nothing is to be done) is first decided again on one that is certainly current.
+
+use bytes::Bytes;
+use trireme_logic::object::{KindOps, ObjectKey};
+use trireme_store::kv::{Consistency, KeyRange, KeyValue, Op, OpResponse, RangeRequest, Revision, Txn};
+
+use super::{Registry, Stored, at_revision, object_range, put, stored::encode};
+use crate::{
+    limits,
+    pipeline::{
+        Permit,
+        admit::{AdmittedChange, ChangeOutcome},
+    },
+    status::ApiError,
+};
+
+/// What a change came to.
+#[derive(Debug)]
+pub struct Changed {
+    /// The object as it is now; as it last was, if it is gone.
+    pub stored: Stored,
+    /// It was removed: this change was what its deletion waited for.
+    pub gone: bool,
+}
+
+/// How a change that was decided is tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempts {
+    /// At most how often it is decided.
+    pub(super) max: usize,
+    /// Decide, and write nothing.
+    pub(super) dry_run: bool,
+}
+
+impl Attempts {
+    pub(super) fn of_write(dry_run: bool) -> Self {
+        Self {
+            max: limits::WRITE_ATTEMPTS_MAX,
+            dry_run,
+        }
+    }
+}
+
+/// An object as it was read, and whether that was certainly the latest.
+struct Reading {
+    stored: Stored,
+    certain: bool,
+}
+
+/// What became of an attempt to write.
+enum Written {
+    /// It is done.
+    Done(Changed),
+    /// Another write came in between, and this is the object now.
+    Overtaken(Option<Stored>),
+}
+
+impl Registry {
+    /// Changes an object. `decide` may be called several times, each time with what the object then is.
+    pub(super) async fn change(
+        &self,
+        permit: &Permit,
+        ops: &'static dyn KindOps,
+        key: &ObjectKey,
+        attempts: Attempts,
+        mut decide: impl FnMut(&Stored) -> Result<AdmittedChange, ApiError> + Send,
+    ) -> Result<Changed, ApiError> {
+        let missing = || ApiError::not_found(ops.info(), &key.name);
+        let mut reading = self.read_for_change(ops, key).await?.ok_or_else(missing)?;
+        for _ in 0..attempts.max {
+            let decided = decide(&reading.stored);
+            let needs_certainty = attempts.dry_run || !matches!(&decided, Ok(change) if change.writes());
+            if needs_certainty && !reading.certain {
+                let current = self
+                    .read_one(ops, key, Consistency::Linearizable)
+                    .await?
+                    .ok_or_else(missing)?;
+                let unchanged = current.revision() == reading.stored.revision();
+                reading = Reading {
+                    stored: current,
+                    certain: true,
+                };
+                if !unchanged {
+                    continue;
+                }
+            }
+            let change = decided?;
+            if attempts.dry_run {
+                return would_be(change, reading.stored);
+            }
+            match self.write_change(permit, change, reading.stored).await? {
+                Written::Done(changed) => return Ok(changed),
+                Written::Overtaken(current) => {
+                    reading = Reading {
+                        stored: current.ok_or_else(missing)?,
+                        certain: true,
+                    }
+                }
+            }
+        }
+        Err(ApiError::modified(ops.info(), &key.name))
+    }
+
+    async fn read_for_change(&self, ops: &'static dyn KindOps, key: &ObjectKey) -> Result<Option<Reading>, ApiError> {
+        if let Some(stored) = self.read_one(ops, key, Consistency::Serializable).await? {
+            return Ok(Some(Reading { stored, certain: false }));
+        }
+        let stored = self.read_one(ops, key, Consistency::Linearizable).await?;
+        Ok(stored.map(|stored| Reading { stored, certain: true }))
+    }
+
+    async fn write_change(&self, permit: &Permit, change: AdmittedChange, before: Stored) -> Result<Written, ApiError> {
+        let range = object_range(before.kind(), before.key());
+        match change.into_outcome() {
+            ChangeOutcome::Unchanged => Ok(Written::Done(Changed {
+                stored: before,
+                gone: false,
+            })),
+            ChangeOutcome::Replace(mut object) => {
+                let value = encode(&mut *object)?;
+                if value == before.value() {
+                    return Ok(Written::Done(Changed {
+                        stored: before,
+                        gone: false,
+                    }));
+                }
+                let txn = replace_txn(&range, before.revision(), value.clone());
+                let answer = self.commit(permit, txn).await?;
+                if answer.succeeded {
+                    let stored = Stored::with_object(object, value, answer.revision);
+                    return Ok(Written::Done(Changed { stored, gone: false }));
+                }
+                Ok(Written::Overtaken(current_of(answer.responses, &before)))
+            }
+            ChangeOutcome::Remove(mut object) => {
+                let answer = self.commit(permit, remove_txn(&range, before.revision())).await?;
+                if answer.succeeded {
+                    let value = encode(&mut *object)?;
+                    let stored = Stored::with_object(object, value, answer.revision);
+                    return Ok(Written::Done(Changed { stored, gone: true }));
+                }
+                Ok(Written::Overtaken(current_of(answer.responses, &before)))
+            }
+        }
+    }
+}
+
+/// The answer to a dry run.
+fn would_be(change: AdmittedChange, before: Stored) -> Result<Changed, ApiError> {
+    Ok(match change.into_outcome() {
+        ChangeOutcome::Unchanged => Changed {
+            stored: before,
+            gone: false,
+        },
+        ChangeOutcome::Replace(mut object) => {
+            let value = encode(&mut *object)?;
+            Changed {
+                stored: Stored::with_object(object, value, before.revision()),
+                gone: false,
+            }
+        }
+        ChangeOutcome::Remove(mut object) => {
+            let value = encode(&mut *object)?;
+            Changed {
+                stored: Stored::with_object(object, value, before.revision()),
+                gone: true,
+            }
+        }
+    })
+}
+
+fn replace_txn(range: &KeyRange, revision: Revision, value: Bytes) -> Txn {
+    Txn {
+        compares: vec![at_revision(range.clone(), revision)],
+        success: vec![put(range, value)],
+        failure: vec![Op::Range(RangeRequest::latest(range.clone()))],
+    }
+}
+
+fn remove_txn(range: &KeyRange, revision: Revision) -> Txn {
+    Txn {
+        compares: vec![at_revision(range.clone(), revision)],
+        success: vec![Op::Delete {
+            range: range.clone(),
+            prev_kv: false,
+        }],
+        failure: vec![Op::Range(RangeRequest::latest(range.clone()))],
+    }
+}
+
+fn current_of(responses: Vec<OpResponse>, before: &Stored) -> Option<Stored> {
+    let kv = responses.into_iter().find_map(|response| match response {
+        OpResponse::Range(range) => range.kvs.into_iter().next(),
+        OpResponse::Put(_) | OpResponse::Delete { .. } | OpResponse::Txn(_) => None,
+    });
+    kv.map(
+        |KeyValue {
+             value, mod_revision, ..
+         }| Stored::new(before.ops(), before.key().clone(), value, mod_revision),
+    )
+}
+
+/// Reads a resource version that must be a number.
+pub(super) fn parse_revision(text: &str) -> Result<Revision, ApiError> {
+    let number = text.parse::<Revision>().ok().filter(|revision| *revision > 0);
+    number.ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "Invalid value: {text:?}: the resource version is not a number of this cluster"
+        ))
+    })
+}

@@ -1,0 +1,303 @@
+//! Reading one object, or a range page by page.
+
+use trireme_logic::{
+    kinds,
+    object::{KindOps, ObjectKey},
+};
+use trireme_store::kv::{Consistency, KeyRange, KvError, RangeRequest, RangeResponse, Revision};
+
+use super::{Registry, Selection, Stored, continue_token::ContinueToken, object_range};
+use crate::{
+    limits,
+    pipeline::{Permit, Subresource, Verb},
+    status::ApiError,
+};
+
+/// How fresh a read must be, as clients say it by a resource version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Nothing given: sees everything that was acknowledged before.
+    Latest,
+    /// `0`: whatever this server has.
+    Anything,
+    /// A number: not older than this.
+    NotOlderThan(Revision),
+}
+
+/// What to list.
+#[derive(Debug, Clone)]
+pub struct ListRequest {
+    /// The namespace; empty for all.
+    pub namespace: String,
+    /// Which of its objects.
+    pub selection: Selection,
+    /// The most objects in the answer; 0 for no bound.
+    pub limit: usize,
+    /// The `continue` of the page before; empty for the first.
+    pub continue_token: String,
+    /// How fresh the first page must be.
+    pub from: ReadFrom,
+}
+
+/// A page of a range.
+#[derive(Debug)]
+pub struct ListPage {
+    /// The objects, ordered by namespace and name.
+    pub items: Vec<Stored>,
+    /// The revision that all pages show.
+    pub revision: Revision,
+    /// Empty if this is the last page.
+    pub continue_token: String,
+    /// How many objects follow, if that is known.
+    pub remaining: Option<i64>,
+}
+
+impl ReadFrom {
+    /// Reads a `resourceVersion`.
+    ///
+    /// # Errors
+    /// `BadRequest` if it is not a number.
+    pub fn parse(resource_version: &str) -> Result<Self, ApiError> {
+        match resource_version {
+            "" => Ok(Self::Latest),
+            "0" => Ok(Self::Anything),
+            text => super::change::parse_revision(text).map(Self::NotOlderThan),
+        }
+    }
+
+    fn consistency(self) -> Consistency {
+        match self {
+            Self::Latest => Consistency::Linearizable,
+            Self::Anything => Consistency::Serializable,
+            Self::NotOlderThan(revision) => Consistency::AtLeast(revision),
+        }
+    }
+}
+
+/// What a page of a list has come to so far.
+struct Progress {
+    range: KeyRange,
+    revision: Revision,
+    items: Vec<Stored>,
+}
+
+impl Registry {
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// `NotFound`, and what the store says.
+    pub async fn get(
+        &self,
+        permit: &Permit,
+        ops: &'static dyn KindOps,
+        key: &ObjectKey,
+        from: ReadFrom,
+    ) -> Result<Stored, ApiError> {
+        self.get_part(permit, ops, Subresource::None, key, from).await
+    }
+
+    /// Reads one object for the sake of one of its parts.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn get_part(
+        &self,
+        permit: &Permit,
+        ops: &'static dyn KindOps,
+        part: Subresource,
+        key: &ObjectKey,
+        from: ReadFrom,
+    ) -> Result<Stored, ApiError> {
+        permit.require(&[Verb::Get], ops.info(), part, key)?;
+        let found = self.read_one(ops, key, from.consistency()).await?;
+        found.ok_or_else(|| ApiError::not_found(ops.info(), &key.name))
+    }
+
+    /// Reads a page of a range. The pages of one list show one revision.
+    ///
+    /// # Errors
+    /// `BadRequest` for a bad `continue`, `Expired` if its revision is gone.
+    pub async fn list(
+        &self,
+        permit: &Permit,
+        ops: &'static dyn KindOps,
+        request: &ListRequest,
+    ) -> Result<ListPage, ApiError> {
+        let place = ObjectKey::new(request.namespace.as_str(), "");
+        permit.require(&[Verb::List], ops.info(), Subresource::None, &place)?;
+        let prefix = kinds::namespace_prefix(ops.info(), &request.namespace);
+        let mut progress = Progress {
+            range: KeyRange::prefix(prefix.clone()),
+            revision: 0,
+            items: Vec::new(),
+        };
+        // Later pages are of a fixed revision, which any replica that has it answers alike.
+        let mut consistency = request.from.consistency();
+        if !request.continue_token.is_empty() {
+            let token = ContinueToken::decode(&request.continue_token, prefix.as_bytes())?;
+            progress.range.start = token.start;
+            progress.revision = token.revision;
+            consistency = Consistency::AtLeast(token.revision);
+        }
+        loop {
+            let wanted = match request.limit {
+                0 => limits::LIST_CHUNK_ITEMS,
+                limit => (limit - progress.items.len()).min(limits::LIST_CHUNK_ITEMS),
+            };
+            let answer = self.read_chunk(&progress, wanted, consistency).await?;
+            if progress.revision == 0 {
+                progress.revision = answer.revision;
+            }
+            consistency = Consistency::AtLeast(progress.revision);
+            let next = next_start(&answer);
+            progress.take(&answer, &request.selection)?;
+            let Some(next) = next else {
+                return Ok(progress.last_page());
+            };
+            progress.range.start = next;
+            if request.limit > 0 && progress.items.len() >= request.limit {
+                return self.page(progress, &prefix, &request.selection).await;
+            }
+        }
+    }
+
+    /// Every selected object of a range as of now, and the revision that they show.
+    pub(super) async fn read_range(
+        &self,
+        range: KeyRange,
+        selection: &Selection,
+    ) -> Result<(Vec<Stored>, Revision), ApiError> {
+        let mut progress = Progress {
+            range,
+            revision: 0,
+            items: Vec::new(),
+        };
+        let mut consistency = Consistency::Linearizable;
+        loop {
+            let answer = self
+                .read_chunk(&progress, limits::LIST_CHUNK_ITEMS, consistency)
+                .await?;
+            if progress.revision == 0 {
+                progress.revision = answer.revision;
+            }
+            consistency = Consistency::Serializable;
+            progress.take(&answer, selection)?;
+            match next_start(&answer) {
+                Some(next) => progress.range.start = next,
+                None => return Ok((progress.items, progress.revision)),
+            }
+        }
+    }
+
+    async fn read_chunk(
+        &self,
+        progress: &Progress,
+        limit: usize,
+        consistency: Consistency,
+    ) -> Result<RangeResponse, ApiError> {
+        let request = RangeRequest {
+            range: progress.range.clone(),
+            limit,
+            revision: progress.revision,
+            keys_only: false,
+            count_only: false,
+        };
+        match self.bounded_range(request, consistency).await {
+            Err(KvError::Compacted { .. }) => Err(ApiError::expired(
+                "The provided continue parameter is too old to display a consistent list result. You must start a new list \
+                 without the continue parameter.",
+            )),
+            other => Ok(other?),
+        }
+    }
+
+    async fn page(&self, progress: Progress, prefix: &str, selection: &Selection) -> Result<ListPage, ApiError> {
+        let token = ContinueToken {
+            revision: progress.revision,
+            start: progress.range.start.clone(),
+        };
+        // How many of the rest a selector would keep is not known without reading them.
+        let remaining = if selection.is_everything() {
+            let request = RangeRequest {
+                range: progress.range.clone(),
+                limit: 0,
+                revision: progress.revision,
+                keys_only: true,
+                count_only: true,
+            };
+            let counted = self.kv.range(request, Consistency::Serializable).await?;
+            counted.count.and_then(|count| i64::try_from(count).ok())
+        } else {
+            None
+        };
+        Ok(ListPage {
+            items: progress.items,
+            revision: progress.revision,
+            continue_token: token.encode(prefix.as_bytes())?,
+            remaining,
+        })
+    }
+
+    pub(super) async fn read_one(
+        &self,
+        ops: &'static dyn KindOps,
+        key: &ObjectKey,
+        consistency: Consistency,
+    ) -> Result<Option<Stored>, ApiError> {
+        let request = RangeRequest::latest(object_range(ops.info(), key));
+        let answer = self.bounded_range(request, consistency).await?;
+        let stored =
+            |kv: &trireme_store::kv::KeyValue| Stored::new(ops, key.clone(), kv.value.clone(), kv.mod_revision);
+        Ok(answer.kvs.first().map(stored))
+    }
+
+    /// A range read that does not wait for ever for a revision that may never come.
+    pub(super) async fn bounded_range(
+        &self,
+        request: RangeRequest,
+        consistency: Consistency,
+    ) -> Result<RangeResponse, KvError> {
+        let read = self.kv.range(request, consistency);
+        let Consistency::AtLeast(revision) = consistency else {
+            return read.await;
+        };
+        let late = |_| KvError::FutureRevision {
+            requested: revision,
+            current: self.kv.applied_revision(),
+        };
+        tokio::time::timeout(limits::REVISION_WAIT, read).await.map_err(late)?
+    }
+}
+
+impl Progress {
+    fn take(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<(), ApiError> {
+        for kv in &answer.kvs {
+            let Some(stored) = Stored::of_key_value(kv) else {
+                tracing::warn!(key = %kv.key.escape_ascii(), "passed over a key that is not one of an object");
+                continue;
+            };
+            if selection.matches(&stored)? {
+                self.items.push(stored);
+            }
+        }
+        Ok(())
+    }
+
+    fn last_page(self) -> ListPage {
+        ListPage {
+            items: self.items,
+            revision: self.revision,
+            continue_token: String::new(),
+            remaining: None,
+        }
+    }
+}
+
+/// The key after the last one read, if there are more.
+fn next_start(answer: &RangeResponse) -> Option<bytes::Bytes> {
+    let last = answer.kvs.last().filter(|_| answer.more)?;
+    let mut next = Vec::with_capacity(last.key.len() + 1);
+    next.extend_from_slice(&last.key);
+    next.push(0);
+    Some(next.into())
+}

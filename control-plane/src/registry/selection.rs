@@ -1,0 +1,82 @@
+//! Which objects of a range are meant: label and field selectors, checked against the kind.
+
+use trireme_logic::kind::KindInfo;
+use trireme_proto::selector::{FieldSelector, LabelSelector};
+
+use super::Stored;
+use crate::status::ApiError;
+
+const NAME: &str = "metadata.name";
+const NAMESPACE: &str = "metadata.namespace";
+
+/// Label and field selectors.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    /// Everything.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// Reads the selectors of a request for objects of a kind.
+    ///
+    /// # Errors
+    /// `BadRequest` for text that is no selector, or a field that cannot be selected by.
+    pub fn parse(info: &KindInfo, labels: &str, fields: &str) -> Result<Self, ApiError> {
+        let labels = labels
+            .parse()
+            .map_err(|error| ApiError::bad_request(format!("unable to parse label selector: {error}")))?;
+        let fields: FieldSelector = fields
+            .parse()
+            .map_err(|error| ApiError::bad_request(format!("unable to parse field selector: {error}")))?;
+        for requirement in fields.requirements() {
+            let path = requirement.path.as_str();
+            if path != NAME && path != NAMESPACE && !info.selectable_fields.contains(&path) {
+                let mut known = vec![NAME, NAMESPACE];
+                known.extend(info.selectable_fields);
+                return Err(ApiError::bad_request(format!(
+                    "field label not supported for {}: {path}; supported are {}",
+                    info.kind,
+                    known.join(", ")
+                )));
+            }
+        }
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether it leaves nothing out.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The one name that it admits, if it names one.
+    pub(super) fn only_name(&self) -> Option<&str> {
+        self.fields
+            .required_value(NAME)
+            .filter(|name| !name.is_empty() && !name.contains('/'))
+    }
+
+    /// Whether an object is meant. Looks inside only if it must.
+    ///
+    /// # Errors
+    /// `InternalError` if the object cannot be decoded.
+    pub fn matches(&self, stored: &Stored) -> Result<bool, ApiError> {
+        for requirement in self.fields.requirements() {
+            let equal = match requirement.path.as_str() {
+                NAME => stored.key().name == requirement.value,
+                NAMESPACE => stored.key().namespace == requirement.value,
+                path => stored.object()?.selectable_field(path).unwrap_or_default() == requirement.value,
+            };
+            if equal != requirement.equal {
+                return Ok(false);
+            }
+        }
+        Ok(self.labels.is_everything() || self.labels.matches(&stored.object()?.metadata().labels))
+    }
+}

@@ -1,0 +1,210 @@
+//! The stored form of an object, and what is made of it for an answer.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use trireme_logic::{
+    kind::KindInfo,
+    kinds,
+    object::{KindOps, Object, ObjectKey},
+};
+use trireme_store::kv::{KeyValue, Revision};
+
+use crate::{limits, status::ApiError};
+
+/// Field number of `metadata` in every kind's message.
+const METADATA_TAG: u32 = 1;
+/// Field number of `resourceVersion` in the metadata's message.
+const RESOURCE_VERSION_TAG: u32 = 6;
+
+/// One version of an object. It is decoded only when somebody looks inside.
+#[derive(Clone)]
+pub struct Stored {
+    ops: &'static dyn KindOps,
+    key: ObjectKey,
+    value: Bytes,
+    revision: Revision,
+    object: OnceLock<Arc<dyn Object>>,
+}
+
+impl Stored {
+    pub(super) fn new(ops: &'static dyn KindOps, key: ObjectKey, value: Bytes, revision: Revision) -> Self {
+        Self {
+            ops,
+            key,
+            value,
+            revision,
+            object: OnceLock::new(),
+        }
+    }
+
+    /// With the object at hand, which must be what `value` decodes to; it is given its revision here.
+    pub(super) fn with_object(mut object: Box<dyn Object>, value: Bytes, revision: Revision) -> Self {
+        object.metadata_mut().resource_version = revision_text(revision);
+        let stored = Self::new(object.ops(), object.key(), value, revision);
+        let _ = stored.object.set(Arc::from(object));
+        stored
+    }
+
+    /// `None` if the key is not one of an object.
+    pub(crate) fn of_key_value(kv: &KeyValue) -> Option<Self> {
+        let (ops, key) = kinds::parse_storage_key(std::str::from_utf8(&kv.key).ok()?)?;
+        Some(Self::new(ops, key, kv.value.clone(), kv.mod_revision))
+    }
+
+    /// The facts of its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static KindInfo {
+        self.ops.info()
+    }
+
+    /// The functions of its kind.
+    #[must_use]
+    pub fn ops(&self) -> &'static dyn KindOps {
+        self.ops
+    }
+
+    /// Namespace and name.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// The store revision of this version. Of a deletion: the revision of the deletion.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(super) fn value(&self) -> &Bytes {
+        &self.value
+    }
+
+    /// A copy of its own, to be changed.
+    ///
+    /// # Errors
+    /// `InternalError` if the stored bytes are not an object of the kind.
+    pub fn decode(&self) -> Result<Box<dyn Object>, ApiError> {
+        if let Some(object) = self.object.get() {
+            return Ok(object.clone_object());
+        }
+        let mut object = self
+            .ops
+            .from_protobuf(self.value.clone())
+            .map_err(|error| self.undecodable(&error))?;
+        object.metadata_mut().resource_version = revision_text(self.revision);
+        Ok(object)
+    }
+
+    /// The object, decoded once.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn object(&self) -> Result<&Arc<dyn Object>, ApiError> {
+        if let Some(object) = self.object.get() {
+            return Ok(object);
+        }
+        let object = Arc::from(self.decode()?);
+        Ok(self.object.get_or_init(|| object))
+    }
+
+    /// Kubernetes protobuf, made without decoding.
+    #[must_use]
+    pub fn to_protobuf(&self) -> Bytes {
+        with_revision(&self.value, self.revision)
+    }
+
+    /// Kubernetes JSON.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn to_json(&self) -> Result<Vec<u8>, ApiError> {
+        self.object()?.to_json().map_err(|error| self.undecodable(&error))
+    }
+
+    fn undecodable(&self, error: &dyn std::fmt::Display) -> ApiError {
+        let what = format!("the stored {} {} is not readable", self.kind().singular, self.key);
+        ApiError::internal(what).context(format_args!("at revision {}: {error}", self.revision))
+    }
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {} @{}", self.kind().kind, self.key, self.revision)
+    }
+}
+
+pub(super) fn revision_text(revision: Revision) -> String {
+    revision.to_string()
+}
+
+/// The stored form of an object: without its revision, within the size limit.
+pub(super) fn encode(object: &mut dyn Object) -> Result<Bytes, ApiError> {
+    object.metadata_mut().resource_version.clear();
+    let value = object.to_protobuf();
+    if value.len() > limits::OBJECT_MAX_BYTES {
+        let (info, limit) = (object.info(), limits::OBJECT_MAX_BYTES);
+        return Err(ApiError::too_large(format!(
+            "{} \"{}\" is too large: {} bytes are more than the limit of {limit}",
+            info.plural,
+            object.metadata().name,
+            value.len()
+        )));
+    }
+    Ok(value)
+}
+
+/// Adds the revision to a stored object without decoding it: a message field that comes twice is merged by
+/// every protobuf reader, so a second `metadata` with nothing but the `resourceVersion` fills it in.
+fn with_revision(value: &Bytes, revision: Revision) -> Bytes {
+    let text = revision_text(revision);
+    // A decimal revision has at most 19 digits, so each length takes one byte.
+    let inner = 2 + text.len();
+    let mut bytes = BytesMut::with_capacity(value.len() + 2 + encoded_len_varint(inner as u64) + inner);
+    bytes.put_slice(value);
+    encode_key(METADATA_TAG, WireType::LengthDelimited, &mut bytes);
+    encode_varint(inner as u64, &mut bytes);
+    encode_key(RESOURCE_VERSION_TAG, WireType::LengthDelimited, &mut bytes);
+    encode_varint(text.len() as u64, &mut bytes);
+    bytes.put_slice(text.as_bytes());
+    bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use trireme_logic::testing::mk_pod;
+    use trireme_proto::api::core::v1::Pod;
+
+    use super::*;
+
+    #[test]
+    fn the_revision_is_filled_in_without_decoding() {
+        let mut pod = mk_pod("shop", "web");
+        let value = encode(&mut pod).expect("encoded");
+        for revision in [1, 12_345, i64::MAX] {
+            let stored = Stored::new(
+                crate::registry::ops_of("", "pods"),
+                ObjectKey::new("shop", "web"),
+                value.clone(),
+                revision,
+            );
+            let read = Pod::decode(stored.to_protobuf()).expect("decoded");
+            let mut expected = pod.clone();
+            expected.metadata.as_mut().expect("present").resource_version = revision.to_string();
+            assert_eq!(read, expected);
+            let decoded = stored.object().expect("decoded");
+            assert_eq!(decoded.downcast_ref::<Pod>(), Some(&expected));
+        }
+    }
+
+    #[test]
+    fn objects_have_a_size_limit() {
+        let mut pod = mk_pod("shop", "web");
+        let annotations = &mut pod.metadata.as_mut().expect("present").annotations;
+        annotations.insert("note".into(), "x".repeat(limits::OBJECT_MAX_BYTES));
+        let error = encode(&mut pod).expect_err("refused");
+        assert_eq!(error.reason(), crate::status::Reason::RequestEntityTooLarge);
+    }
+}

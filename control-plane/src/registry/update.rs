@@ -1,0 +1,53 @@
+//! Replacing an object, its status, or a namespace's finalizers.
+
+use super::{Changed, Registry, change::Attempts};
+use crate::{
+    pipeline::{Decoded, Permit, Subresource, Verb, admit::admit_update},
+    status::ApiError,
+};
+use trireme_logic::object::ObjectKey;
+
+impl Registry {
+    /// Replaces an object. If it names a `resourceVersion`, that must be the present one; otherwise the
+    /// last write wins.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict`, `Invalid`.
+    pub async fn update(&self, permit: &Permit, decoded: Decoded, dry_run: bool) -> Result<Changed, ApiError> {
+        self.update_part(permit, decoded, Subresource::None, dry_run).await
+    }
+
+    /// Replaces an object's status and nothing else.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn update_status(&self, permit: &Permit, decoded: Decoded, dry_run: bool) -> Result<Changed, ApiError> {
+        self.update_part(permit, decoded, Subresource::Status, dry_run).await
+    }
+
+    /// Replaces the part of an object that `part` names: all but the status, the status, or a namespace's finalizers.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn update_part(
+        &self,
+        permit: &Permit,
+        decoded: Decoded,
+        part: Subresource,
+        dry_run: bool,
+    ) -> Result<Changed, ApiError> {
+        let object = decoded.into_object();
+        let (ops, key) = (object.ops(), target(permit, &object.key()));
+        permit.require(&[Verb::Update], ops.info(), part, &key)?;
+        self.change(permit, ops, &key, Attempts::of_write(dry_run), |current| {
+            let wanted = Decoded::internal(object.clone_object());
+            admit_update(permit, &**current.object()?, wanted, part)
+        })
+        .await
+    }
+}
+
+/// The object that a request names; for a loop's write, the one that the object itself names.
+fn target(permit: &Permit, named: &ObjectKey) -> ObjectKey {
+    permit.request_info().map_or(named, |info| info.key()).clone()
+}

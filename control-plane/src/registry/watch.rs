@@ -1,0 +1,201 @@
+//! Following a range on this server's own replica: each change once, in order (invariant I3).
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+use trireme_logic::{
+    kinds,
+    object::{KindOps, ObjectKey},
+};
+use trireme_store::kv::{self, Event, EventKind, KeyRange, KvError, Revision, Watcher};
+
+use super::{Registry, Selection, Stored, object_range};
+use crate::{
+    limits,
+    pipeline::{Permit, Subresource, Verb},
+    status::ApiError,
+};
+
+/// What to watch.
+#[derive(Debug, Clone)]
+pub struct WatchRequest {
+    /// The namespace; empty for all.
+    pub namespace: String,
+    /// One object's name; empty for all.
+    pub name: String,
+    /// Which objects.
+    pub selection: Selection,
+    /// Start just after this revision; 0 for the present objects first and then their changes.
+    pub start: Revision,
+    /// Ask for bookmarks now and then.
+    pub bookmarks: bool,
+}
+
+/// One change of a watched range.
+#[derive(Debug)]
+pub enum WatchChange {
+    /// An object came into the range.
+    Added(Stored),
+    /// An object in the range changed.
+    Modified(Stored),
+    /// An object left the range; with its last state, at the revision of its leaving.
+    Deleted(Stored),
+    /// Everything up to the revision has been delivered.
+    Bookmark {
+        /// The revision.
+        revision: Revision,
+        /// The objects that were there at the start have all been delivered.
+        initial_events_end: bool,
+    },
+}
+
+/// A running watch. Dropping it ends it.
+pub struct ObjectWatch {
+    watcher: Box<dyn Watcher>,
+    ops: &'static dyn KindOps,
+    selection: Selection,
+    pending: VecDeque<WatchChange>,
+    bookmarks: bool,
+    /// Everything up to here has been put into `pending` or delivered.
+    position: Revision,
+    bookmarked: Instant,
+}
+
+impl Registry {
+    /// Begins to follow a range.
+    ///
+    /// # Errors
+    /// `Expired` if the start is no longer in the history.
+    pub async fn watch(
+        &self,
+        permit: &Permit,
+        ops: &'static dyn KindOps,
+        request: WatchRequest,
+    ) -> Result<ObjectWatch, ApiError> {
+        let place = ObjectKey::new(request.namespace.as_str(), request.name.as_str());
+        permit.require(&[Verb::Watch], ops.info(), Subresource::None, &place)?;
+        let range = watched_range(ops, &request);
+        let mut pending = VecDeque::new();
+        let mut position = request.start;
+        if request.start == 0 {
+            let (present, revision) = self.read_range(range.clone(), &request.selection).await?;
+            position = revision;
+            pending.extend(present.into_iter().map(WatchChange::Added));
+            pending.push_back(WatchChange::Bookmark {
+                revision: position,
+                initial_events_end: true,
+            });
+        }
+        let watch = kv::WatchRequest {
+            range,
+            start_revision: position + 1,
+        };
+        let watcher = self.kv.watch(watch).await.map_err(too_old)?;
+        Ok(ObjectWatch {
+            watcher,
+            ops,
+            selection: request.selection,
+            pending,
+            bookmarks: request.bookmarks,
+            position,
+            bookmarked: Instant::now(),
+        })
+    }
+}
+
+fn watched_range(ops: &'static dyn KindOps, request: &WatchRequest) -> KeyRange {
+    let name = if request.name.is_empty() {
+        request.selection.only_name()
+    } else {
+        Some(request.name.as_str())
+    };
+    match name {
+        Some(name) if !ops.info().namespaced || !request.namespace.is_empty() => {
+            object_range(ops.info(), &ObjectKey::new(request.namespace.as_str(), name))
+        }
+        _ => KeyRange::prefix(kinds::namespace_prefix(ops.info(), &request.namespace)),
+    }
+}
+
+fn too_old(error: KvError) -> ApiError {
+    match error {
+        KvError::Compacted { requested, oldest } => {
+            ApiError::expired(format!("too old resource version: {} ({oldest})", requested - 1))
+        }
+        other => other.into(),
+    }
+}
+
+impl ObjectWatch {
+    /// Waits for the next change.
+    ///
+    /// # Errors
+    /// `Expired` if the watch fell out of the history; `ServiceUnavailable` at shutdown. Both are final.
+    pub async fn next(&mut self) -> Result<WatchChange, ApiError> {
+        loop {
+            if let Some(change) = self.pending.pop_front() {
+                return Ok(change);
+            }
+            let batch = self.watcher.next().await.map_err(too_old)?;
+            for event in &batch.events {
+                if let Some(change) = change_of(self.ops, event, &self.selection)? {
+                    self.pending.push_back(change);
+                }
+            }
+            self.note_progress(batch.progress);
+        }
+    }
+
+    /// What has come in but was not taken yet.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn note_progress(&mut self, progress: Revision) {
+        let news = progress > self.position;
+        self.position = self.position.max(progress);
+        let due = self.bookmarked.elapsed() >= limits::BOOKMARK_PERIOD;
+        if self.bookmarks && news && due && self.pending.is_empty() {
+            self.bookmarked = Instant::now();
+            self.pending.push_back(WatchChange::Bookmark {
+                revision: self.position,
+                initial_events_end: false,
+            });
+        }
+    }
+}
+
+/// What a change of a key is to someone who sees only the selected objects: an object that begins to match comes, one
+/// that ceases to match goes.
+fn change_of(ops: &'static dyn KindOps, event: &Event, selection: &Selection) -> Result<Option<WatchChange>, ApiError> {
+    let Some((_, key)) = std::str::from_utf8(&event.kv.key)
+        .ok()
+        .and_then(kinds::parse_storage_key)
+    else {
+        return Ok(None);
+    };
+    let revision = event.kv.mod_revision;
+    let before = event
+        .prev_kv
+        .as_ref()
+        .map(|prev| Stored::new(ops, key.clone(), prev.value.clone(), revision));
+    let before = match before {
+        Some(stored) if selection.matches(&stored)? => Some(stored),
+        _ => None,
+    };
+    let after = match event.kind {
+        EventKind::Put => Some(Stored::new(ops, key, event.kv.value.clone(), revision)),
+        EventKind::Delete => None,
+    };
+    let after = match after {
+        Some(stored) if selection.matches(&stored)? => Some(stored),
+        _ => None,
+    };
+    Ok(match (before, after) {
+        (None, Some(after)) => Some(WatchChange::Added(after)),
+        (Some(_), Some(after)) => Some(WatchChange::Modified(after)),
+        (Some(before), None) => Some(WatchChange::Deleted(before)),
+        (None, None) => None,
+    })
+}

@@ -1,0 +1,121 @@
+//! The state of all servers: each is asked at the same time, and has little time to answer.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use trireme_proto::v1::{self, ServerStatusResponse, StatusResponse};
+use trireme_store::{Member, StoreStatus};
+
+use super::{ApiError, ClusterService};
+use crate::{VERSION, limits};
+
+const HEALTHY: &str = "Healthy";
+const LAGGING: &str = "Lagging";
+const UNREACHABLE: &str = "Unreachable";
+
+/// Asks other servers for their own state.
+#[async_trait::async_trait]
+pub trait StatusSource: Send + Sync + 'static {
+    /// The state of a server, as it tells itself.
+    ///
+    /// # Errors
+    /// Why it does not answer.
+    async fn status_of(&self, member: &Member) -> Result<ServerStatusResponse, ApiError>;
+}
+
+/// This server's own state, as it tells it to others.
+#[must_use]
+pub fn local_status(status: StoreStatus, name: &str) -> ServerStatusResponse {
+    ServerStatusResponse {
+        id: status.id,
+        name: name.to_owned(),
+        process_id: i64::from(std::process::id()),
+        role: status.role.to_string(),
+        applied_revision: status.applied_revision,
+        applied_index: status.state_hash_index,
+        state_hash: status.state_hash,
+        version: VERSION.to_owned(),
+        term: status.term,
+    }
+}
+
+impl ClusterService {
+    pub(super) async fn members_status(&self) -> StatusResponse {
+        let own = self.control.status();
+        let members = self.control.members();
+        let mut answers: BTreeMap<u64, Result<ServerStatusResponse, String>> = BTreeMap::new();
+        let mut asked: FuturesUnordered<_> = members
+            .iter()
+            .filter(|member| member.id != own.id)
+            .map(|member| self.ask(member))
+            .collect();
+        while let Some((id, answer)) = asked.next().await {
+            answers.insert(id, answer);
+        }
+        let own_name = members
+            .iter()
+            .find(|member| member.id == own.id)
+            .map_or("", |member| member.name.as_str());
+        answers.insert(own.id, Ok(local_status(self.control.status(), own_name)));
+        let furthest = answers
+            .values()
+            .flatten()
+            .map(|answer| answer.applied_index)
+            .max()
+            .unwrap_or(0);
+        StatusResponse {
+            cluster_id: self.cluster_id.clone(),
+            members: members
+                .iter()
+                .map(|member| describe(member, answers.get(&member.id), furthest))
+                .collect(),
+            leader_id: own.leader_id.unwrap_or(0),
+            term: own.term,
+        }
+    }
+
+    async fn ask(&self, member: &Member) -> (u64, Result<ServerStatusResponse, String>) {
+        let answer = tokio::time::timeout(limits::SERVER_STATUS_TIMEOUT, self.peers.status_of(member)).await;
+        let answer = match answer {
+            Ok(Ok(answer)) if answer.id == member.id => Ok(answer),
+            Ok(Ok(answer)) => Err(format!("server {} answers at {}", answer.id, member.api_address)),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!(
+                "no answer within {} ms",
+                limits::SERVER_STATUS_TIMEOUT.as_millis()
+            )),
+        };
+        (member.id, answer)
+    }
+}
+
+fn describe(member: &Member, answer: Option<&Result<ServerStatusResponse, String>>, furthest: u64) -> v1::Member {
+    let mut described = v1::Member {
+        id: member.id,
+        name: member.name.clone(),
+        api_address: member.api_address.clone(),
+        peer_address: member.peer_address.clone(),
+        role: "Unknown".to_owned(),
+        health: UNREACHABLE.to_owned(),
+        ..v1::Member::default()
+    };
+    match answer {
+        Some(Ok(answer)) => {
+            let behind = furthest.saturating_sub(answer.applied_index);
+            let lagging = behind > limits::LAGGING_ENTRIES;
+            described.process_id = answer.process_id;
+            described.role.clone_from(&answer.role);
+            described.applied_revision = answer.applied_revision;
+            described.applied_index = answer.applied_index;
+            described.state_hash.clone_from(&answer.state_hash);
+            described.version.clone_from(&answer.version);
+            described.health = if lagging { LAGGING } else { HEALTHY }.to_owned();
+            if lagging {
+                described.health_message = format!("{behind} log entries behind");
+            }
+        }
+        Some(Err(why)) => described.health_message.clone_from(why),
+        None => "it was not asked".clone_into(&mut described.health_message),
+    }
+    described
+}

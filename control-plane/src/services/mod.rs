@@ -1,0 +1,4 @@
+//! The gRPC ends: each turns a message into the pipeline's types, and the outcome into a message.
+
+pub mod cluster;
+pub mod resources;

@@ -1,0 +1,286 @@
+//! The resource API over gRPC: every kind through one service.
+//!
+//! Each method reads as the pipeline does: raw request, permit, decoded object, registry, item.
+
+mod discovery;
+mod explain;
+mod item;
+mod logs;
+mod watching;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tonic::{Request, Response, Status};
+use trireme_logic::{object::ObjectKey, patch::PatchType};
+use trireme_proto::v1::{
+    self, CreateRequest, DeleteRequest, DeleteResponse, DiscoverRequest, DiscoverResponse, ExplainRequest,
+    ExplainResponse, FieldValidation, GetRequest, Item, ListRequest, ListResponse, LogsChunk, LogsRequest,
+    PatchRequest, ResourceRef, UpdateRequest, WatchEvent, WatchRequest,
+    resources_server::{Resources, ResourcesServer},
+};
+
+pub use logs::LogSource;
+
+use self::item::Answer;
+use crate::{
+    limits,
+    pipeline::{
+        Decoded, Identity, Permit, RawRequest, RequestInfo, Subresource, Validation, Verb, decode_binding, decode_scale,
+    },
+    registry::{self, DeleteOptions, Propagation, ReadFrom, Registry, Selection},
+    status::ApiError,
+    transport::Peer,
+};
+
+/// The service.
+pub struct ResourcesService {
+    registry: Arc<Registry>,
+    logs: Arc<dyn LogSource>,
+}
+
+impl ResourcesService {
+    /// The service on a registry; logs come from `logs`.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, logs: Arc<dyn LogSource>) -> Self {
+        Self { registry, logs }
+    }
+
+    /// As it is added to the routes, with its limits.
+    #[must_use]
+    pub fn into_server(self) -> ResourcesServer<Self> {
+        // Beside the object, a request has a few names.
+        const MESSAGE_MAX_BYTES: usize = limits::REQUEST_MAX_BYTES + (64 << 10);
+        ResourcesServer::new(self).max_decoding_message_size(MESSAGE_MAX_BYTES)
+    }
+
+    fn answer(&self, encoding: i32, view: i32) -> Result<Answer, ApiError> {
+        Answer::new(encoding, view, self.registry.environment().now())
+    }
+
+    async fn get_item(&self, permit: &Permit, request: &GetRequest) -> Result<Item, ApiError> {
+        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
+        let from = ReadFrom::parse(&request.resource_version)?;
+        let (ops, key) = (info.ops(), info.key());
+        if info.subresource() == Subresource::Scale {
+            let (scale, stored) = self.registry.get_scale(permit, ops, key, from).await?;
+            return answer.scale(&scale, &stored);
+        }
+        let stored = self
+            .registry
+            .get_part(permit, ops, info.subresource(), key, from)
+            .await?;
+        answer.single(&stored, Vec::new())
+    }
+
+    async fn list_items(&self, permit: &Permit, request: ListRequest) -> Result<ListResponse, ApiError> {
+        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
+        let list = registry::ListRequest {
+            namespace: info.key().namespace.clone(),
+            selection: Selection::parse(info.kind(), &request.label_selector, &request.field_selector)?,
+            limit: usize::try_from(request.limit)
+                .map_err(|_| ApiError::bad_request("the limit must not be negative"))?,
+            continue_token: request.r#continue,
+            from: ReadFrom::parse(&request.resource_version)?,
+        };
+        let page = self.registry.list(permit, info.ops(), &list).await?;
+        Ok(ListResponse {
+            items: page
+                .items
+                .iter()
+                .map(|stored| answer.item(stored))
+                .collect::<Result<_, _>>()?,
+            revision: page.revision,
+            r#continue: page.continue_token,
+            remaining_item_count: page.remaining,
+            columns: answer.columns(info.kind()),
+        })
+    }
+
+    async fn create_item(&self, permit: &Permit, request: CreateRequest) -> Result<Item, ApiError> {
+        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
+        let (body, validation) = (Bytes::from(request.object), validation(request.field_validation)?);
+        if info.subresource() == Subresource::Binding {
+            let binding = decode_binding(body, answer.encoding())?;
+            let changed = self
+                .registry
+                .create_binding(permit, info.key(), &binding, request.dry_run)
+                .await?;
+            return answer.single(&changed.stored, Vec::new());
+        }
+        let mut decoded = Decoded::decode(permit, body, answer.encoding(), validation)?;
+        let warnings = decoded.take_warnings();
+        let stored = self.registry.create(permit, decoded, request.dry_run).await?;
+        answer.single(&stored, warnings)
+    }
+
+    async fn update_item(&self, permit: &Permit, request: UpdateRequest) -> Result<Item, ApiError> {
+        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
+        let (body, validation) = (Bytes::from(request.object), validation(request.field_validation)?);
+        let (ops, key) = (info.ops(), info.key());
+        if info.subresource() == Subresource::Scale {
+            let scale = decode_scale(body, answer.encoding())?;
+            let (scale, stored) = self
+                .registry
+                .update_scale(permit, ops, key, &scale, request.dry_run)
+                .await?;
+            return answer.scale(&scale, &stored);
+        }
+        let mut decoded = Decoded::decode(permit, body, answer.encoding(), validation)?;
+        let warnings = decoded.take_warnings();
+        let changed = self
+            .registry
+            .update_part(permit, decoded, info.subresource(), request.dry_run)
+            .await?;
+        answer.single(&changed.stored, warnings)
+    }
+
+    async fn patch_item(&self, permit: &Permit, request: PatchRequest) -> Result<Item, ApiError> {
+        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
+        let (ops, key, part) = (info.ops(), info.key(), info.subresource());
+        let patch_type = match v1::PatchType::try_from(request.patch_type) {
+            Ok(v1::PatchType::Merge) => PatchType::Merge,
+            Ok(v1::PatchType::Json) => PatchType::Json,
+            Ok(v1::PatchType::StrategicMerge) => PatchType::StrategicMerge,
+            Err(_) => return Err(unknown("patch type", request.patch_type)),
+        };
+        let patch = Bytes::from(request.patch);
+        if part == Subresource::Scale {
+            let (scale, stored) = self
+                .registry
+                .patch_scale(permit, ops, key, (patch_type, &patch), request.dry_run)
+                .await?;
+            return answer.scale(&scale, &stored);
+        }
+        let validation = validation(request.field_validation)?;
+        let wanted = registry::PatchRequest {
+            patch_type,
+            patch,
+            validation,
+            dry_run: request.dry_run,
+        };
+        let (changed, warnings) = self.registry.patch(permit, ops, part, key, &wanted).await?;
+        answer.single(&changed.stored, warnings)
+    }
+
+    async fn delete_item(&self, permit: &Permit, request: DeleteRequest) -> Result<DeleteResponse, ApiError> {
+        let (info, answer) = (
+            requested(permit)?,
+            self.answer(request.encoding, v1::View::Object as i32)?,
+        );
+        let propagation = match v1::PropagationPolicy::try_from(request.propagation_policy) {
+            Ok(v1::PropagationPolicy::Background) => Propagation::Background,
+            Ok(v1::PropagationPolicy::Foreground) => Propagation::Foreground,
+            Ok(v1::PropagationPolicy::Orphan) => Propagation::Orphan,
+            Err(_) => return Err(unknown("propagation policy", request.propagation_policy)),
+        };
+        let options = DeleteOptions {
+            grace_period_seconds: request.grace_period_seconds,
+            propagation,
+            uid: request.precondition_uid,
+            resource_version: request.precondition_resource_version,
+            dry_run: request.dry_run,
+        };
+        let deleted = self.registry.delete(permit, info.ops(), info.key(), &options).await?;
+        Ok(DeleteResponse {
+            item: Some(answer.item(&deleted.stored)?),
+            gone: deleted.gone,
+        })
+    }
+}
+
+/// The first three steps: from a message to its permit.
+fn permit<T>(request: &Request<T>, verb: Verb, resource: Option<&ResourceRef>) -> Result<Permit, ApiError> {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.ok_or_else(|| ApiError::unauthorized("the connection has no identity"))?;
+    let resource = resource.ok_or_else(|| ApiError::bad_request("the request names no resource"))?;
+    Permit::request(&RawRequest { peer, verb, resource })
+}
+
+fn requested(permit: &Permit) -> Result<&RequestInfo, ApiError> {
+    permit
+        .request_info()
+        .ok_or_else(|| ApiError::internal("the permit is for no request"))
+}
+
+fn validation(value: i32) -> Result<Validation, ApiError> {
+    match FieldValidation::try_from(value) {
+        Ok(FieldValidation::Warn) => Ok(Validation::Warn),
+        Ok(FieldValidation::Strict) => Ok(Validation::Strict),
+        Ok(FieldValidation::Ignore) => Ok(Validation::Ignore),
+        Err(_) => Err(unknown("field validation", value)),
+    }
+}
+
+fn unknown(what: &str, value: i32) -> ApiError {
+    ApiError::bad_request(format!("{value} is not a {what} that this server knows"))
+}
+
+#[tonic::async_trait]
+impl Resources for ResourcesService {
+    async fn discover(&self, request: Request<DiscoverRequest>) -> Result<Response<DiscoverResponse>, Status> {
+        Identity::of_request(&request)?;
+        Ok(Response::new(discovery::discover()))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Identity::of_request(&request)?;
+        Ok(Response::new(explain::explain(request.get_ref())?))
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<Item>, Status> {
+        let permit = permit(&request, Verb::Get, request.get_ref().resource.as_ref())?;
+        Ok(Response::new(self.get_item(&permit, request.get_ref()).await?))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let permit = permit(&request, Verb::List, request.get_ref().resource.as_ref())?;
+        Ok(Response::new(self.list_items(&permit, request.into_inner()).await?))
+    }
+
+    type WatchStream = BoxStream<'static, Result<WatchEvent, Status>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let permit = permit(&request, Verb::Watch, request.get_ref().resource.as_ref())?;
+        let stream = watching::watch(&self.registry, &permit, request.get_ref()).await?;
+        Ok(Response::new(stream))
+    }
+
+    async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Item>, Status> {
+        let permit = permit(&request, Verb::Create, request.get_ref().resource.as_ref())?;
+        Ok(Response::new(self.create_item(&permit, request.into_inner()).await?))
+    }
+
+    async fn update(&self, request: Request<UpdateRequest>) -> Result<Response<Item>, Status> {
+        let permit = permit(&request, Verb::Update, request.get_ref().resource.as_ref())?;
+        Ok(Response::new(self.update_item(&permit, request.into_inner()).await?))
+    }
+
+    async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Item>, Status> {
+        let permit = permit(&request, Verb::Patch, request.get_ref().resource.as_ref())?;
+        Ok(Response::new(self.patch_item(&permit, request.into_inner()).await?))
+    }
+
+    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
+        let permit = permit(&request, Verb::Delete, request.get_ref().resource.as_ref())?;
+        Ok(Response::new(self.delete_item(&permit, request.into_inner()).await?))
+    }
+
+    type LogsStream = BoxStream<'static, Result<LogsChunk, Status>>;
+
+    async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let wanted = request.get_ref();
+        let pod = ResourceRef {
+            resource: "pods".to_owned(),
+            namespace: wanted.namespace.clone(),
+            name: wanted.pod.clone(),
+            subresource: "log".to_owned(),
+            ..ResourceRef::default()
+        };
+        let permit = permit(&request, Verb::Get, Some(&pod))?;
+        let key = ObjectKey::new(wanted.namespace.as_str(), wanted.pod.as_str());
+        let stream = logs::logs(&self.registry, &*self.logs, &permit, &key, request.into_inner()).await?;
+        Ok(Response::new(stream))
+    }
+}

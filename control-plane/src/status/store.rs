@@ -1,0 +1,78 @@
+//! What a failure of the store means to a client.
+
+use trireme_store::kv::KvError;
+
+use super::ApiError;
+
+impl From<KvError> for ApiError {
+    fn from(error: KvError) -> Self {
+        match error {
+            KvError::Compacted { requested, oldest } => Self::expired(format!(
+                "The resourceVersion for the provided watch or list is too old: {requested} ({oldest})"
+            )),
+            KvError::FutureRevision { requested, current } => {
+                Self::timeout(format!("Too large resource version: {requested}, current: {current}"))
+            }
+            KvError::Invalid(why) => Self::bad_request(why),
+            // Only writes of the leader's loops carry a fence: to them it says "stop", to a client it is a retry.
+            KvError::Deposed { .. } => Self::unavailable(error.to_string()),
+            KvError::Unavailable(why) => Self::unavailable(format!("the cluster has no leader at present: {why}")),
+            KvError::UnknownOutcome(why) => Self::unknown_outcome(format!(
+                "the write was sent, but whether it was carried out is not known: {why}; read before you repeat it"
+            )),
+            KvError::Overloaded { retry_after } => {
+                Self::too_many_requests("too many requests are in flight; please try again later", retry_after)
+            }
+            KvError::Stopped(why) => Self::unavailable(format!("this server is stopping: {why}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::status::Reason;
+
+    #[test]
+    fn each_failure_of_the_store_has_its_reason() {
+        for (error, reason, retryable) in [
+            (
+                KvError::Compacted {
+                    requested: 1,
+                    oldest: 2,
+                },
+                Reason::Expired,
+                false,
+            ),
+            (
+                KvError::FutureRevision {
+                    requested: 9,
+                    current: 2,
+                },
+                Reason::Timeout,
+                true,
+            ),
+            (KvError::Invalid("x".into()), Reason::BadRequest, false),
+            (
+                KvError::Deposed { decided: 1, current: 2 },
+                Reason::ServiceUnavailable,
+                true,
+            ),
+            (KvError::Unavailable("x".into()), Reason::ServiceUnavailable, true),
+            (KvError::UnknownOutcome("x".into()), Reason::UnknownOutcome, false),
+            (
+                KvError::Overloaded {
+                    retry_after: Duration::from_millis(5),
+                },
+                Reason::TooManyRequests,
+                true,
+            ),
+            (KvError::Stopped("x".into()), Reason::ServiceUnavailable, true),
+        ] {
+            let mapped = ApiError::from(error.clone());
+            assert_eq!((mapped.reason(), mapped.is_retryable()), (reason, retryable), "{error}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! One TLS port: accepts, shakes hands, serves HTTP/2 and HTTP/1.1, and ends in good order.
+//!
+//! Every number that a client could drive up has a bound here (invariant I9).
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use super::peer::Peer;
+use crate::{limits, pki::Subject};
+
+/// Whom a port lets in at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admits {
+    /// Anyone; each request is judged by itself.
+    Anyone,
+    /// Only holders of a server's certificate.
+    ServersOnly,
+}
+
+/// Why a port could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else has it.
+    #[error("the address {address} is in use by another process; stop it, or listen on another port")]
+    InUse {
+        /// Which.
+        address: SocketAddr,
+    },
+    /// Another reason.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A port that is open but not served yet.
+pub struct BoundListener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+/// What all connections of a port share.
+struct Shared {
+    acceptor: TlsAcceptor,
+    router: axum::Router,
+    admits: Admits,
+    http: auto::Builder<TokioExecutor>,
+    shutdown: CancellationToken,
+}
+
+impl BoundListener {
+    /// Opens the port. Must be called on the runtime that will serve it.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse { address },
+            _ => ListenError::Bind { address, source },
+        };
+        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        Ok(Self { tcp, address })
+    }
+
+    /// The port's address, with the number that the system chose if none was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then lets open requests end for [`limits::SHUTDOWN_GRACE`].
+    pub async fn serve(
+        self,
+        tls: Arc<rustls::ServerConfig>,
+        router: axum::Router,
+        admits: Admits,
+        shutdown: CancellationToken,
+    ) {
+        let shared = Arc::new(Shared {
+            acceptor: TlsAcceptor::from(tls),
+            // Done once here instead of in each clone.
+            router: router.with_state(()),
+            admits,
+            http: http_builder(),
+            shutdown: shutdown.clone(),
+        });
+        let room = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        let connections = TaskTracker::new();
+        while let Some((stream, address, permit)) = self.next_connection(&room, &shutdown).await {
+            connections.spawn(serve_connection(shared.clone(), stream, address, permit));
+        }
+        drop(self.tcp);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// The next connection, once there is room for it; `None` at shutdown.
+    async fn next_connection(
+        &self,
+        room: &Arc<Semaphore>,
+        shutdown: &CancellationToken,
+    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let accept = async {
+            let permit = room.clone().acquire_owned().await.ok()?;
+            loop {
+                match self.tcp.accept().await {
+                    Ok((stream, address)) => return Some((stream, address, permit)),
+                    Err(error) => {
+                        tracing::warn!(%error, address = %self.address, "cannot accept a connection");
+                        tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => None,
+            accepted = accept => accepted,
+        }
+    }
+}
+
+fn http_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_READ_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::STREAMS_MAX)
+        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(limits::SEND_BUFFER_BYTES)
+        .max_header_list_size(limits::HEADERS_MAX_BYTES)
+        .max_pending_accept_reset_streams(limits::PENDING_RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(limits::LOCAL_RESET_STREAMS_MAX)
+        .keep_alive_interval(limits::KEEPALIVE_PERIOD)
+        .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT);
+    builder
+}
+
+async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr, _permit: OwnedSemaphorePermit) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %address, "cannot set TCP_NODELAY");
+    }
+    let handshake = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream));
+    let stream = tokio::select! {
+        biased;
+        () = shared.shutdown.cancelled() => return,
+        outcome = handshake => match outcome {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, %address, "the TLS handshake failed"),
+            Err(_) => return tracing::debug!(%address, "the TLS handshake took too long"),
+        },
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = Peer::new(certificate, address);
+    if shared.admits == Admits::ServersOnly && !matches!(peer.subject(), Some(Subject::Server(_))) {
+        return tracing::warn!(%address, peer = ?peer.subject(), "refused a connection that is not a server's");
+    }
+
+    let router = shared.router.clone();
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let connection = shared.http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        biased;
+        outcome = connection.as_mut() => outcome,
+        () = shared.shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(limits::SHUTDOWN_GRACE, connection).await {
+                Ok(outcome) => outcome,
+                Err(_) => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, %address, "a connection ended with an error");
+    }
+}

@@ -1,0 +1,16 @@
+//! Sockets, TLS, HTTP and gRPC: the only place that knows them.
+//!
+//! What a connection's certificate says is checked and read here, once a connection, and given to each
+//! request as its [`Peer`]. What the peer may do is decided in [`pipeline`](crate::pipeline).
+
+mod connector;
+mod listener;
+mod peer;
+mod routes;
+mod tls;
+
+pub use connector::{ConnectError, Connector};
+pub use listener::{Admits, BoundListener, ListenError};
+pub use peer::Peer;
+pub use routes::{Readiness, api_router, peer_router};
+pub use tls::{CertificateSource, TlsError, client_config, server_config};
