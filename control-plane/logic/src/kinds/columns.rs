@@ -1,0 +1,49 @@
+//! Pieces of table columns that several kinds use.
+
+use trireme_proto::api::meta::v1::{ObjectMeta, Time};
+
+use crate::{human::duration_short, kind::ColumnDefinition};
+
+/// What a cell shows for nothing.
+pub(crate) const NONE: &str = "<none>";
+/// What a cell shows for something that is not known.
+pub(crate) const UNKNOWN: &str = "<unknown>";
+
+/// A column that is always shown.
+pub(crate) const fn column(name: &'static str, description: &'static str) -> ColumnDefinition {
+    ColumnDefinition {
+        name,
+        priority: 0,
+        description,
+    }
+}
+
+/// A column of the wide view.
+pub(crate) const fn wide(name: &'static str, description: &'static str) -> ColumnDefinition {
+    ColumnDefinition {
+        name,
+        priority: 1,
+        description,
+    }
+}
+
+/// The column that nearly every kind has.
+pub(crate) const AGE: ColumnDefinition = column("Age", "Time since the object was created.");
+
+/// The cell of [`AGE`].
+pub(crate) fn age(meta: &ObjectMeta, now: Time) -> String {
+    since(meta.creation_timestamp.as_ref(), now)
+}
+
+/// How long ago a moment was.
+pub(crate) fn since(then: Option<&Time>, now: Time) -> String {
+    match then {
+        Some(then) if !then.is_zero() => duration_short(now.seconds - then.seconds),
+        Some(_) | None => UNKNOWN.into(),
+    }
+}
+
+/// The text, or a word for none.
+pub(crate) fn or_none(text: &str) -> String {
+    if text.is_empty() { NONE.into() } else { text.into() }
+}

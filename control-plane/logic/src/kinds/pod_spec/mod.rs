@@ -1,0 +1,14 @@
+//! The pod spec, which pods and the templates of workloads have alike: defaults and checks.
+
+pub mod defaults;
+mod images;
+mod scheduling;
+mod tolerations;
+mod validate;
+mod validate_container;
+mod validate_volume;
+
+pub use self::{
+    tolerations::validate as validate_tolerations,
+    validate::{validate, validate_template},
+};

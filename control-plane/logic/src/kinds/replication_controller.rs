@@ -1,0 +1,142 @@
+//! ReplicationControllers: the older form of ReplicaSets, with a plain map as selector.
+
+use trireme_proto::api::{
+    core::v1::{ReplicationController, ReplicationControllerStatus},
+    meta::v1::Time,
+};
+
+use super::{
+    bump_generation,
+    columns::{AGE, age, column, or_none},
+    first_generation,
+    replica_set::validate_counts,
+    workload::{self, CONTAINERS, IMAGES, SELECTOR},
+};
+use crate::{
+    field_error::FieldErrors,
+    kind::{Kind, KindInfo, NameRule, Scale, metadata_of},
+    validation::{labels, not_negative},
+};
+
+impl Kind for ReplicationController {
+    const INFO: KindInfo = KindInfo {
+        group: "",
+        version: "v1",
+        kind: "ReplicationController",
+        plural: "replicationcontrollers",
+        singular: "replicationcontroller",
+        short_names: &["rc"],
+        categories: &["all"],
+        namespaced: true,
+        subresources: &["status", "scale"],
+        columns: &[
+            column("Desired", "Pods that are wanted."),
+            column("Current", "Pods that exist."),
+            column("Ready", "Pods that are ready."),
+            AGE,
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
+        ],
+        selectable_fields: &["status.replicas"],
+        name_rule: NameRule::DnsSubdomain,
+    };
+
+    fn set_defaults(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        spec.replicas.get_or_insert(1);
+        if spec.template.is_none() {
+            return;
+        }
+        workload::template_defaults(&mut spec.template);
+        let template = spec.template.as_ref().and_then(|template| template.metadata.as_ref());
+        let pod_labels = template.map(|metadata| metadata.labels.clone()).unwrap_or_default();
+        if spec.selector.is_empty() {
+            spec.selector.clone_from(&pod_labels);
+        }
+        let metadata = self.metadata.get_or_insert_default();
+        if metadata.labels.is_empty() {
+            metadata.labels = pod_labels;
+        }
+    }
+
+    fn prepare_create(&mut self) {
+        first_generation(&mut self.metadata);
+        self.status = Some(ReplicationControllerStatus::default());
+    }
+
+    fn prepare_update(&mut self, old: &Self) {
+        self.status.clone_from(&old.status);
+        bump_generation(&mut self.metadata, self.spec != old.spec);
+    }
+
+    fn prepare_status_update(&mut self, old: &Self) {
+        self.spec.clone_from(&old.spec);
+    }
+
+    fn validate(&self, errors: &mut FieldErrors) {
+        let spec = self.spec.clone().unwrap_or_default();
+        errors.field("spec", |errors| {
+            errors.field("replicas", |errors| {
+                not_negative(spec.replicas.unwrap_or(0).into(), errors)
+            });
+            errors.field("minReadySeconds", |errors| {
+                not_negative(spec.min_ready_seconds.into(), errors)
+            });
+            errors.field("selector", |errors| {
+                if spec.selector.is_empty() {
+                    errors.required("");
+                }
+                labels::labels(&spec.selector, errors);
+            });
+            let selects = |pod: &std::collections::BTreeMap<String, String>| {
+                spec.selector.iter().all(|(key, value)| pod.get(key) == Some(value))
+            };
+            workload::validate_template(spec.template.as_ref(), selects, errors);
+        });
+    }
+
+    fn validate_status_update(&self, _old: &Self, errors: &mut FieldErrors) {
+        let status = self.status.clone().unwrap_or_default();
+        let counts = (
+            status.replicas,
+            status.fully_labeled_replicas,
+            status.ready_replicas,
+            status.available_replicas,
+        );
+        errors.field("status", |errors| {
+            validate_counts(counts, status.observed_generation, errors)
+        });
+    }
+
+    fn cells(&self, now: Time) -> Vec<String> {
+        let (spec, status) = (self.spec.as_ref(), self.status.clone().unwrap_or_default());
+        let [containers, images] = workload::template_cells(spec.and_then(|spec| spec.template.as_ref()));
+        vec![
+            spec.and_then(|spec| spec.replicas).unwrap_or(0).to_string(),
+            status.replicas.to_string(),
+            status.ready_replicas.to_string(),
+            age(metadata_of(self), now),
+            containers,
+            images,
+            or_none(&spec.map(|spec| labels::map_text(&spec.selector)).unwrap_or_default()),
+        ]
+    }
+
+    fn selectable_field(&self, path: &str) -> Option<String> {
+        (path == "status.replicas").then(|| self.status.as_ref().map_or(0, |status| status.replicas).to_string())
+    }
+
+    fn scale(&self) -> Option<Scale> {
+        let spec = self.spec.as_ref();
+        Some(Scale {
+            spec_replicas: spec.and_then(|spec| spec.replicas).unwrap_or(0),
+            status_replicas: self.status.as_ref().map_or(0, |status| status.replicas),
+            selector: spec.map(|spec| labels::map_text(&spec.selector)).unwrap_or_default(),
+        })
+    }
+
+    fn set_replicas(&mut self, replicas: i32) {
+        self.spec.get_or_insert_default().replicas = Some(replicas);
+    }
+}

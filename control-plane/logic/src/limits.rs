@@ -1,0 +1,79 @@
+//! Every limit of the API's decisions, each with its unit.
+//!
+//! Numbers only: the code that keeps a limit names it from here, and a test beside that code meets it
+//! (invariant I9).
+
+/// The most bytes an object may have, encoded.
+pub const OBJECT_SIZE_BYTES: usize = 3 << 19;
+/// The deepest nesting of JSON that is read: of objects, of patches, and of what a patch makes.
+pub const JSON_DEPTH: usize = trireme_proto::limits::JSON_DEPTH_MAX;
+/// The most operations of one JSON patch.
+pub const PATCH_OPERATIONS: usize = 10_000;
+/// The most bytes that the `copy` operations of one JSON patch may add together.
+pub const PATCH_COPIED_BYTES: usize = 3 << 20;
+/// The most bytes of a patch.
+pub const PATCH_SIZE_BYTES: usize = 3 << 20;
+
+/// The most bytes that the annotations of an object may have together, keys and values.
+pub const ANNOTATIONS_SIZE_BYTES: usize = 256 << 10;
+/// The most bytes of a DNS label: names of namespaces, containers, ports.
+pub const DNS_LABEL_BYTES: usize = 63;
+/// The most bytes of a DNS subdomain: most names.
+pub const DNS_SUBDOMAIN_BYTES: usize = 253;
+/// The most bytes of a label's value, and of the name part of its key.
+pub const LABEL_BYTES: usize = 63;
+/// The most bytes of a port's name.
+pub const PORT_NAME_BYTES: usize = 15;
+/// The most bytes of a key of a ConfigMap or Secret.
+pub const DATA_KEY_BYTES: usize = 253;
+/// The most bytes of the data of a ConfigMap or Secret.
+pub const DATA_SIZE_BYTES: usize = 1 << 20;
+/// The most bytes of an event's message.
+pub const EVENT_MESSAGE_BYTES: usize = 1024;
+/// The most bytes of an event's reason.
+pub const EVENT_REASON_BYTES: usize = 128;
+/// The most addresses of an EndpointSlice.
+pub const ENDPOINTS_PER_SLICE: usize = 1000;
+/// The most ports of an EndpointSlice.
+pub const ENDPOINT_PORTS_PER_SLICE: usize = 20_000;
+/// The most addresses of one endpoint.
+pub const ADDRESSES_PER_ENDPOINT: usize = 100;
+/// The most seconds of a service's client affinity.
+pub const AFFINITY_TIMEOUT_SECONDS: i32 = 86_400;
+
+/// Seconds a pod stays on a node that is not ready or unreachable, unless its tolerations say otherwise.
+pub const DEFAULT_EVICTION_TOLERATION_SECONDS: i64 = 30;
+/// Seconds a pod's containers have to end, unless the pod says otherwise.
+pub const DEFAULT_TERMINATION_GRACE_PERIOD_SECONDS: i64 = 30;
+/// Old ReplicaSets kept by a Deployment that does not say how many.
+pub const DEFAULT_REVISION_HISTORY: i32 = 10;
+/// Seconds after which a Deployment without progress is reported as failed, unless it says otherwise.
+pub const DEFAULT_PROGRESS_DEADLINE_SECONDS: i32 = 600;
+
+// What the leader's loops may do at once, and how long they wait.
+
+/// Milliseconds without a heartbeat after which a node is reported as unreachable.
+pub const NODE_SILENCE_LIMIT_MS: u64 = 15_000;
+/// Milliseconds for which a new leader leaves nodes as they are that it has not heard yet: time to find it
+/// and to send one heartbeat more than the silence limit allows.
+pub const NODE_TAKEOVER_GRACE_MS: u64 = 20_000;
+/// Seconds after which a held-back eviction is looked at again.
+pub const EVICTION_RECHECK_SECONDS: i64 = 5;
+/// The most writes of one kind in one pass of a controller; the pass is repeated as soon as they are seen.
+pub const WRITES_PER_RECONCILE: usize = 500;
+/// The most events of one kind in one pass of a controller; more become one that counts them.
+pub const EVENTS_PER_RECONCILE: usize = 10;
+/// The most endpoints that the control plane puts in one EndpointSlice.
+pub const MANAGED_ENDPOINTS_PER_SLICE: usize = 100;
+/// Seconds for which an event is kept after it last happened.
+pub const EVENT_TTL_SECONDS: i64 = 3_600;
+/// A pod that fails within so many seconds of its creation makes its owner wait before the next.
+pub const SHORT_LIFE_SECONDS: i64 = 60;
+/// The most seconds that an owner waits whose pods fail at once.
+pub const FAILED_POD_BACKOFF_SECONDS: i64 = 300;
+/// Seconds for which failed pods are remembered against their owner.
+pub const FAILED_POD_MEMORY_SECONDS: i64 = 3_600;
+/// Seconds after which an unfinished rollout is looked at again even if nothing was reported.
+pub const ROLLOUT_RECHECK_SECONDS: i64 = 10;
+/// The most pods whose "unschedulable" condition is written in one scheduling pass.
+pub const UNSCHEDULABLE_WRITES_PER_PASS: usize = 500;
