@@ -1,0 +1,98 @@
+//! Removes what compaction has made unreadable, in small steps beside reads and writes.
+//!
+//! Applying the compaction command only moves the watermark, at once and everywhere alike. The removal walks the
+//! index of changes from where it stopped last: each change below the watermark made older versions of its key
+//! unreadable. Progress is written with the removals, so a crash repeats at most one step, which is harmless. The
+//! watermark's own revision keeps its events and what they replaced, so that it can still be watched from.
+
+use crate::keys;
+use crate::limits::COMPACT_STEP_EVENTS;
+use crate::meta::{State, load_removed, store_removed};
+use crate::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
+use crate::types::{EventKind, Revision};
+use crate::view::split_event;
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactStep {
+    /// Rows that it removed.
+    pub removed_rows: usize,
+    /// Whether more is left to do.
+    pub more: bool,
+}
+
+/// Does one step of bounded size. Only one task may call it at a time.
+///
+/// # Errors
+/// [`StorageError`], fatal.
+pub fn compact_step<S: Storage>(storage: &S) -> Result<CompactStep, StorageError> {
+    compact_step_of(storage, COMPACT_STEP_EVENTS)
+}
+
+/// Does one step over at most `events` changes.
+///
+/// # Errors
+/// [`StorageError`], fatal.
+pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<CompactStep, StorageError> {
+    let snapshot = storage.snapshot();
+    let watermark = State::load(&snapshot)?.compacted;
+    let removed = load_removed(&snapshot)?;
+    if removed >= watermark {
+        return Ok(CompactStep {
+            removed_rows: 0,
+            more: false,
+        });
+    }
+    let mut batch = WriteBatch::default();
+    let upper = Some(keys::event_key(watermark, 0));
+    let mut index = snapshot.cursor(Table::Events, Access::Ordered { upper });
+    let mut versions = snapshot.cursor(Table::Data, Access::OneKey);
+    index.seek(&keys::event_key(removed, 0))?;
+    let mut done = watermark;
+    let mut seen = 0;
+    while let Some((key, value)) = index.entry() {
+        let revision = keys::event_revision(key)?;
+        if seen == events {
+            // The rest of this revision, if we are within it, comes with the next step.
+            done = revision;
+            break;
+        }
+        seen += 1;
+        let (kind, user_key) = split_event(value)?;
+        remove_before(&mut versions, user_key, revision, &mut batch)?;
+        if kind == EventKind::Delete {
+            batch.delete(Table::Data, keys::data_key(user_key, revision));
+        }
+        batch.delete(Table::Events, key.to_vec());
+        index.next()?;
+    }
+    let removed_rows = batch.writes.len();
+    store_removed(&mut batch, done);
+    drop((index, versions));
+    storage.write(batch)?;
+    Ok(CompactStep {
+        removed_rows,
+        more: done < watermark,
+    })
+}
+
+/// Removes all versions of a key that are older than `revision`.
+fn remove_before<C: Cursor>(
+    versions: &mut C,
+    user_key: &[u8],
+    revision: Revision,
+    batch: &mut WriteBatch,
+) -> Result<(), StorageError> {
+    let mut target = keys::escape(user_key);
+    let escaped = target.len();
+    keys::push_version(&mut target, revision - 1);
+    versions.seek(&target)?;
+    while let Some((found, _)) = versions
+        .entry()
+        .filter(|(found, _)| found.starts_with(&target[..escaped]))
+    {
+        batch.delete(Table::Data, found.to_vec());
+        versions.next()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Every bound that the state machine's language and work have, each with its unit.
+//!
+//! The bounds on commands are checked where a command is proposed, never where it is applied: a
+//! committed entry must mean the same on servers of every version, also after a bound has changed.
+
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 4 * 1024;
+
+/// Longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 1536 * 1024;
+
+/// Most compares of a transaction, its nested ones included; the same bound holds for the operations of
+/// its success side, and again for those of its failure side.
+pub const TXN_OPS_MAX: usize = 1_000;
+
+/// Largest encoded command, in bytes.
+pub const COMMAND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How deep transactions may nest; 1 is a transaction without nested ones.
+pub const TXN_DEPTH_MAX: usize = 4;
+
+/// Longest opaque applied position of the Raft layer, in bytes.
+pub const OPAQUE_POSITION_BYTES_MAX: usize = 1024 * 1024;
+
+/// Payload that one frame of a snapshot is filled up to, in bytes. One record may exceed it.
+pub const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
+
+/// Largest frame of a snapshot that is read, in bytes: one frame's fill and the largest record beyond it.
+pub const SNAPSHOT_FRAME_BYTES_MAX: usize = SNAPSHOT_FRAME_BYTES + 2 * COMMAND_BYTES_MAX;
+
+/// Events whose predecessors one step of compaction removes.
+pub const COMPACT_STEP_EVENTS: usize = 1_000;
+
+/// Events that one chunk of history answers with, at most; a revision is never split.
+pub const HISTORY_CHUNK_EVENTS: usize = 1_000;
+
+/// Bytes of events after which a chunk of history ends; a revision is never split.
+pub const HISTORY_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Index records that one chunk of history looks at, at most; a revision is never split.
+pub const HISTORY_CHUNK_SCANNED: usize = 20_000;

@@ -1,0 +1,239 @@
+//! The words of the store: keys, revisions, transactions and what they answer.
+//!
+//! These types are the whole language between the store and everything above it, and, encoded, the
+//! content of Raft entries. They follow the etcd v3 data model. Nothing here decides anything.
+
+use bytes::Bytes;
+
+/// The store's global revision: 1 in an empty store, one higher for each transaction that changed something.
+pub type Revision = i64;
+
+/// A half-open range of keys, or one key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyRange {
+    /// First key of the range.
+    pub start: Bytes,
+    /// First key after the range; `None` for the one key `start`; `Some(empty)` for no upper bound.
+    pub end: Option<Bytes>,
+}
+
+/// One version of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyValue {
+    /// The key.
+    pub key: Bytes,
+    /// Its value.
+    pub value: Bytes,
+    /// Revision in which the key came to exist.
+    pub create_revision: Revision,
+    /// Revision of this version.
+    pub mod_revision: Revision,
+    /// 1 at creation, one higher each change.
+    pub version: i64,
+    /// The lease the key is attached to; 0 for none.
+    pub lease: i64,
+}
+
+/// Reads keys at one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeRequest {
+    /// Which keys.
+    pub range: KeyRange,
+    /// At most how many; 0 for no bound.
+    pub limit: usize,
+    /// At which revision; 0 for the latest.
+    pub revision: Revision,
+    /// Leave the values out.
+    pub keys_only: bool,
+    /// Only count.
+    pub count_only: bool,
+}
+
+/// What a range read saw.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RangeResponse {
+    /// The keys in order.
+    pub kvs: Vec<KeyValue>,
+    /// True if `limit` cut the answer.
+    pub more: bool,
+    /// Number of keys in the range, regardless of `limit`. Only filled with `count_only`, or if `more` is false.
+    pub count: Option<u64>,
+    /// The store's revision when it was read (not the requested one).
+    pub revision: Revision,
+}
+
+/// How a compare's two sides must relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompareResult {
+    /// Equal.
+    Equal,
+    /// Actual greater than expected.
+    Greater,
+    /// Actual less than expected.
+    Less,
+    /// Different.
+    NotEqual,
+}
+
+/// What of a key is compared. An absent key has 0 in every number and no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompareTarget {
+    /// Its version.
+    Version(i64),
+    /// Its create revision.
+    CreateRevision(Revision),
+    /// Its mod revision. 0: the key does not exist.
+    ModRevision(Revision),
+    /// Its value.
+    Value(Bytes),
+    /// Its lease.
+    Lease(i64),
+}
+
+/// A condition of a transaction; over a range it must hold for every key in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compare {
+    /// Which keys.
+    pub range: KeyRange,
+    /// How the sides must relate.
+    pub result: CompareResult,
+    /// What is compared with what.
+    pub target: CompareTarget,
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Stores a value.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// The value.
+        value: Bytes,
+        /// The lease to attach to; 0 for none.
+        lease: i64,
+        /// Answer with the version before.
+        prev_kv: bool,
+    },
+    /// Deletes keys.
+    Delete {
+        /// Which keys.
+        range: KeyRange,
+        /// Answer with the deleted versions.
+        prev_kv: bool,
+    },
+    /// Reads keys; sees the transaction's earlier writes.
+    Range(RangeRequest),
+    /// A nested transaction.
+    Txn(Box<Txn>),
+}
+
+/// A transaction: if all compares hold then `success`, else `failure`, atomically, in one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Txn {
+    /// The conditions.
+    pub compares: Vec<Compare>,
+    /// Done if all conditions hold.
+    pub success: Vec<Op>,
+    /// Done otherwise.
+    pub failure: Vec<Op>,
+}
+
+/// What one operation answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpResponse {
+    /// Of a put: the version before, if asked for.
+    Put(Option<KeyValue>),
+    /// Of a delete.
+    Delete {
+        /// How many keys went.
+        deleted: u64,
+        /// Their last versions, if asked for.
+        prev_kvs: Vec<KeyValue>,
+    },
+    /// Of a range.
+    Range(RangeResponse),
+    /// Of a nested transaction.
+    Txn(TxnResponse),
+}
+
+/// What a transaction answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TxnResponse {
+    /// True if all compares held.
+    pub succeeded: bool,
+    /// One an operation of the branch taken.
+    pub responses: Vec<OpResponse>,
+    /// The store's revision after the transaction. If it changed anything, the revision of its writes.
+    pub revision: Revision,
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was stored.
+    Put,
+    /// It was deleted.
+    Delete,
+}
+
+/// One change of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// The new version. Of a delete: the key and, as `mod_revision`, the revision of the deletion.
+    pub kv: KeyValue,
+    /// The version before; `None` if the key is new.
+    pub prev_kv: Option<KeyValue>,
+}
+
+impl KeyRange {
+    /// The one key.
+    pub fn key(key: impl Into<Bytes>) -> Self {
+        Self {
+            start: key.into(),
+            end: None,
+        }
+    }
+
+    /// All keys that begin with `prefix`; all keys if it is empty.
+    pub fn prefix(prefix: impl Into<Bytes>) -> Self {
+        let start = prefix.into();
+        let end = Self::prefix_end(&start);
+        Self { start, end: Some(end) }
+    }
+
+    /// The first key after all keys that begin with `prefix`; empty if there is none.
+    pub fn prefix_end(prefix: &[u8]) -> Bytes {
+        let mut end = prefix.to_vec();
+        while let Some(last) = end.pop() {
+            if last < u8::MAX {
+                end.push(last + 1);
+                return end.into();
+            }
+        }
+        Bytes::new()
+    }
+
+    /// Whether `key` lies in the range.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end {
+            None => key == self.start,
+            Some(end) => key >= &self.start[..] && (end.is_empty() || key < &end[..]),
+        }
+    }
+}
+
+impl RangeRequest {
+    /// The latest versions of all keys in `range`.
+    pub fn latest(range: KeyRange) -> Self {
+        Self {
+            range,
+            limit: 0,
+            revision: 0,
+            keys_only: false,
+            count_only: false,
+        }
+    }
+}
