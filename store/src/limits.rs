@@ -1,0 +1,101 @@
+//! Every bound and default of the store, with its unit.
+//!
+//! Nothing else in this package writes such a number down.
+
+use std::time::Duration;
+
+/// Raft heartbeat period, in milliseconds.
+pub const HEARTBEAT_PERIOD_MS: u64 = 100;
+/// Shortest silence of the leader after which a server stands for election, in milliseconds.
+pub const ELECTION_TIMEOUT_MIN_MS: u64 = 500;
+/// Longest such silence, in milliseconds.
+pub const ELECTION_TIMEOUT_MAX_MS: u64 = 1_000;
+/// Worker threads of the consensus runtime.
+pub const CONSENSUS_THREADS: usize = 2;
+
+/// Memory of one write buffer of the Raft log's database, in bytes; there are at most two.
+pub const LOG_WRITE_BUFFER_BYTES: usize = 16 << 20;
+/// Block cache of the Raft log's database, in bytes. Its readers are followers that fell behind.
+pub const LOG_BLOCK_CACHE_BYTES: usize = 1 << 20;
+/// The newest log entries kept in memory for replication and apply, in bytes.
+pub const LOG_TAIL_CACHE_BYTES: usize = 4 << 20;
+/// At most this much is put into one write of the log, in bytes, whatever is queued.
+pub const LOG_WRITE_BATCH_BYTES: usize = 8 << 20;
+/// Log entries read for one append to a follower, in bytes. One entry always goes.
+pub const APPEND_BATCH_BYTES: usize = 2 << 20;
+/// Log entries read at once when they are applied, in bytes. One entry always is.
+pub const APPLY_BATCH_BYTES: usize = 2 << 20;
+/// Entries in one append to a follower.
+pub const APPEND_BATCH_ENTRIES: u64 = 1_024;
+/// Truncations up to this many entries are point deletions, above it one range deletion.
+pub const TRUNCATE_POINT_DELETES: u64 = 1_000;
+
+/// A snapshot is made after this many new log entries.
+pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
+/// A snapshot is made and the log is cut when the log holds this many bytes.
+pub const LOG_MAX_BYTES: u64 = 256 << 20;
+/// How often the log's size is looked at.
+pub const LOG_SIZE_CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// Log entries kept behind the snapshot for followers that are a little late.
+pub const LOG_KEEP_ENTRIES: u64 = 20_000;
+/// A follower further behind than this is sent a snapshot; more than [`LOG_KEEP_ENTRIES`].
+pub const SNAPSHOT_LAG_ENTRIES: u64 = 30_000;
+/// Log entries purged at once, at least.
+pub const LOG_PURGE_BATCH_ENTRIES: u64 = 1_024;
+/// A piece of a snapshot on the wire, in bytes.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 512 << 10;
+/// How long the sending of a whole snapshot may take.
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+/// How long a snapshot's receiver or sender may make no progress at all.
+pub const SNAPSHOT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Largest message between peers, in bytes. Larger than any append or any batch of proposals.
+pub const PEER_MESSAGE_BYTES: usize = 32 << 20;
+/// Largest encoded command, in bytes.
+pub const COMMAND_BYTES: usize = 6 << 20;
+/// Commands forwarded to the leader in one message.
+pub const FORWARD_BATCH_COMMANDS: usize = 256;
+/// Bytes of commands forwarded in one message, beyond its first command.
+pub const FORWARD_BATCH_BYTES: usize = 1 << 20;
+/// Messages with forwarded commands under way at once. More would make smaller batches.
+pub const FORWARD_IN_FLIGHT: usize = 8;
+/// Proposals that one server has under way; one more is refused as overload.
+pub const PROPOSALS_IN_FLIGHT: usize = 10_000;
+/// When to come back after overload.
+pub const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a request waits for a leader to be known.
+pub const LEADER_WAIT: Duration = Duration::from_secs(5);
+/// How long a write waits for its outcome before it is reported as unknown.
+pub const PROPOSAL_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a linearizable read waits before it is refused.
+pub const READ_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a write that is under way when the leader changes still waits for its outcome.
+pub const LEADER_CHANGE_GRACE: Duration = Duration::from_millis(1_500);
+/// How long one question for a read index may take before it is asked again.
+pub const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before asking again when a server said that it does not lead.
+pub const LEADER_RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long an append may take before the follower counts as unreachable.
+pub const APPEND_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// Heartbeats that may time out one after the other before the connection is made anew.
+pub const HEARTBEAT_TIMEOUTS_BEFORE_RECONNECT: u32 = 5;
+/// How long a change of the membership may take.
+pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(30);
+/// A learner within this many entries of the leader has caught up and may be promoted.
+pub const PROMOTE_LAG_ENTRIES: u64 = 1_000;
+
+/// Changes younger than this are always kept in the history.
+pub const HISTORY_MIN_AGE: Duration = Duration::from_secs(5 * 60);
+/// This many of the latest revisions are always kept in the history.
+pub const HISTORY_MIN_REVISIONS: i64 = 100_000;
+/// How often the leader considers a compaction.
+pub const COMPACTION_PERIOD: Duration = Duration::from_secs(30);
+
+/// How long a clean shutdown waits for the consensus core.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(SNAPSHOT_LAG_ENTRIES > LOG_KEEP_ENTRIES);
+const _: () = assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
+const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
+const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);

@@ -1,0 +1,336 @@
+//! The Raft log on disk: openraft's `RaftLogStorage`.
+//!
+//! What consensus sees is the state in memory, changed at once under one lock; the writer thread
+//! makes it durable in the same order and reports. So `append` never waits for the disk, and what was
+//! appended can be read when it returns. Entries leave memory only after they are durable, so a read
+//! finds each entry either in the tail or, as written last, on disk.
+//!
+//! It is not the state: that is the engine's, has no log of its own, and is rebuilt from here.
+
+mod recovery;
+mod schema;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use futures::Stream;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::OptionalSend;
+use rocksdb::{DB, ReadOptions};
+
+pub use self::recovery::LogOpenError;
+use self::recovery::{Recovered, next_index, recover};
+use self::schema::{entry_index, entry_key};
+use self::tail::{Tail, WriteSequence};
+pub(crate) use self::writer::LogCounters;
+use self::writer::{LogWrite, Queue};
+use super::record;
+use super::types::{LogEntry, LogId, TypeConfig, Vote};
+use crate::limits;
+
+/// The log as consensus sees it; the disk may be a few writes behind.
+#[derive(Debug)]
+struct View {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    tail: Tail,
+    sequence: WriteSequence,
+    queue: Queue,
+}
+
+/// The log. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    db: Arc<DB>,
+    view: Arc<Mutex<View>>,
+    counters: Arc<LogCounters>,
+    writer: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
+}
+
+impl Debug for LogStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogStore").field("last", &self.view().last).finish_non_exhaustive()
+    }
+}
+
+impl LogStore {
+    /// Opens the log in the directory `path`, which is made if it is absent, and checks all of it.
+    ///
+    /// # Errors
+    /// [`LogOpenError`]: it is in use, unreadable or damaged.
+    pub(crate) fn open(path: &Path, tail_bytes: usize) -> Result<Self, LogOpenError> {
+        let Recovered { db, vote, committed, purged, last, tail } = recover(path, tail_bytes)?;
+        let counters = Arc::new(LogCounters::default());
+        // The writer reports to the view, which needs the writer's queue first: hence the cell. It is weak,
+        // so that a log that is dropped without being closed ends its writer.
+        let cell: Arc<OnceLock<Weak<Mutex<View>>>> = Arc::default();
+        let reported = cell.clone();
+        let (queue, thread) = writer::start(db.clone(), counters.clone(), move |sequence| {
+            if let Some(view) = reported.get().and_then(Weak::upgrade) {
+                lock(&view).tail.set_durable(sequence);
+            }
+        })
+        .map_err(LogOpenError::Thread)?;
+        let view = Arc::new(Mutex::new(View { vote, committed, purged, last, tail, sequence: 0, queue }));
+        cell.set(Arc::downgrade(&view)).expect("it is set once, here");
+        Ok(Self { db, view, counters, writer: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    /// What the writer has done so far.
+    pub(crate) fn counters(&self) -> &LogCounters {
+        &self.counters
+    }
+
+    /// Index of the first entry that is still there, or that would be next.
+    pub(crate) fn first_index(&self) -> u64 {
+        next_index(self.view().purged)
+    }
+
+    /// Index of the last entry; 0 if there never was one.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.view().last.map_or(0, |id| id.index)
+    }
+
+    /// Waits until everything is durable and ends the writer. Blocking. Later writes fail.
+    pub(crate) fn close(&self) {
+        {
+            let mut view = self.view();
+            view.sequence += 1;
+            let sequence = view.sequence;
+            // An error means that the writer has ended already.
+            let _ = view.queue.send(sequence, LogWrite::Stop);
+        }
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        lock(&self.view)
+    }
+
+    /// Reads `range`, up to `bytes_max` bytes but at least one entry.
+    fn read(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
+        let (wanted_start, wanted_end) = half_open(range);
+        let view = self.view();
+        let start = wanted_start.max(next_index(view.purged));
+        let end = wanted_end.min(next_index(view.last));
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let disk_end = end.min(view.tail.first_index());
+        // Both parts are taken under the lock, so that together they are the log of one moment.
+        let mut cursor = (start < disk_end).then(|| self.db.raw_iterator_opt(bounded_by(disk_end)));
+        let cached: Vec<LogEntry> = (disk_end.max(start)..end)
+            .map(|index| view.tail.get(index).cloned().expect("the tail reaches to the end of the log"))
+            .collect();
+        drop(view);
+
+        let mut entries = Vec::with_capacity(usize::try_from(end - start).unwrap_or(0).min(4096));
+        let mut bytes = 0;
+        if let Some(cursor) = &mut cursor {
+            cursor.seek(entry_key(start));
+            for index in start..disk_end {
+                let entry = read_entry(index, cursor.item())?;
+                bytes += size(&entry);
+                if bytes > bytes_max && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                entries.push(entry);
+                cursor.next();
+            }
+            cursor.status().map_err(io::Error::other)?;
+        }
+        for entry in cached {
+            bytes += size(&entry);
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+impl View {
+    fn next_sequence(&mut self) -> WriteSequence {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    fn enqueue(&mut self, write: LogWrite) -> io::Result<()> {
+        let sequence = self.next_sequence();
+        self.queue.send(sequence, write)
+    }
+}
+
+fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
+    // A panic under the lock ends this server's consensus anyway; readers may still look.
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn size(entry: &LogEntry) -> usize {
+    entry.record.as_ref().map_or(0, Bytes::len)
+}
+
+fn bounded_by(end: u64) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_iterate_upper_bound(entry_key(end));
+    options
+}
+
+fn read_entry(index: u64, item: Option<(&[u8], &[u8])>) -> io::Result<LogEntry> {
+    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index}: {what}"));
+    let (key, value) = item.ok_or_else(|| damaged("missing".into()))?;
+    if entry_index(key) != Some(index) {
+        return Err(damaged("missing".into()));
+    }
+    record::open(Bytes::copy_from_slice(value)).map_err(|error| damaged(error.to_string()))
+}
+
+fn half_open(range: impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<LogEntry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        self.read(range, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
+        self.read(start..end, limits::APPEND_BATCH_BYTES)
+    }
+
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<LogEntry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        // A replica that was away may have very many to apply: they are read as they are consumed.
+        let (start, end) = half_open(range);
+        let pages = futures::stream::unfold((self.clone(), start), move |(log, next)| async move {
+            let page = match log.read(next..end, limits::APPLY_BATCH_BYTES) {
+                Ok(page) => page,
+                Err(error) => return Some((vec![Err(error)], (log, end))),
+            };
+            let next = page.last()?.log_id.index + 1;
+            Some((page.into_iter().map(Ok).collect::<Vec<_>>(), (log, next)))
+        });
+        futures::StreamExt::flat_map(pages, futures::stream::iter)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.view().vote)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let view = self.view();
+        Ok(LogState { last_purged_log_id: view.purged, last_log_id: view.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (done, durable) = tokio::sync::oneshot::channel();
+        {
+            let mut view = self.view();
+            view.vote = Some(*vote);
+            view.enqueue(LogWrite::Vote(*vote, done))?;
+        }
+        durable.await.map_err(|_| io::Error::other("the log was closed before the vote was durable"))
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let mut view = self.view();
+        if let Some(committed) = committed
+            && view.committed != Some(committed)
+        {
+            view.committed = Some(committed);
+            view.enqueue(LogWrite::Committed(committed))?;
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.view().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = LogEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        // Encoding needs no lock.
+        let sealed: Vec<(Bytes, LogEntry)> =
+            entries.into_iter().map(|mut entry| (record::seal(&mut entry), entry)).collect();
+        let mut view = self.view();
+        let Some((_, first)) = sealed.first() else {
+            drop(view);
+            callback.io_completed(Ok(()));
+            return Ok(());
+        };
+        let first_index = first.log_id.index;
+        let sequence = view.next_sequence();
+        let mut records = Vec::with_capacity(sealed.len());
+        for (record, entry) in sealed {
+            view.last = Some(entry.log_id);
+            view.tail.push(entry, sequence);
+            records.push(record);
+        }
+        view.queue.send(sequence, LogWrite::Append { first_index, records, callback })
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let mut view = self.view();
+        let first = next_index(last_log_id);
+        let Some(last) = view.last.filter(|last| last.index >= first) else {
+            return Ok(());
+        };
+        view.tail.truncate_from(first);
+        view.last = last_log_id;
+        view.enqueue(LogWrite::Truncate { first, last: last.index })
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        let mut view = self.view();
+        if view.purged >= Some(upto) {
+            return Ok(());
+        }
+        let first = next_index(view.purged);
+        view.tail.purge_before(upto.index + 1);
+        view.purged = Some(upto);
+        view.last = view.last.max(Some(upto));
+        view.enqueue(LogWrite::Purge { first, upto })
+    }
+}

@@ -1,0 +1,296 @@
+//! Who is in the cluster: ids, learners, voters, removals, and handing over the lead.
+//!
+//! Every server takes a request; the leader carries it out, one after the other. An id is given out
+//! once and never again, not even after its server has gone: the log still names it (I1).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::ChangeMembers;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::time::Instant;
+use trireme_mvcc::command::Command;
+use trireme_mvcc::outcome::Outcome;
+use trireme_proto::peer::v1 as proto;
+use trireme_proto::peer::v1::change_members_request::Change as WireChange;
+use trireme_proto::peer::v1::change_members_response::Outcome as WireOutcome;
+
+use super::node::Node;
+use super::pool::Purpose;
+use super::types::{MemberNode, TypeConfig};
+use super::wire;
+use crate::kv::{Compare, CompareResult, CompareTarget, KeyRange, KvError, Op, RangeRequest, Txn};
+use crate::limits;
+
+/// The key under which the last server id that was given out is kept.
+pub const SERVER_ID_KEY: &[u8] = b"/trireme/last-server-id";
+
+/// A change of the membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Give out an id.
+    AllocateId,
+    /// Add a learner, or correct the addresses of a member.
+    AddLearner(u64, MemberNode),
+    /// Make a learner a voter.
+    Promote(u64),
+    /// Remove a member.
+    Remove(u64),
+    /// Hand the lead to a voter.
+    TransferLeadership(u64),
+}
+
+/// Why the membership was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// The change makes no sense now; the text says why, and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// No leader could be reached, or it did not finish in time. The change may still happen; all of
+    /// them can be asked for again.
+    #[error("the membership could not be changed: {0}")]
+    Unavailable(String),
+}
+
+/// Why the leader's side did not carry out a change.
+enum LeaderError {
+    NotLeader(String),
+    Refused(String),
+}
+
+impl Node {
+    /// Carries out a change, wherever the leader is. The number is the id that it was about.
+    pub(crate) async fn change_members(&self, change: Change) -> Result<u64, MembershipError> {
+        let deadline = Instant::now() + limits::MEMBERSHIP_DEADLINE;
+        let mut why = "none is known".to_owned();
+        while Instant::now() < deadline {
+            if let Some(stopped) = self.stopped() {
+                return Err(MembershipError::Unavailable(stopped.to_string()));
+            }
+            let changed = match self.leader() {
+                Some((id, _)) if id == self.config.server_id => {
+                    tokio::time::timeout_at(deadline, self.change_as_leader(&change))
+                        .await
+                        .unwrap_or_else(|_| Err(LeaderError::NotLeader("it took too long".into())))
+                }
+                Some((id, address)) => self.ask_for_change(id, &address, &change, deadline).await,
+                None => Err(LeaderError::NotLeader("no leader is known".into())),
+            };
+            match changed {
+                Ok(id) => return Ok(id),
+                Err(LeaderError::Refused(reason)) => return Err(MembershipError::Refused(reason)),
+                Err(LeaderError::NotLeader(reason)) => why = reason,
+            }
+            self.pause(limits::LEADER_RETRY_PAUSE).await;
+        }
+        Err(MembershipError::Unavailable(why))
+    }
+
+    async fn ask_for_change(
+        &self,
+        leader: u64,
+        address: &str,
+        change: &Change,
+        deadline: Instant,
+    ) -> Result<u64, LeaderError> {
+        let mut pick = self
+            .pool
+            .get(leader, address, Purpose::Forward)
+            .map_err(|error| LeaderError::NotLeader(error.to_string()))?;
+        let call = pick.client.change_members(change_to_wire(change));
+        match tokio::time::timeout_at(deadline, call).await {
+            Ok(Ok(response)) => match response.into_inner().outcome {
+                Some(WireOutcome::ServerId(id)) => Ok(id),
+                Some(WireOutcome::Refused(reason)) => Err(LeaderError::Refused(reason)),
+                Some(WireOutcome::NotLeader(no)) => Err(LeaderError::NotLeader(no.reason)),
+                None => Err(LeaderError::NotLeader("the leader's answer is empty".into())),
+            },
+            Ok(Err(status)) => {
+                self.pool.discard(leader, Purpose::Forward, &pick);
+                Err(LeaderError::NotLeader(format!("server {leader}: {}", status.message())))
+            }
+            Err(_) => Err(LeaderError::NotLeader(format!("server {leader} did not answer in time"))),
+        }
+    }
+
+    /// The leader's side of a request from another server.
+    pub(crate) async fn change_for_peer(&self, change: Change) -> proto::ChangeMembersResponse {
+        let changed = tokio::time::timeout(limits::MEMBERSHIP_DEADLINE, self.change_as_leader(&change))
+            .await
+            .unwrap_or_else(|_| Err(LeaderError::NotLeader("it took too long".into())));
+        let outcome = match changed {
+            Ok(id) => WireOutcome::ServerId(id),
+            Err(LeaderError::Refused(reason)) => WireOutcome::Refused(reason),
+            Err(LeaderError::NotLeader(reason)) => {
+                let leader_id = self.view().leader.unwrap_or(0);
+                WireOutcome::NotLeader(proto::NotLeader { leader_id, reason })
+            }
+        };
+        proto::ChangeMembersResponse { outcome: Some(outcome) }
+    }
+
+    async fn change_as_leader(&self, change: &Change) -> Result<u64, LeaderError> {
+        let _one_at_a_time = self.membership_change.lock().await;
+        let view = self.view();
+        if view.leader != Some(self.config.server_id) {
+            return Err(LeaderError::NotLeader("this server does not lead".into()));
+        }
+        let refuse = |reason: String| Err(LeaderError::Refused(reason));
+        match change {
+            Change::AllocateId => self.allocate_id().await,
+            Change::AddLearner(id, node) => {
+                let nodes = BTreeMap::from([(*id, node.clone())]);
+                match view.member(*id) {
+                    Some(member) if member.name != node.name => {
+                        refuse(format!("server id {id} belongs to `{}`, not to `{}`", member.name, node.name))
+                    }
+                    Some(_) => self.commit_change(*id, ChangeMembers::SetNodes(nodes)).await,
+                    None => self.commit_change(*id, ChangeMembers::AddNodes(nodes)).await,
+                }
+            }
+            Change::Promote(id) => match view.member(*id) {
+                None => refuse(format!("server {id} is not a member")),
+                Some(member) if member.voter => Ok(*id),
+                Some(_) => {
+                    self.wait_until_caught_up(*id).await?;
+                    self.commit_change(*id, ChangeMembers::AddVoterIds(BTreeSet::from([*id]))).await
+                }
+            },
+            Change::Remove(id) => {
+                let voters = view.members.iter().filter(|member| member.voter).count();
+                match view.member(*id) {
+                    None => refuse(format!("server {id} is not a member")),
+                    Some(member) if member.voter && voters == 1 => {
+                        refuse(format!("server {id} is the only voter; the cluster would be gone"))
+                    }
+                    Some(member) if member.voter => {
+                        self.commit_change(*id, ChangeMembers::RemoveVoters(BTreeSet::from([*id]))).await
+                    }
+                    Some(_) => self.commit_change(*id, ChangeMembers::RemoveNodes(BTreeSet::from([*id]))).await,
+                }
+            }
+            Change::TransferLeadership(to) => match view.member(*to) {
+                Some(member) if member.voter => self.hand_over(*to).await,
+                Some(_) => refuse(format!("server {to} is a learner; only a voter can lead")),
+                None => refuse(format!("server {to} is not a member")),
+            },
+        }
+    }
+
+    async fn commit_change(&self, id: u64, change: ChangeMembers<u64, MemberNode>) -> Result<u64, LeaderError> {
+        // `retain` false: a removed voter goes altogether, instead of staying on as a learner.
+        match self.raft.change_membership(change, false).await {
+            Ok(_) => Ok(id),
+            Err(RaftError::APIError(error)) => Err(classify(&error)),
+            Err(RaftError::Fatal(fatal)) => Err(LeaderError::NotLeader(format!("consensus has ended: {fatal}"))),
+        }
+    }
+
+    /// Waits until the learner has nearly everything: as a voter that is far behind, it would only be in the way.
+    async fn wait_until_caught_up(&self, id: u64) -> Result<(), LeaderError> {
+        let near = move |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            let Some(replication) = &metrics.replication else { return true };
+            let matched = replication.get(&id).copied().flatten().map_or(0, |log_id| log_id.index);
+            metrics.last_log_index.unwrap_or(0) <= matched + limits::PROMOTE_LAG_ENTRIES
+        };
+        let waited = self.raft.wait(Some(limits::MEMBERSHIP_DEADLINE)).metrics(near, "a learner catches up").await;
+        match waited {
+            Ok(metrics) if metrics.replication.is_none() => Err(LeaderError::NotLeader("the leader changed".into())),
+            Ok(_) => Ok(()),
+            Err(_) => Err(LeaderError::Refused(format!(
+                "server {id} has not caught up with the log; is it running, and can this server reach it?"
+            ))),
+        }
+    }
+
+    async fn hand_over(&self, to: u64) -> Result<u64, LeaderError> {
+        if to == self.config.server_id {
+            return Ok(to);
+        }
+        let stopped = |error: String| LeaderError::NotLeader(error);
+        self.raft.trigger().transfer_leader(to).await.map_err(|error| stopped(error.to_string()))?;
+        let mut cluster = self.views.cluster.clone();
+        let moved = cluster.wait_for(|view| view.leader.is_some_and(|leader| leader != self.config.server_id));
+        match tokio::time::timeout(limits::LEADER_WAIT, moved).await {
+            Ok(Ok(view)) if view.leader == Some(to) => Ok(to),
+            Ok(Ok(view)) => {
+                Err(LeaderError::Refused(format!("server {} has become the leader instead", view.leader.unwrap_or(0))))
+            }
+            Ok(Err(_)) => Err(stopped("this server is stopping".into())),
+            Err(_) => Err(LeaderError::Refused(format!("server {to} did not take the lead in time"))),
+        }
+    }
+
+    /// Counts the last id up by one, in the store itself.
+    async fn allocate_id(&self) -> Result<u64, LeaderError> {
+        loop {
+            let key = KeyRange::key(SERVER_ID_KEY);
+            let unavailable = |error: KvError| LeaderError::NotLeader(error.to_string());
+            self.linearizable().await.map_err(unavailable)?;
+            let found = self.engine.read_range(RangeRequest::latest(key.clone())).await.map_err(unavailable)?;
+            let kept = found.kvs.first();
+            let last = match kept.map(|kv| std::str::from_utf8(&kv.value).map(str::parse::<u64>)) {
+                None => 0,
+                Some(Ok(Ok(last))) => last,
+                Some(_) => return Err(LeaderError::Refused("the counter of server ids is damaged".into())),
+            };
+            let in_use = self.view().members.iter().map(|member| member.id).max().unwrap_or(0);
+            let id = last.max(in_use) + 1;
+            let unchanged = Compare {
+                range: key,
+                result: CompareResult::Equal,
+                target: CompareTarget::ModRevision(kept.map_or(0, |kv| kv.mod_revision)),
+            };
+            let put = Op::Put {
+                key: SERVER_ID_KEY.into(),
+                value: id.to_string().into(),
+                lease: 0,
+                prev_kv: false,
+            };
+            let txn = Txn { compares: vec![unchanged], success: vec![put], failure: vec![] };
+            match self.propose(Command::Txn { txn, fence_term: None }.encode()).await {
+                Ok(Outcome::Txn(response)) if response.succeeded => return Ok(id),
+                // Someone else has counted up meanwhile.
+                Ok(Outcome::Txn(_)) => {}
+                Ok(other) => return Err(LeaderError::Refused(format!("the counter of server ids: {other:?}"))),
+                // An id that was perhaps taken is not used, and never again.
+                Err(error) => return Err(unavailable(error)),
+            }
+        }
+    }
+}
+
+fn classify(error: &ClientWriteError<TypeConfig>) -> LeaderError {
+    match error {
+        ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_) => {
+            LeaderError::NotLeader(error.to_string())
+        }
+        ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
+            LeaderError::Refused(error.to_string())
+        }
+    }
+}
+
+fn change_to_wire(change: &Change) -> proto::ChangeMembersRequest {
+    let change = match change {
+        Change::AllocateId => WireChange::AllocateId(proto::Unit {}),
+        Change::AddLearner(id, node) => WireChange::AddLearner(wire::node_to_wire(*id, node)),
+        Change::Promote(id) => WireChange::Promote(*id),
+        Change::Remove(id) => WireChange::Remove(*id),
+        Change::TransferLeadership(to) => WireChange::TransferLeadership(*to),
+    };
+    proto::ChangeMembersRequest { change: Some(change) }
+}
+
+/// Reads a request.
+pub(crate) fn change_from_wire(request: proto::ChangeMembersRequest) -> Result<Change, wire::WireError> {
+    Ok(match request.change.ok_or(wire::WireError::Missing("change"))? {
+        WireChange::AllocateId(proto::Unit {}) => Change::AllocateId,
+        WireChange::AddLearner(node) => {
+            let (id, node) = wire::node_from_wire(node);
+            Change::AddLearner(id, node)
+        }
+        WireChange::Promote(id) => Change::Promote(id),
+        WireChange::Remove(id) => Change::Remove(id),
+        WireChange::TransferLeadership(to) => Change::TransferLeadership(to),
+    })
+}

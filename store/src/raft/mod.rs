@@ -1,0 +1,37 @@
+//! Everything that knows openraft: types, log, state machine, network, snapshots, membership.
+//!
+//! Nothing outside this folder names that crate, so that an upgrade touches one place (D3). What goes
+//! out is [`Store`](crate::Store) and the few plain types it speaks.
+
+mod config;
+mod forward;
+mod history;
+mod identity;
+mod log;
+mod membership;
+mod network;
+mod node;
+mod planted;
+mod pool;
+mod propose;
+mod read_index;
+mod record;
+mod serve;
+mod snapshot;
+mod state_machine;
+#[cfg(test)]
+mod suite_tests;
+mod types;
+mod view;
+mod wire;
+
+pub use self::config::{Sizes, StoreConfig, Timings};
+pub use self::identity::{Identity, IdentityError};
+pub use self::log::LogOpenError;
+pub use self::membership::{MembershipError, SERVER_ID_KEY};
+pub(crate) use self::membership::Change;
+pub use self::node::OpenError;
+pub(crate) use self::node::{Node, on, runtime};
+pub use self::pool::{ConnectError, PeerConnector, PlainConnector, tune};
+pub use self::types::MemberNode;
+pub use self::view::{Member, Role};

@@ -1,0 +1,335 @@
+//! What this server sends to the others for openraft: appends, heartbeats, votes, snapshots.
+//!
+//! Each call has a deadline, and each failure is reported as "unreachable", which makes openraft back
+//! off. Nothing is retried here: openraft knows what is still worth sending.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::OptionalSend;
+use trireme_proto::peer::v1 as proto;
+use trireme_proto::peer::v1::append_response::Outcome;
+use trireme_proto::peer::v1::install_snapshot_request::Part;
+
+use super::pool::{PeerPool, Pick, Purpose};
+use super::snapshot::{LiveExport, SnapshotData};
+use super::types::{MemberNode, TypeConfig, Vote};
+use super::wire::{self, WireError};
+use super::{planted, record};
+use crate::limits;
+
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+/// Makes the connections that openraft asks for.
+pub(crate) struct NetworkFactory {
+    pub(crate) own_id: u64,
+    pub(crate) pool: Arc<PeerPool>,
+}
+
+impl NetworkFactory {
+    fn network(&self, target: u64, node: &MemberNode, purpose: Purpose) -> Network {
+        Network {
+            peer: Peer {
+                own_id: self.own_id,
+                target,
+                address: node.peer_address.clone(),
+                pool: self.pool.clone(),
+                timeouts: 0,
+            },
+            purpose,
+            early: planted::EarlyAcknowledger::default(),
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, node: &MemberNode) -> Network {
+        self.network(target, node, Purpose::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &MemberNode) -> Network {
+        self.network(target, node, Purpose::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &MemberNode) -> Network {
+        self.network(target, node, Purpose::Snapshot)
+    }
+}
+
+/// One line to one server.
+pub(crate) struct Network {
+    peer: Peer,
+    /// What appends go over: entries and heartbeats differ.
+    purpose: Purpose,
+    early: planted::EarlyAcknowledger,
+}
+
+/// The server at the other end.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    own_id: u64,
+    target: u64,
+    address: String,
+    pool: Arc<PeerPool>,
+    /// Calls that timed out, one after the other.
+    timeouts: u32,
+}
+
+/// Why a call failed.
+enum CallError {
+    Timeout(Duration),
+    Failed(String),
+}
+
+impl Peer {
+    /// Makes one call, within `timeout`.
+    async fn call<T, F, Fut>(&mut self, purpose: Purpose, timeout: Duration, call: F) -> Result<T, CallError>
+    where
+        F: FnOnce(proto::peer_client::PeerClient<tonic::transport::Channel>) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
+        let pick = self
+            .pool
+            .get(self.target, &self.address, purpose)
+            .map_err(|error| CallError::Failed(error.to_string()))?;
+        match tokio::time::timeout(timeout, call(pick.client.clone())).await {
+            Ok(Ok(response)) => {
+                self.timeouts = 0;
+                Ok(response.into_inner())
+            }
+            Ok(Err(status)) => {
+                self.pool.discard(self.target, purpose, &pick);
+                Err(CallError::Failed(status.to_string()))
+            }
+            Err(_) => {
+                self.note_timeout(purpose, &pick);
+                Err(CallError::Timeout(timeout))
+            }
+        }
+    }
+
+    /// One slow answer is a busy server; several in a row are a dead connection.
+    fn note_timeout(&mut self, purpose: Purpose, pick: &Pick) {
+        self.timeouts += 1;
+        if self.timeouts >= limits::HEARTBEAT_TIMEOUTS_BEFORE_RECONNECT || purpose == Purpose::Append {
+            self.timeouts = 0;
+            self.pool.discard(self.target, purpose, pick);
+        }
+    }
+
+    fn rpc_error(&self, action: RPCTypes, error: CallError) -> RPCError<TypeConfig> {
+        match error {
+            CallError::Timeout(timeout) => {
+                RPCError::Timeout(Timeout { action, id: self.own_id, target: self.target, timeout })
+            }
+            CallError::Failed(what) => RPCError::Unreachable(Unreachable::from_string(what)),
+        }
+    }
+
+    /// Sends entries, or a heartbeat.
+    pub(crate) async fn append(
+        &mut self,
+        purpose: Purpose,
+        request: proto::AppendRequest,
+        timeout: Duration,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let response = self
+            .call(purpose, timeout, |mut client| async move { client.append(request).await })
+            .await
+            .map_err(|error| self.rpc_error(RPCTypes::AppendEntries, error))?;
+        append_response(response).map_err(malformed)
+    }
+}
+
+fn malformed(error: WireError) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(&error))
+}
+
+fn append_response(response: proto::AppendResponse) -> Result<AppendEntriesResponse<TypeConfig>, WireError> {
+    Ok(match response.outcome.ok_or(WireError::Missing("outcome"))? {
+        Outcome::Success(proto::Unit {}) => AppendEntriesResponse::Success,
+        Outcome::PartialSuccess(partial) => {
+            AppendEntriesResponse::PartialSuccess(partial.matching.map(wire::log_id_from_wire))
+        }
+        Outcome::Conflict(proto::Unit {}) => AppendEntriesResponse::Conflict,
+        Outcome::HigherVote(vote) => AppendEntriesResponse::HigherVote(wire::vote_from_wire(Some(vote))?),
+    })
+}
+
+fn append_request(rpc: AppendEntriesRequest<TypeConfig>) -> proto::AppendRequest {
+    proto::AppendRequest {
+        vote: Some(wire::vote_to_wire(&rpc.vote)),
+        previous: rpc.prev_log_id.map(wire::log_id_to_wire),
+        leader_commit: rpc.leader_commit.map(wire::log_id_to_wire),
+        entries: rpc.entries.into_iter().map(|mut entry| record::seal(&mut entry)).collect(),
+    }
+}
+
+fn vote_request(rpc: &VoteRequest<TypeConfig>) -> proto::VoteRequest {
+    proto::VoteRequest {
+        vote: Some(wire::vote_to_wire(&rpc.vote)),
+        last_log_id: rpc.last_log_id.map(wire::log_id_to_wire),
+        leadership_transfer: rpc.leadership_transfer,
+    }
+}
+
+fn vote_response(response: proto::VoteResponse) -> Result<VoteResponse<TypeConfig>, WireError> {
+    Ok(VoteResponse::new(
+        wire::vote_from_wire(response.vote)?,
+        response.last_log_id.map(wire::log_id_from_wire),
+        response.granted,
+    ))
+}
+
+impl RaftNetworkV2<TypeConfig> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        // openraft hands in the heartbeat's period as the deadline of entries, too. A batch of entries
+        // ends with an fsync on the other side and may rightly take longer.
+        let timeout = match self.purpose {
+            Purpose::Heartbeat => option.soft_ttl(),
+            Purpose::Append | Purpose::Snapshot | Purpose::Forward => option.soft_ttl().max(limits::APPEND_TIMEOUT),
+        };
+        let mut request = append_request(rpc);
+        if let Some(answer) = self.early.take(&self.peer, self.purpose, &mut request) {
+            return Ok(answer);
+        }
+        let answer = self.peer.append(self.purpose, request, timeout).await;
+        self.early.observe(&answer);
+        answer
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let request = vote_request(&rpc);
+        let response = self
+            .peer
+            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move { client.vote(request).await })
+            .await
+            .map_err(|error| self.peer.rpc_error(RPCTypes::Vote, error))?;
+        vote_response(response).map_err(malformed)
+    }
+
+    // The trait's own version grants, which would switch pre-vote off.
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let request = vote_request(&rpc);
+        let response = self
+            .peer
+            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move { client.pre_vote(request).await })
+            .await
+            .map_err(|error| self.peer.rpc_error(RPCTypes::Vote, error))?;
+        vote_response(response).map_err(malformed)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let SnapshotData::Live(export) = snapshot.snapshot else {
+            let what = "this server has no live snapshot to send";
+            return Err(StreamingError::Unreachable(Unreachable::from_string(what)));
+        };
+        let header = proto::SnapshotHeader {
+            vote: Some(wire::vote_to_wire(&vote)),
+            last_log_id: snapshot.meta.last_log_id.map(wire::log_id_to_wire),
+            membership: Some(wire::stored_membership_to_wire(&snapshot.meta.last_membership)),
+        };
+        let parts = snapshot_parts(header, export);
+        let send = self.peer.call(Purpose::Snapshot, option.soft_ttl(), |mut client| async move {
+            client.install_snapshot(parts).await
+        });
+        let sent = tokio::select! {
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            sent = send => sent,
+        };
+        let response = sent.map_err(|error| self.peer.rpc_error(RPCTypes::InstallSnapshot, error))?;
+        let vote = wire::vote_from_wire(response.vote).map_err(malformed)?;
+        Ok(SnapshotResponse::new(vote))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let request = proto::TransferLeaderRequest {
+            from_leader: Some(wire::vote_to_wire(rpc.from_leader())),
+            to: *rpc.to_node_id(),
+            last_log_id: rpc.last_log_id().copied().map(wire::log_id_to_wire),
+        };
+        let response = self
+            .peer
+            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move {
+                client.transfer_leader(request).await
+            })
+            .await
+            .map_err(|error| self.peer.rpc_error(RPCTypes::TransferLeader, error))?;
+        if response.refusal.is_empty() {
+            return Ok(Ok(()));
+        }
+        tracing::info!(target = self.peer.target, refusal = response.refusal, "leadership was not taken over");
+        let expected = rpc.last_log_id().copied();
+        Ok(Err(TransferLeaderError::LogNotFlushed { expected, actual: None }))
+    }
+}
+
+/// The messages of a snapshot. An error of the export ends them without a trailer, so that the
+/// receiver throws away what it has.
+fn snapshot_parts(
+    header: proto::SnapshotHeader,
+    export: LiveExport,
+) -> impl futures::Stream<Item = proto::InstallSnapshotRequest> + Send + 'static {
+    enum Step {
+        Header(proto::SnapshotHeader, LiveExport),
+        Chunks(LiveExport, u64, crc32fast::Hasher),
+        End,
+    }
+    let part = |part| proto::InstallSnapshotRequest { part: Some(part) };
+    futures::stream::unfold(Step::Header(header, export), move |step| async move {
+        match step {
+            Step::Header(header, export) => {
+                Some((part(Part::Header(header)), Step::Chunks(export, 0, crc32fast::Hasher::new())))
+            }
+            Step::Chunks(mut export, length, mut hasher) => match export.next().await {
+                Some(Ok(chunk)) => {
+                    hasher.update(&chunk);
+                    let length = length + chunk.len() as u64;
+                    Some((part(Part::Chunk(chunk)), Step::Chunks(export, length, hasher)))
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the export of a snapshot failed");
+                    None
+                }
+                None => {
+                    let trailer = proto::SnapshotTrailer { length, crc32: hasher.finalize() };
+                    Some((part(Part::Trailer(trailer)), Step::End))
+                }
+            },
+            Step::End => None,
+        }
+    })
+}

@@ -1,0 +1,289 @@
+//! One replica: consensus, log, state and connections, put together, and the tasks that keep them going.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::Raft;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::StoreConfig;
+use super::forward::{Forwarder, Proposal};
+use super::history::Housekeeper;
+use super::identity::{Identity, IdentityError};
+use super::log::{LogOpenError, LogStore};
+use super::network::NetworkFactory;
+use super::pool::{PeerConnector, PeerPool};
+use super::read_index::{ReadIndexer, ReadWaiter};
+use super::snapshot;
+use super::state_machine::StateMachine;
+use super::types::{LogId, MemberNode, TypeConfig};
+use super::view::{ClusterView, Observer, Views};
+use crate::engine::{Engine, EngineOptions};
+use crate::kv::KvError;
+use crate::limits;
+use crate::watch::Hub;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory is not this server's.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogOpenError),
+    /// The state cannot be used.
+    #[error("cannot open the state in {path}")]
+    State {
+        /// Where.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The timers or sizes contradict each other.
+    #[error("the timers or sizes of the store contradict each other")]
+    Config(#[source] Box<openraft::ConfigError>),
+    /// Threads or directories could not be made.
+    #[error("cannot {doing}")]
+    Io {
+        /// What we were doing.
+        doing: &'static str,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Consensus did not start.
+    #[error("consensus did not start: {0}")]
+    Start(String),
+}
+
+pub(crate) type RaftHandle = Raft<TypeConfig, StateMachine>;
+
+/// A running replica. All its tasks are on the consensus runtime.
+pub(crate) struct Node {
+    pub(crate) config: StoreConfig,
+    pub(crate) raft: RaftHandle,
+    pub(crate) log: LogStore,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) pool: Arc<PeerPool>,
+    pub(crate) views: Views,
+    pub(crate) applied: watch::Receiver<Option<LogId>>,
+    pub(crate) forward: mpsc::Sender<Proposal>,
+    pub(crate) reads: mpsc::UnboundedSender<ReadWaiter>,
+    /// One permit for each proposal under way.
+    pub(crate) proposals: Semaphore,
+    /// Changes of the membership are made one after the other.
+    pub(crate) membership_change: tokio::sync::Mutex<()>,
+    /// One snapshot is received at a time.
+    pub(crate) snapshot_receiver: Semaphore,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What is open before consensus starts.
+struct Disk {
+    log: LogStore,
+    engine: Arc<Engine>,
+}
+
+fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
+    Identity::new(&config.cluster_id, config.server_id).claim(&config.data_dir, &config.log_dir())?;
+    snapshot::clean(&config.snapshots_dir())
+        .map_err(|source| OpenError::Io { doing: "clear the directory of received snapshots", source })?;
+    let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?;
+    let state_dir = config.state_dir();
+    let engine = Engine::open(&state_dir, EngineOptions::default())
+        .map_err(|error| OpenError::State { path: state_dir.display().to_string(), source: error.into() })?;
+    Ok(Disk { log, engine: Arc::new(engine) })
+}
+
+impl Node {
+    /// Opens the replica of `config` and starts it. Must run on the consensus runtime.
+    pub(crate) async fn start(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Arc<Self>, OpenError> {
+        let raft_config = config.raft_config().map_err(|error| OpenError::Config(Box::new(error)))?;
+        let for_disk = config.clone();
+        let Disk { log, engine } = tokio::task::spawn_blocking(move || open_disk(&for_disk))
+            .await
+            .map_err(|error| OpenError::Start(error.to_string()))??;
+        let hub = Hub::new(engine.clone());
+        let pool = Arc::new(PeerPool::new(connector));
+        let factory = NetworkFactory { own_id: config.server_id, pool: pool.clone() };
+        let (machine, applied) = StateMachine::new(engine.clone(), hub.clone())
+            .map_err(|source| OpenError::Io { doing: "read the position of the state", source })?;
+        let raft = RaftHandle::new(config.server_id, Arc::new(raft_config), factory, log.clone(), machine)
+            .await
+            .map_err(|error| OpenError::Start(error.to_string()))?;
+
+        let (observer, views) = Observer::new(raft.metrics(), applied.clone());
+        let (forward, proposals) = mpsc::channel(limits::PROPOSALS_IN_FLIGHT);
+        let (reads, read_waiters) = mpsc::unbounded_channel();
+        let node = Arc::new(Self {
+            config,
+            raft,
+            log,
+            engine,
+            hub,
+            pool,
+            views,
+            applied,
+            forward,
+            reads,
+            proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT),
+            membership_change: tokio::sync::Mutex::default(),
+            snapshot_receiver: Semaphore::new(1),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        node.spawn(observer.run(node.stop.clone()));
+        node.spawn(Forwarder::new(node.clone(), proposals).run(node.stop.clone()));
+        node.spawn(ReadIndexer::new(node.clone(), read_waiters).run(node.stop.clone()));
+        node.spawn(Housekeeper::new(node.clone()).run(node.stop.clone()));
+        Ok(node)
+    }
+
+    /// Makes this server the only member of a new cluster. Does nothing if it is in one already.
+    pub(crate) async fn bootstrap(&self) -> Result<(), OpenError> {
+        let failed = |error: String| OpenError::Start(error);
+        if self.raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+            return Ok(());
+        }
+        let members: BTreeMap<u64, MemberNode> = BTreeMap::from([(self.config.server_id, self.config.node.clone())]);
+        self.raft.initialize(members).await.map_err(|error| failed(error.to_string()))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// What is known of the cluster.
+    pub(crate) fn view(&self) -> ClusterView {
+        self.views.cluster.borrow().clone()
+    }
+
+    /// The leader's id and peer address, if known.
+    pub(crate) fn leader(&self) -> Option<(u64, String)> {
+        let view = self.views.cluster.borrow();
+        let member = view.member(view.leader?)?;
+        Some((member.id, member.peer_address.clone()))
+    }
+
+    /// The index this replica has applied.
+    pub(crate) fn applied_index(&self) -> u64 {
+        self.applied.borrow().map_or(0, |id| id.index)
+    }
+
+    /// Waits until this replica has applied the log up to `index`.
+    pub(crate) async fn wait_applied_index(&self, index: u64, deadline: Instant) -> Result<(), WaitError> {
+        let mut applied = self.applied.clone();
+        let reached = applied.wait_for(|id| id.is_some_and(|id| id.index >= index));
+        tokio::select! {
+            biased;
+            reached = reached => reached.map(|_| ()).map_err(|_| WaitError::Stopped),
+            () = self.stop.cancelled() => Err(WaitError::Stopped),
+            () = tokio::time::sleep_until(deadline) => Err(WaitError::Deadline),
+        }
+    }
+
+    /// Waits a moment for the view of the cluster to change, at most for `pause`.
+    pub(crate) async fn pause(&self, pause: Duration) {
+        let mut cluster = self.views.cluster.clone();
+        cluster.mark_unchanged();
+        tokio::select! {
+            _ = cluster.changed() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// The error for "consensus has ended", if it has.
+    pub(crate) fn stopped(&self) -> Option<KvError> {
+        self.views.cluster.borrow().stopped.clone().map(KvError::Stopped)
+    }
+
+    /// Ends everything in order: tasks, consensus, state, log. A second call does nothing.
+    pub(crate) async fn shutdown(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let stopping = async {
+            self.tasks.wait().await;
+            self.raft.shutdown().await
+        };
+        match tokio::time::timeout(limits::SHUTDOWN_DEADLINE, stopping).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "consensus ended with an error"),
+            Err(_) => tracing::warn!("consensus did not end in time"),
+        }
+        let (engine, log) = (self.engine.clone(), self.log.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            if let Err(error) = engine.flush() {
+                // Nothing is lost: what is not flushed is in the log.
+                tracing::warn!(%error, "could not flush the state at shutdown");
+            }
+            log.close();
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "the storage did not close cleanly");
+        }
+    }
+
+    /// The runtime this runs on.
+    pub(crate) fn stop_token(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Runs `work` to its end, unless `deadline` comes or the leader has changed and a grace is over: then
+    /// nobody will answer any more.
+    pub(crate) async fn settle<T>(&self, work: impl Future<Output = T>, deadline: Instant) -> Result<T, String> {
+        let mut cluster = self.views.cluster.clone();
+        let (term, leader) = {
+            let view = cluster.borrow_and_update();
+            (view.term, view.leader)
+        };
+        let leader_changed = async {
+            let changed = |view: &ClusterView| view.stopped.is_some() || view.term != term || view.leader != leader;
+            // An error means that the view is gone, with the store.
+            let _ = cluster.wait_for(changed).await;
+            tokio::time::sleep(limits::LEADER_CHANGE_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = leader_changed => Err("the leader changed while the write was under way".into()),
+            () = tokio::time::sleep_until(deadline) => Err("no answer came in time".into()),
+        }
+    }
+}
+
+/// Why a wait for an index ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitError {
+    /// The deadline came.
+    Deadline,
+    /// The store stopped.
+    Stopped,
+}
+
+/// The consensus runtime: its own few threads, so that no list of objects delays a heartbeat (D8).
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, OpenError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(limits::CONSENSUS_THREADS)
+        .thread_name("raft-worker")
+        .enable_all()
+        .build()
+        .map_err(|source| OpenError::Io { doing: "start the threads of consensus", source })
+}
+
+/// Runs `future` on the consensus runtime from anywhere.
+pub(crate) async fn on<T: Send + 'static>(
+    handle: &Handle,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T, OpenError> {
+    handle.spawn(future).await.map_err(|error| OpenError::Start(error.to_string()))
+}

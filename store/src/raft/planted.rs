@@ -1,0 +1,99 @@
+//! A bug planted on purpose, behind the feature `planted-ack-before-durable`; without it, nothing.
+//!
+//! With it, once a follower has taken one append, the leader counts every further append to it as
+//! done before it is sent. It then commits, applies and acknowledges writes that no other server has,
+//! and loses them when it is killed. The chaos test must notice (style: the harness is tested, too).
+
+#[cfg(not(feature = "planted-ack-before-durable"))]
+pub(crate) use off::EarlyAcknowledger;
+#[cfg(feature = "planted-ack-before-durable")]
+pub(crate) use on::EarlyAcknowledger;
+
+#[cfg(not(feature = "planted-ack-before-durable"))]
+mod off {
+    use openraft::errors::RPCError;
+    use openraft::raft::AppendEntriesResponse;
+    use trireme_proto::peer::v1 as proto;
+
+    use super::super::network::Peer;
+    use super::super::pool::Purpose;
+    use super::super::types::TypeConfig;
+
+    /// Does nothing.
+    #[derive(Default)]
+    pub(crate) struct EarlyAcknowledger;
+
+    impl EarlyAcknowledger {
+        pub(crate) fn take(
+            &mut self,
+            _peer: &Peer,
+            _purpose: Purpose,
+            _request: &mut proto::AppendRequest,
+        ) -> Option<AppendEntriesResponse<TypeConfig>> {
+            None
+        }
+
+        pub(crate) fn observe(&mut self, _answer: &Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>>) {}
+    }
+}
+
+#[cfg(feature = "planted-ack-before-durable")]
+mod on {
+    use std::time::Duration;
+
+    use openraft::errors::RPCError;
+    use openraft::raft::AppendEntriesResponse;
+    use tokio::sync::mpsc;
+    use trireme_proto::peer::v1 as proto;
+
+    use super::super::network::Peer;
+    use super::super::pool::Purpose;
+    use super::super::types::TypeConfig;
+
+    /// How late the followers get what was acknowledged: long enough that a kill hits.
+    const DELAY: Duration = Duration::from_millis(50);
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// Acknowledges appends first and sends them later, in order.
+    #[derive(Default)]
+    pub(crate) struct EarlyAcknowledger {
+        follower_matches: bool,
+        late: Option<mpsc::UnboundedSender<proto::AppendRequest>>,
+    }
+
+    impl EarlyAcknowledger {
+        pub(crate) fn take(
+            &mut self,
+            peer: &Peer,
+            purpose: Purpose,
+            request: &mut proto::AppendRequest,
+        ) -> Option<AppendEntriesResponse<TypeConfig>> {
+            if purpose == Purpose::Heartbeat {
+                // The follower does not have what it has been counted for, and must not say so.
+                request.previous = None;
+            }
+            if !self.follower_matches || request.entries.is_empty() {
+                return None;
+            }
+            let late = self.late.get_or_insert_with(|| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                tokio::spawn(send_late(peer.clone(), receiver));
+                sender
+            });
+            late.send(request.clone()).ok().map(|()| AppendEntriesResponse::Success)
+        }
+
+        pub(crate) fn observe(&mut self, answer: &Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>>) {
+            self.follower_matches |= matches!(answer, Ok(AppendEntriesResponse::Success));
+        }
+    }
+
+    async fn send_late(mut peer: Peer, mut requests: mpsc::UnboundedReceiver<proto::AppendRequest>) {
+        while let Some(request) = requests.recv().await {
+            tokio::time::sleep(DELAY).await;
+            while peer.append(Purpose::Append, request.clone(), TIMEOUT).await.is_err() {
+                tokio::time::sleep(DELAY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The receiving side of what peers send, in openraft's terms: messages in, messages out.
+//!
+//! The gRPC service in `server/` only carries them.
+
+use futures::{Stream, StreamExt};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
+use openraft::storage::Snapshot;
+use tokio::time::Instant;
+use tonic::Status;
+use trireme_proto::peer::v1 as proto;
+use trireme_proto::peer::v1::append_response::Outcome;
+use trireme_proto::peer::v1::install_snapshot_request::Part;
+
+use super::membership::change_from_wire;
+use super::node::Node;
+use super::snapshot::{Receiving, SnapshotData};
+use super::types::{SnapshotMeta, TypeConfig};
+use super::wire::{self, WireError};
+use super::{forward, record};
+use crate::limits;
+
+/// Consensus has ended here; the peer sees an unreachable server, which is what it is.
+fn ended(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("consensus has ended: {error}"))
+}
+
+impl Node {
+    /// Takes entries or a heartbeat.
+    pub(crate) async fn handle_append(&self, request: proto::AppendRequest) -> Result<proto::AppendResponse, Status> {
+        let rpc = AppendEntriesRequest::<TypeConfig> {
+            vote: wire::vote_from_wire(request.vote)?,
+            prev_log_id: request.previous.map(wire::log_id_from_wire),
+            leader_commit: request.leader_commit.map(wire::log_id_from_wire),
+            entries: request
+                .entries
+                .into_iter()
+                .map(|entry| record::open(entry).map_err(WireError::from))
+                .collect::<Result<_, _>>()?,
+        };
+        let outcome = match self.raft.append_entries(rpc).await.map_err(ended)? {
+            AppendEntriesResponse::Success => Outcome::Success(proto::Unit {}),
+            AppendEntriesResponse::PartialSuccess(matching) => {
+                Outcome::PartialSuccess(proto::PartialSuccess { matching: matching.map(wire::log_id_to_wire) })
+            }
+            AppendEntriesResponse::Conflict => Outcome::Conflict(proto::Unit {}),
+            AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(wire::vote_to_wire(&vote)),
+        };
+        Ok(proto::AppendResponse { outcome: Some(outcome) })
+    }
+
+    /// Answers a candidate.
+    pub(crate) async fn handle_vote(&self, request: proto::VoteRequest) -> Result<proto::VoteResponse, Status> {
+        let rpc = vote_request(request)?;
+        self.raft.vote(rpc).await.map(vote_response).map_err(ended)
+    }
+
+    /// Answers a server that considers to stand.
+    pub(crate) async fn handle_pre_vote(&self, request: proto::VoteRequest) -> Result<proto::VoteResponse, Status> {
+        let rpc = vote_request(request)?;
+        self.raft.pre_vote(rpc).await.map(vote_response).map_err(ended)
+    }
+
+    /// Takes the lead, if it is this server that should.
+    pub(crate) async fn handle_transfer(
+        &self,
+        request: proto::TransferLeaderRequest,
+    ) -> Result<proto::TransferLeaderResponse, Status> {
+        let from = wire::vote_from_wire(request.from_leader)?;
+        let rpc = TransferLeaderRequest::new(from, request.to, request.last_log_id.map(wire::log_id_from_wire));
+        let taken = self.raft.handle_transfer_leader(rpc).await.map_err(ended)?;
+        Ok(proto::TransferLeaderResponse { refusal: taken.err().map_or_else(String::new, |error| error.to_string()) })
+    }
+
+    /// Takes commands, as the leader.
+    pub(crate) async fn handle_propose(&self, request: proto::ProposeRequest) -> proto::ProposeResponse {
+        let patience = std::time::Duration::from_millis(request.timeout_ms).min(limits::PROPOSAL_DEADLINE);
+        let attempts = self.propose_all(request.commands, Instant::now() + patience).await;
+        let leader = self.view().leader.unwrap_or(0);
+        let results = attempts.into_iter().map(|attempt| forward::attempt_to_wire(attempt, leader)).collect();
+        proto::ProposeResponse { results }
+    }
+
+    /// Gives a read index, as the leader.
+    pub(crate) async fn handle_read_index(&self) -> proto::ReadIndexResponse {
+        use proto::read_index_response::Outcome;
+        let view = self.view();
+        let not_leader = |reason: String| {
+            Outcome::NotLeader(proto::NotLeader { leader_id: view.leader.unwrap_or(0), reason })
+        };
+        let outcome = if view.leader == Some(self.config.server_id) {
+            // The round is shared with the reads of this server and of the other followers.
+            match self.read_index().await {
+                Ok(index) => Outcome::LogIndex(index),
+                Err(error) => not_leader(error.to_string()),
+            }
+        } else {
+            not_leader("this server does not lead".into())
+        };
+        proto::ReadIndexResponse { outcome: Some(outcome) }
+    }
+
+    /// Changes the membership, as the leader.
+    pub(crate) async fn handle_change(
+        &self,
+        request: proto::ChangeMembersRequest,
+    ) -> Result<proto::ChangeMembersResponse, Status> {
+        Ok(self.change_for_peer(change_from_wire(request)?).await)
+    }
+
+    /// Receives a snapshot, whole, and installs it.
+    pub(crate) async fn handle_snapshot<S>(&self, mut parts: S) -> Result<proto::InstallSnapshotResponse, Status>
+    where
+        S: Stream<Item = Result<proto::InstallSnapshotRequest, Status>> + Send + Unpin,
+    {
+        let _one_at_a_time = self
+            .snapshot_receiver
+            .try_acquire()
+            .map_err(|_| Status::resource_exhausted("another snapshot is being received"))?;
+        let Part::Header(header) = next_part(&mut parts).await? else {
+            return Err(Status::invalid_argument("a snapshot begins with its header"));
+        };
+        let vote = wire::vote_from_wire(header.vote)?;
+        let own_vote = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(ended)?;
+        if own_vote > vote {
+            // The sender has been deposed: no need to carry all that over.
+            return Ok(proto::InstallSnapshotResponse { vote: Some(wire::vote_to_wire(&own_vote)) });
+        }
+        let meta = SnapshotMeta {
+            last_log_id: header.last_log_id.map(wire::log_id_from_wire),
+            last_membership: wire::stored_membership_from_wire(
+                header.membership.ok_or(WireError::Missing("membership"))?,
+            )?,
+        };
+        let io = |error: std::io::Error| Status::internal(format!("receiving a snapshot: {error}"));
+        let mut receiving = Receiving::start(&self.config.snapshots_dir()).await.map_err(io)?;
+        let trailer = loop {
+            match next_part(&mut parts).await? {
+                Part::Chunk(chunk) => receiving.add(&chunk).await.map_err(io)?,
+                Part::Trailer(trailer) => break trailer,
+                Part::Header(_) => return Err(Status::invalid_argument("a snapshot has one header")),
+            }
+        };
+        let received = receiving.finish(trailer.length, trailer.crc32).await.map_err(io)?;
+        tracing::info!(bytes = trailer.length, last = ?meta.last_log_id, "received a snapshot");
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(received) };
+        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(ended)?;
+        Ok(proto::InstallSnapshotResponse { vote: Some(wire::vote_to_wire(&response.vote)) })
+    }
+}
+
+async fn next_part<S>(parts: &mut S) -> Result<Part, Status>
+where
+    S: Stream<Item = Result<proto::InstallSnapshotRequest, Status>> + Send + Unpin,
+{
+    let next = tokio::time::timeout(limits::SNAPSHOT_IDLE_TIMEOUT, parts.next())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the snapshot's sender made no progress"))?;
+    let part = next.ok_or_else(|| Status::data_loss("the snapshot ends before its trailer"))??.part;
+    part.ok_or_else(|| Status::invalid_argument("an empty part of a snapshot"))
+}
+
+fn vote_request(request: proto::VoteRequest) -> Result<VoteRequest<TypeConfig>, WireError> {
+    let mut rpc = VoteRequest::new(
+        wire::vote_from_wire(request.vote)?,
+        request.last_log_id.map(wire::log_id_from_wire),
+    );
+    rpc.leadership_transfer = request.leadership_transfer;
+    Ok(rpc)
+}
+
+fn vote_response(response: VoteResponse<TypeConfig>) -> proto::VoteResponse {
+    proto::VoteResponse {
+        vote: Some(wire::vote_to_wire(&response.vote)),
+        granted: response.vote_granted,
+        last_log_id: response.last_log_id.map(wire::log_id_to_wire),
+    }
+}

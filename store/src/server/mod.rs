@@ -1,0 +1,5 @@
+//! The store's network services. Thin: they carry messages and decide nothing.
+
+mod peer;
+
+pub(crate) use peer::routes;

@@ -1,0 +1,314 @@
+//! [`Store`]: the handle to this server's replica, and its implementation of [`Kv`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+use tonic::service::Routes;
+use trireme_mvcc::command::Command;
+use trireme_mvcc::outcome::Outcome;
+
+use crate::kv::{
+    Consistency, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
+    Watcher,
+};
+use crate::raft::{self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig};
+use crate::{limits, server};
+
+/// This server's replica of the store.
+///
+/// Consensus runs on a runtime of its own, which the handle owns: [`peer_service`](Self::peer_service)
+/// must be hosted on [`consensus_runtime`](Self::consensus_runtime). Everything else may be called from
+/// any tokio runtime. Call [`shutdown`](Self::shutdown) to end it; a dropped store just stops, as if its
+/// process had been killed, and loses nothing.
+pub struct Store {
+    node: Arc<Node>,
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("server_id", &self.node.config.server_id).finish_non_exhaustive()
+    }
+}
+
+/// How a replica stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// This server's Raft id.
+    pub id: u64,
+    /// What it is.
+    pub role: Role,
+    /// The term it is in.
+    pub term: u64,
+    /// Who leads, if that is known.
+    pub leader_id: Option<u64>,
+    /// The index of the first log entry that it still has.
+    pub first_log_index: u64,
+    /// The index of the last log entry it has.
+    pub last_log_index: u64,
+    /// The index of the last log entry it has applied.
+    pub applied_index: u64,
+    /// The revision it has applied.
+    pub applied_revision: Revision,
+    /// The index that `state_hash` is of. It may differ from `applied_index`, which moves on.
+    pub state_hash_index: u64,
+    /// A hash over everything applied up to `state_hash_index`, in hexadecimal; the same on every server at the
+    /// same index (I2).
+    pub state_hash: String,
+}
+
+/// What the log has cost so far, since the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogUse {
+    /// Syncs of the disk.
+    pub syncs: u64,
+    /// Entries appended.
+    pub entries: u64,
+    /// Bytes of entries appended.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Opens the replica in `config.data_dir` and lets it take part: a server that is a member goes on, one that
+    /// has been added as a learner waits for the leader.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the directory is not this server's, damaged, or in use.
+    pub async fn open(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Self, OpenError> {
+        let runtime = raft::runtime()?;
+        let handle = runtime.handle().clone();
+        match raft::on(&handle, Node::start(config, connector)).await.and_then(|started| started) {
+            Ok(node) => Ok(Self { node, handle, runtime: Mutex::new(Some(runtime)) }),
+            Err(error) => {
+                // A runtime must not be dropped where blocking is not allowed.
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the replica of the first server, and makes it a cluster of one if it is new.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn bootstrap_cluster(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Self, OpenError> {
+        let store = Self::open(config, connector).await?;
+        let node = store.node.clone();
+        raft::on(&store.handle, async move { node.bootstrap().await }).await.and_then(|done| done)?;
+        Ok(store)
+    }
+
+    /// The service that the other servers call. Host it on [`consensus_runtime`](Self::consensus_runtime), for
+    /// servers of this cluster only.
+    pub fn peer_service(&self) -> Routes {
+        server::routes(self.node.clone())
+    }
+
+    /// The runtime that consensus runs on.
+    pub fn consensus_runtime(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// This server's Raft id.
+    pub fn server_id(&self) -> u64 {
+        self.node.config.server_id
+    }
+
+    /// How this replica stands.
+    pub fn status(&self) -> StoreStatus {
+        let view = self.node.view();
+        let (state_hash_index, hash) = self.node.engine.state_hash();
+        StoreStatus {
+            id: self.server_id(),
+            role: view.role,
+            term: view.term,
+            leader_id: view.leader,
+            first_log_index: self.node.log.first_index(),
+            last_log_index: self.node.log.last_index(),
+            applied_index: self.node.applied_index(),
+            applied_revision: self.node.engine.revision(),
+            state_hash_index,
+            state_hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+
+    /// What the log has cost.
+    pub fn log_use(&self) -> LogUse {
+        self.node.log.counters().read()
+    }
+
+    /// The members, ordered by id, as this server knows them.
+    pub fn members(&self) -> Vec<Member> {
+        self.node.view().members.to_vec()
+    }
+
+    /// The members, now and whenever they change.
+    pub fn members_watch(&self) -> watch::Receiver<Arc<Vec<Member>>> {
+        self.node.views.members.clone()
+    }
+
+    /// The member that leads, if it is known.
+    pub fn leader(&self) -> Option<Member> {
+        let view = self.node.view();
+        view.member(view.leader?).cloned()
+    }
+
+    /// Waits until some server leads, at most for [`limits::LEADER_WAIT`].
+    ///
+    /// # Errors
+    /// [`KvError::Unavailable`], [`KvError::Stopped`].
+    pub async fn wait_for_leader(&self) -> Result<Member, KvError> {
+        let mut cluster = self.node.views.cluster.clone();
+        let found = cluster.wait_for(|view| {
+            view.stopped.is_some() || view.leader.is_some_and(|leader| view.member(leader).is_some())
+        });
+        match tokio::time::timeout(limits::LEADER_WAIT, found).await {
+            Ok(Ok(view)) => view
+                .leader
+                .and_then(|leader| view.member(leader).cloned())
+                .ok_or_else(|| KvError::Stopped(view.stopped.clone().unwrap_or_default())),
+            Ok(Err(_)) => Err(KvError::Stopped("the store has been shut down".into())),
+            Err(_) => Err(KvError::Unavailable("no server has become the leader in time".into())),
+        }
+    }
+
+    /// This server's leadership: `Some` once it leads and has applied an entry of its own term, and so everything
+    /// that was acknowledged before. Loops that decide run while it is `Some`, and put it into their writes.
+    pub fn leadership(&self) -> watch::Receiver<Option<Leadership>> {
+        self.node.views.leadership.clone()
+    }
+
+    /// Gives out a server id that was never used before.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn allocate_server_id(&self) -> Result<u64, MembershipError> {
+        self.change(Change::AllocateId).await
+    }
+
+    /// Adds server `id` as a learner, or corrects the addresses of a member of that name.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn add_learner(&self, id: u64, node: MemberNode) -> Result<(), MembershipError> {
+        self.change(Change::AddLearner(id, node)).await.map(drop)
+    }
+
+    /// Makes the learner `id` a voter, once it has caught up. Does nothing if it is one.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
+        self.change(Change::Promote(id)).await.map(drop)
+    }
+
+    /// Removes the member `id` for good. It must not come back under this id.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
+        self.change(Change::Remove(id)).await.map(drop)
+    }
+
+    /// Hands the lead to the voter `to`.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn transfer_leadership(&self, to: u64) -> Result<(), MembershipError> {
+        self.change(Change::TransferLeadership(to)).await.map(drop)
+    }
+
+    /// Ends the replica: no request is taken any more, the state is flushed, the log is closed. What was
+    /// acknowledged is kept whether or not this is called.
+    pub async fn shutdown(&self) {
+        let node = self.node.clone();
+        if raft::on(&self.handle, async move { node.shutdown().await }).await.is_err() {
+            // The runtime is gone already: an earlier call has ended everything.
+            return;
+        }
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(limits::SHUTDOWN_DEADLINE));
+            if let Err(error) = ended.await {
+                tracing::warn!(%error, "the threads of consensus did not end cleanly");
+            }
+        }
+    }
+
+    /// Cancels all that a dropped future must not cancel: changes run on the consensus runtime to their end.
+    async fn change(&self, change: Change) -> Result<u64, MembershipError> {
+        let node = self.node.clone();
+        raft::on(&self.handle, async move { node.change_members(change).await })
+            .await
+            .unwrap_or_else(|error| Err(MembershipError::Unavailable(error.to_string())))
+    }
+
+    /// Waits for what `consistency` asks for.
+    async fn fresh(&self, consistency: Consistency) -> Result<(), KvError> {
+        match consistency {
+            Consistency::Linearizable => self.node.linearizable().await,
+            Consistency::Serializable => Ok(()),
+            Consistency::AtLeast(revision) => {
+                let waited = self.node.hub.wait_applied(revision);
+                tokio::time::timeout(limits::READ_DEADLINE, waited).await.unwrap_or_else(|_| {
+                    Err(KvError::FutureRevision { requested: revision, current: self.applied_revision() })
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.node.stop_token().cancel();
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[async_trait]
+impl Kv for Store {
+    async fn range(&self, request: RangeRequest, consistency: Consistency) -> Result<RangeResponse, KvError> {
+        self.fresh(consistency).await?;
+        self.node.engine.read_range(request).await
+    }
+
+    async fn txn(&self, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
+        let command = Command::Txn { txn, fence_term: fence.map(|leadership| leadership.term) };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::Txn(response) => Ok(response),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Blank | Outcome::Compacted => Err(wrong_answer()),
+        }
+    }
+
+    async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {
+        self.node.hub.watch(request)
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<(), KvError> {
+        match self.node.propose(Command::Compact { revision }.check_and_encode()?).await? {
+            Outcome::Compacted => Ok(()),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Blank | Outcome::Txn(_) => Err(wrong_answer()),
+        }
+    }
+
+    fn applied_revision(&self) -> Revision {
+        self.node.engine.revision()
+    }
+
+    async fn wait_applied(&self, revision: Revision) -> Result<(), KvError> {
+        self.node.hub.wait_applied(revision).await
+    }
+}
+
+/// The leader answered, but with something else than what was asked for. That is a bug or another version.
+fn wrong_answer() -> KvError {
+    KvError::UnknownOutcome("the state machine's answer does not fit the command".into())
+}

@@ -1,0 +1,235 @@
+//! Several stores in one process, over loopback TCP, each with its own directory.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared by tests, which fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use trireme_store::kv::{
+    Compare, CompareResult, CompareTarget, Consistency, KeyRange, Kv, KvError, Leadership, Op, RangeRequest, Revision,
+    Txn, TxnResponse,
+};
+use trireme_store::{MemberNode, PlainConnector, Sizes, Store, StoreConfig, Timings};
+
+/// How long a condition may take to come true. Only a failing test waits that long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct Server {
+    pub store: Arc<Store>,
+    listener: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// Servers by id, and where those that are down had been.
+pub struct Cluster {
+    pub directory: TempDir,
+    pub servers: BTreeMap<u64, Server>,
+    addresses: BTreeMap<u64, SocketAddr>,
+    sizes: Sizes,
+}
+
+impl Cluster {
+    /// A cluster of voters 1 to `count`.
+    pub async fn start(count: u64) -> Self {
+        Self::start_with(count, Sizes::default()).await
+    }
+
+    /// The same, with sizes of its own.
+    pub async fn start_with(count: u64, sizes: Sizes) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut cluster = Self { directory, servers: BTreeMap::new(), addresses: BTreeMap::new(), sizes };
+        let listener = cluster.bind(1).await;
+        let store = Store::bootstrap_cluster(cluster.config(1), Arc::new(PlainConnector)).await.unwrap();
+        cluster.host(1, store, listener);
+        cluster.wait_for_leader().await;
+        for _ in 1..count {
+            let id = cluster.join().await;
+            cluster.store(1).promote(id).await.unwrap();
+        }
+        cluster.wait("everyone knows all voters", |cluster| {
+            cluster.servers.values().all(|server| {
+                server.store.members().iter().filter(|member| member.voter).count() as u64 == count
+            })
+        })
+        .await;
+        cluster
+    }
+
+    /// Adds a server as a learner.
+    pub async fn join(&mut self) -> u64 {
+        let through = self.servers.values().next().unwrap().store.clone();
+        let id = through.allocate_server_id().await.unwrap();
+        let listener = self.bind(id).await;
+        let config = self.config(id);
+        through.add_learner(id, config.node.clone()).await.unwrap();
+        let store = Store::open(config, Arc::new(PlainConnector)).await.unwrap();
+        self.host(id, store, listener);
+        id
+    }
+
+    pub fn config(&self, id: u64) -> StoreConfig {
+        let address = self.addresses.get(&id).map_or_else(String::new, ToString::to_string);
+        let node = MemberNode { name: format!("server-{id}"), api_address: address.clone(), peer_address: address };
+        let mut config = StoreConfig::new(self.directory.path().join(id.to_string()), "test-cluster", id, node);
+        config.timings =
+            Timings { heartbeat_period_ms: 100, election_timeout_min_ms: 1_000, election_timeout_max_ms: 2_000 };
+        config.sizes = self.sizes;
+        config
+    }
+
+    async fn bind(&mut self, id: u64) -> TcpListener {
+        let address = self.addresses.get(&id).copied().unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let listener = TcpListener::bind(address).await.unwrap();
+        self.addresses.insert(id, listener.local_addr().unwrap());
+        listener
+    }
+
+    fn host(&mut self, id: u64, store: Store, listener: TcpListener) {
+        let stop = CancellationToken::new();
+        let routes = store.peer_service();
+        let stopped = stop.clone().cancelled_owned();
+        // The listener belongs to the runtime that made it; the calls run where the store wants them.
+        let listener = listener.into_std().unwrap();
+        let listener = store.consensus_runtime().spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            let server = tonic::transport::Server::builder().add_routes(routes);
+            tokio::select! {
+                served = server.serve_with_incoming(incoming) => served.unwrap(),
+                () = stopped => {}
+            }
+        });
+        self.servers.insert(id, Server { store: Arc::new(store), listener, stop });
+    }
+
+    /// Stops a server in order.
+    pub async fn stop(&mut self, id: u64) {
+        let Server { store, listener, stop } = self.servers.remove(&id).unwrap();
+        stop.cancel();
+        let _ = listener.await;
+        store.shutdown().await;
+    }
+
+    /// Starts a stopped server again, with what is on its disk.
+    pub async fn restart(&mut self, id: u64) {
+        let listener = self.bind(id).await;
+        let store = Store::open(self.config(id), Arc::new(PlainConnector)).await.unwrap();
+        self.host(id, store, listener);
+    }
+
+    pub fn store(&self, id: u64) -> Arc<Store> {
+        self.servers[&id].store.clone()
+    }
+
+    /// The id of the server that leads and may act on it.
+    pub async fn wait_for_leader(&self) -> u64 {
+        self.wait("a leader", |cluster| cluster.ready_leader().is_some()).await;
+        self.ready_leader().expect("it was there a moment ago")
+    }
+
+    fn ready_leader(&self) -> Option<u64> {
+        let ready: Vec<(u64, u64)> = self
+            .servers
+            .iter()
+            .filter_map(|(id, server)| server.store.leadership().borrow().map(|leadership| (leadership.term, *id)))
+            .collect();
+        ready.into_iter().max().map(|(_, id)| id)
+    }
+
+    /// A running server that does not lead.
+    pub fn follower(&self, leader: u64) -> u64 {
+        *self.servers.keys().find(|id| **id != leader).unwrap()
+    }
+
+    /// Waits until `condition` holds.
+    pub async fn wait(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !condition(self) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {:#?}", self.statuses());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn statuses(&self) -> Vec<trireme_store::StoreStatus> {
+        self.servers.values().map(|server| server.store.status()).collect()
+    }
+
+    /// Waits until all have applied the same and checks that they then hold the same (I2).
+    pub async fn wait_until_equal(&self) {
+        self.wait("all apply the same", |cluster| {
+            let statuses = cluster.statuses();
+            statuses.iter().all(|status| {
+                status.applied_index == statuses[0].applied_index
+                    && status.applied_index == status.last_log_index
+                    && status.state_hash_index == status.applied_index
+            })
+        })
+        .await;
+        let statuses = self.statuses();
+        for status in &statuses {
+            assert_eq!(status.state_hash, statuses[0].state_hash, "{statuses:#?}");
+            assert_eq!(status.applied_revision, statuses[0].applied_revision);
+        }
+    }
+}
+
+/// A put.
+pub fn put(key: &str, value: impl Into<String>) -> Txn {
+    let put = Op::Put { key: key.to_owned().into(), value: value.into().into(), lease: 0, prev_kv: false };
+    Txn { compares: vec![], success: vec![put], failure: vec![] }
+}
+
+/// A put of a key that must not exist.
+pub fn create(key: &str, value: impl Into<String>) -> Txn {
+    let absent = Compare {
+        range: KeyRange::key(key.to_owned()),
+        result: CompareResult::Equal,
+        target: CompareTarget::ModRevision(0),
+    };
+    Txn { compares: vec![absent], ..put(key, value) }
+}
+
+/// Writes, waiting for a leader as long as the outcome is certain.
+pub async fn write(store: &Store, txn: Txn) -> TxnResponse {
+    write_fenced(store, txn, None).await.unwrap()
+}
+
+pub async fn write_fenced(store: &Store, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match store.txn(txn.clone(), fence).await {
+            Err(KvError::Unavailable(_)) if tokio::time::Instant::now() < deadline => {}
+            other => return other,
+        }
+    }
+}
+
+/// Reads one key.
+pub async fn read(store: &Store, key: &str, consistency: Consistency) -> Option<String> {
+    let request = RangeRequest::latest(KeyRange::key(key.to_owned()));
+    let found = store.range(request, consistency).await.unwrap();
+    found.kvs.first().map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+}
+
+/// Reads one key, linearizably.
+pub async fn get(store: &Store, key: &str) -> Option<String> {
+    read(store, key, Consistency::Linearizable).await
+}
+
+/// Counts the keys with a prefix, linearizably.
+pub async fn count(store: &Store, prefix: &str) -> u64 {
+    let request = RangeRequest { count_only: true, ..RangeRequest::latest(KeyRange::prefix(prefix.to_owned())) };
+    store.range(request, Consistency::Linearizable).await.unwrap().count.unwrap()
+}
+
+/// The revision of the store.
+pub fn revision(store: &Store) -> Revision {
+    store.applied_revision()
+}
