@@ -40,13 +40,7 @@ macro_rules! generated_objects {
 }
 
 /// Kubernetes' objects, by API group and version.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    rustdoc::all,
-    clippy::all,
-    reason = "generated code"
-)]
+#[allow(unused_qualifications, rustdoc::all, clippy::all, reason = "generated code")]
 pub mod kubernetes {
     /// Kinds that keep pods running.
     pub mod apps {
@@ -94,7 +88,6 @@ pub mod kubernetes {
 
 /// The container runtime interface that containerd and CRI-O serve.
 #[allow(
-    missing_docs,
     deprecated,
     unused_qualifications,
     rustdoc::all,
@@ -109,13 +102,7 @@ pub mod runtime {
 }
 
 /// Trireme's services.
-#[allow(
-    missing_docs,
-    unused_qualifications,
-    rustdoc::all,
-    clippy::all,
-    reason = "generated code"
-)]
+#[allow(unused_qualifications, rustdoc::all, clippy::all, reason = "generated code")]
 pub mod trireme {
     /// What servers' stores say to each other.
     pub mod peer {

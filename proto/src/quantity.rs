@@ -307,3 +307,100 @@ fn divide_away_from_zero(value: i128, divisor: i128) -> i128 {
 fn saturate(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn canonical_forms() {
+        let cases = [
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("0e5", "0"),
+            ("-0", "0"),
+            ("100m", "100m"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("+1", "1"),
+            ("-1", "-1"),
+            ("007", "7"),
+            ("1.5Gi", "1536Mi"),
+            ("1024", "1024"),
+            ("1024Ki", "1Mi"),
+            ("0.5Ki", "512"),
+            ("1e3", "1e3"),
+            ("1E3", "1e3"),
+            ("1000e3", "1e6"),
+            ("1e-3", "1e-3"),
+            ("12e1", "120"),
+            ("12E", "12E"),
+            ("1000k", "1M"),
+            ("1500k", "1500k"),
+            ("1n", "1n"),
+            ("0.1n", "1n"),
+            ("-0.1n", "-1n"),
+            ("1u", "1u"),
+            ("8Ei", "8Ei"),
+            ("1.0000000001Gi", "1073741825"),
+        ];
+        for (text, canonical) in cases {
+            assert_eq!(text.parse::<Amount>().unwrap().to_string(), canonical, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_round_up() {
+        let cases = [
+            ("100m", 1, 100),
+            ("1", 1, 1_000),
+            ("1.1", 2, 1_100),
+            ("-1.1", -2, -1_100),
+            ("1Ki", 1024, 1_024_000),
+            ("1u", 1, 1),
+            ("12E", i64::MAX, i64::MAX),
+            ("-12E", i64::MIN, i64::MIN),
+            ("1P", 1_000_000_000_000_000, 1_000_000_000_000_000_000),
+        ];
+        for (text, value, milli) in cases {
+            let amount: Amount = text.parse().unwrap();
+            assert_eq!((amount.value(), amount.milli_value()), (value, milli), "{text}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for text in ["", ".", "-", "+", "Gi", "m", "1..2", "1.2.3", "--1", "abc"] {
+            let error = text.parse::<Amount>().unwrap_err();
+            assert_eq!(error, InvalidQuantity::Number(text.to_owned()), "{text}");
+        }
+        for text in [
+            "1gi", "1K", "1 Gi", " 1", "1 ", "1mi", "1e", "1e1.5", "1e999", "1x", "1\u{e9}",
+        ] {
+            let error = text.parse::<Amount>();
+            assert!(error.is_err(), "{text}: {error:?}");
+        }
+        let error = "9999999999999999999999999E".parse::<Amount>().unwrap_err();
+        assert!(matches!(error, InvalidQuantity::TooLarge(_)), "{error}");
+        let long = "1".repeat(QUANTITY_BYTES_MAX + 1);
+        let error = long.parse::<Amount>().unwrap_err();
+        assert_eq!(error, InvalidQuantity::TooLong(QUANTITY_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn arithmetic_keeps_the_format() {
+        let mut sum = Amount::ZERO;
+        sum += "512Mi".parse().unwrap();
+        sum += "1G".parse().unwrap();
+        assert_eq!(sum.format(), Format::BinarySi);
+        assert_eq!(sum.value(), 512 * 1024 * 1024 + 1_000_000_000);
+        sum -= "1G".parse().unwrap();
+        assert_eq!(sum.to_string(), "512Mi");
+        assert_eq!("1".parse::<Amount>().unwrap(), "1000m".parse().unwrap());
+        assert!("999m".parse::<Amount>().unwrap() < "1".parse().unwrap());
+    }
+}

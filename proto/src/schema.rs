@@ -198,3 +198,37 @@ impl FieldSchema {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn kinds_and_fields_are_found() {
+        let pod = kind("", "v1", "Pod").unwrap();
+        assert_eq!(pod.full_name, "kubernetes.core.v1.Pod");
+        let spec = pod.field("spec").unwrap().message().unwrap();
+        let containers = spec.field("containers").unwrap();
+        assert_eq!(containers.type_name(), "[]Container");
+        assert_eq!((containers.merge_key, containers.required), (Some("name"), true));
+        let volume = spec.field("volumes").unwrap();
+        assert!(volume.merge && volume.retain_keys);
+        assert_eq!(
+            volume.message().unwrap().field("emptyDir").unwrap().json_name,
+            "emptyDir"
+        );
+        assert!(kind("apps", "v1", "Pod").is_none() && message("Pod").is_none());
+    }
+
+    #[test]
+    fn everything_is_documented() {
+        for message in messages() {
+            assert!(!message.doc.is_empty(), "{}", message.full_name);
+            for field in message.fields {
+                assert!(!field.doc.is_empty(), "{}.{}", message.full_name, field.json_name);
+            }
+        }
+    }
+}

@@ -524,3 +524,143 @@ fn unescape(text: &str, value: &str) -> Result<String, InvalidSelector> {
     }
     Ok(unescaped)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn label_selectors_match() {
+        let labels = labels(&[("app", "web"), ("tier", "1"), ("x.io/y", "")]);
+        let cases = [
+            ("", true),
+            ("app", true),
+            ("!app", false),
+            ("! missing", true),
+            ("app=web", true),
+            ("app = web , tier == 1", true),
+            ("app!=web", false),
+            ("missing!=web", true),
+            ("app in (db, web)", true),
+            ("app in(db)", false),
+            ("app notin (db,web)", false),
+            ("missing notin (a)", true),
+            ("missing in (a)", false),
+            ("tier>0,tier<2", true),
+            ("tier gt 1", false),
+            ("tier lt 2", true),
+            ("app>0", false),
+            ("x.io/y=", true),
+            ("x.io/y in (,a)", true),
+            ("in", false),
+            ("in in (in)", false),
+        ];
+        for (text, matches) in cases {
+            let selector: LabelSelector = text.parse().unwrap();
+            assert_eq!(selector.matches(&labels), matches, "{text}");
+            assert_eq!(
+                selector.to_string().parse::<LabelSelector>().unwrap(),
+                selector,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn label_selectors_refused() {
+        let cases = [
+            ("a=b,", "expected another requirement at `the end`"),
+            (",", "expected a label key at `,`"),
+            ("a b", "expected an operator at `b`"),
+            ("a in b", "expected `(` at `b`"),
+            ("a in (b", "expected `,` or `)` at `the end`"),
+            ("a in (b c)", "expected `,` or `)` at `c)`"),
+            ("a>b", "expected an integer at `b`"),
+            ("a=b c", "expected `,` at `c`"),
+            ("-a=b", "`-a` is not a label key"),
+            ("A/a=b", "`A/a` is not a label key"),
+            ("a/b/c", "`a/b/c` is not a label key"),
+            ("a=b/c", "`b/c` is not a label value"),
+            ("!", "expected a label key at `the end`"),
+        ];
+        for (text, message) in cases {
+            let error = text.parse::<LabelSelector>().unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+        let long_key = "a".repeat(NAME_BYTES_MAX + 1);
+        assert!(long_key.parse::<LabelSelector>().is_err());
+        assert!(long_key[1..].parse::<LabelSelector>().is_ok());
+        let too_long = " ".repeat(SELECTOR_BYTES_MAX + 1);
+        assert_eq!(too_long.parse::<LabelSelector>(), Err(InvalidSelector::TooLong));
+        assert_eq!(too_long.parse::<FieldSelector>(), Err(InvalidSelector::TooLong));
+        let too_many = vec!["a"; SELECTOR_REQUIREMENTS_MAX + 1].join(",");
+        assert_eq!(too_many.parse::<LabelSelector>(), Err(InvalidSelector::TooLong));
+    }
+
+    fn expression(key: &str, operator: &str, values: &[&str]) -> v1::LabelSelectorRequirement {
+        v1::LabelSelectorRequirement {
+            key: key.to_owned(),
+            operator: operator.to_owned(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn label_selector_messages() {
+        let message = v1::LabelSelector {
+            match_labels: labels(&[("app", "web")]),
+            match_expressions: vec![
+                expression("a", "In", &["1", "2"]),
+                expression("b", "NotIn", &["3"]),
+                expression("c", "Exists", &[]),
+                expression("d", "DoesNotExist", &[]),
+            ],
+        };
+        let selector = LabelSelector::try_from(&message).unwrap();
+        assert_eq!(selector.to_string(), "app=web,a in (1,2),b!=3,c,!d");
+        assert!(selector.matches(&labels(&[("app", "web"), ("a", "2"), ("c", "")])));
+        assert!(!selector.matches(&labels(&[("app", "web"), ("a", "2"), ("c", ""), ("b", "3")])));
+
+        for (bad, message) in [
+            (expression("a", "In", &[]), "needs values"),
+            (expression("a", "Exists", &["1"]), "takes no values"),
+            (expression("a", "Like", &["1"]), "`Like` is not an operator"),
+            (expression("-", "Exists", &[]), "not a label key"),
+            (expression("a", "In", &["?"]), "not a label value"),
+        ] {
+            let error = Requirement::try_from(&bad).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn field_selectors() {
+        let selector: FieldSelector = "metadata.name=a,spec.nodeName!=,status.phase==Run\\,ning"
+            .parse()
+            .unwrap();
+        assert_eq!(selector.required_value("metadata.name"), Some("a"));
+        assert_eq!(selector.required_value("spec.nodeName"), None);
+        let field = |node: &'static str| {
+            move |path: &str| match path {
+                "metadata.name" => "a",
+                "spec.nodeName" => node,
+                _ => "Run,ning",
+            }
+        };
+        assert!(selector.matches(field("n")));
+        assert!(!selector.matches(field("")));
+        assert!("".parse::<FieldSelector>().unwrap().is_everything());
+        for text in ["a", "=b", "a=b=c", "a=\\x", "a!b"] {
+            assert!(text.parse::<FieldSelector>().is_err(), "{text}");
+        }
+    }
+}

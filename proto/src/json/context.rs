@@ -43,8 +43,15 @@ impl Context {
         self.path.push(Segment::Field(name));
     }
 
-    pub(super) fn enter_key(&mut self, key: &str) {
-        self.path.push(Segment::Key(key.to_owned()));
+    /// How many segments the path has.
+    pub(super) fn depth(&self) -> usize {
+        self.path.len()
+    }
+
+    /// Adds a map's key to the path after an error below it. Keys are entered only then, because unlike
+    /// the names of fields they must be copied.
+    pub(super) fn insert_key(&mut self, depth: usize, key: String) {
+        self.path.insert(depth, Segment::Key(key));
     }
 
     pub(super) fn enter_index(&mut self, index: usize) {

@@ -1,7 +1,6 @@
 //! How each type of value looks in Kubernetes JSON.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -214,17 +213,19 @@ impl<'de, T: JsonValue> Visitor<'de> for MapVisitor<'_, T> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut map = BTreeMap::new();
         while let Some(key) = entries.next_key::<String>()? {
-            self.context.enter_key(&key);
-            match map.entry(key) {
-                Entry::Occupied(entry) => {
-                    let key = entry.key();
-                    return Err(A::Error::custom(format_args!("duplicate key `{key}`")));
+            let depth = self.context.depth();
+            let result = if map.contains_key(&key) {
+                Err(A::Error::custom("duplicate key"))
+            } else {
+                entries.next_value_seed(ValueSeed::new(self.context))
+            };
+            match result {
+                Ok(value) => map.insert(key, value),
+                Err(error) => {
+                    self.context.insert_key(depth, key);
+                    return Err(error);
                 }
-                Entry::Vacant(entry) => {
-                    entry.insert(entries.next_value_seed(ValueSeed::new(self.context))?);
-                }
-            }
-            self.context.leave();
+            };
         }
         Ok(map)
     }

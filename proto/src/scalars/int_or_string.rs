@@ -143,3 +143,48 @@ impl Visitor<'_> for IntOrStringVisitor {
         Ok(IntOrString::from_string(text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn percentages_are_rounded_as_asked() {
+        let cases = [
+            (IntOrString::from(3), 10, 3, 3),
+            (IntOrString::from("25%"), 10, 3, 2),
+            (IntOrString::from("25%"), 4, 1, 1),
+            (IntOrString::from("0%"), 4, 0, 0),
+            (IntOrString::from("100%"), 7, 7, 7),
+            (IntOrString::from("1%"), 1, 1, 0),
+            (IntOrString::from("200%"), i32::MAX, i32::MAX, i32::MAX),
+        ];
+        for (value, total, up, down) in cases {
+            assert_eq!(value.resolve(total, Rounding::Up).unwrap(), up, "{value}");
+            assert_eq!(value.resolve(total, Rounding::Down).unwrap(), down, "{value}");
+        }
+    }
+
+    #[test]
+    fn other_strings_are_no_percentages() {
+        for text in ["", "%", "5", "x%", "5 %", "1.5%", "%5"] {
+            let value = IntOrString::from(text);
+            let error = value.resolve(10, Rounding::Up).unwrap_err();
+            assert_eq!(error, InvalidIntOrPercent(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn json_is_a_number_or_a_string() {
+        for (json, value) in [("5", IntOrString::from(5)), ("\"http\"", IntOrString::from("http"))] {
+            assert_eq!(serde_json::from_str::<IntOrString>(json).unwrap(), value);
+            assert_eq!(serde_json::to_string(&value).unwrap(), json);
+        }
+        for json in ["5.5", "true", "3000000000", "{}"] {
+            let error = serde_json::from_str::<IntOrString>(json).unwrap_err().to_string();
+            assert!(error.contains("a 32-bit integer or a string"), "{error}");
+        }
+    }
+}

@@ -63,7 +63,7 @@ macro_rules! time {
             ///
             /// # Errors
             /// If the time is outside the years 1 to 9999, which only protobuf from outside can bring about.
-            pub fn to_rfc3339(&self) -> Result<String, InvalidTime> {
+            pub fn to_rfc3339(self) -> Result<String, InvalidTime> {
                 let invalid = || InvalidTime::OutOfRange(self.seconds);
                 if !(SECONDS_MIN..=SECONDS_MAX).contains(&self.seconds) {
                     return Err(invalid());
@@ -161,5 +161,62 @@ impl Visitor<'_> for TimeVisitor {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(i64, i32), E> {
         parse(text).map_err(E::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn times_are_seconds() {
+        let cases = [
+            ("2026-01-02T03:04:05Z", 1_767_323_045, "2026-01-02T03:04:05Z"),
+            ("2026-01-02T03:04:05.999Z", 1_767_323_045, "2026-01-02T03:04:05Z"),
+            ("2026-01-02T05:04:05+02:00", 1_767_323_045, "2026-01-02T03:04:05Z"),
+            ("1969-12-31T23:59:58.5Z", -2, "1969-12-31T23:59:58Z"),
+            ("0001-01-01T00:00:00Z", SECONDS_MIN, "0001-01-01T00:00:00Z"),
+        ];
+        for (text, seconds, canonical) in cases {
+            let time: Time = text.parse().unwrap();
+            assert_eq!((time.unix_seconds(), time.to_string().as_str()), (seconds, canonical));
+        }
+    }
+
+    #[test]
+    fn micro_times_keep_six_digits() {
+        let time: MicroTime = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-01-02T03:04:05.123456Z");
+        assert_eq!(
+            MicroTime::from_unix_nanos(-1).to_string(),
+            "1969-12-31T23:59:59.999999Z"
+        );
+        assert_eq!(
+            MicroTime::from_unix_seconds(5).to_string(),
+            "1970-01-01T00:00:05.000000Z"
+        );
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in [
+            "",
+            "now",
+            "2026-01-02",
+            "2026-01-02 03:04:05Z",
+            "2026-01-02T03:04:05",
+            "2026-01-02T03:04:05z",
+            "20260102T030405Z0000",
+            "2026-13-02T03:04:05Z",
+            "2026-01-02T03:04:05[UTC]",
+            "+002026-01-02T03:04:05Z",
+        ] {
+            assert!(text.parse::<Time>().is_err(), "{text}");
+        }
+        let far = Time::from_unix_seconds(i64::MAX);
+        assert_eq!(far.to_rfc3339(), Err(InvalidTime::OutOfRange(i64::MAX)));
+        assert!(serde_json::to_string(&far).is_err());
     }
 }
