@@ -77,3 +77,5 @@ pub const FAILED_POD_MEMORY_SECONDS: i64 = 3_600;
 pub const ROLLOUT_RECHECK_SECONDS: i64 = 10;
 /// The most pods whose "unschedulable" condition is written in one scheduling pass.
 pub const UNSCHEDULABLE_WRITES_PER_PASS: usize = 500;
+/// Seconds after which a quota is counted again even if nothing was given back.
+pub const QUOTA_RECOUNT_SECONDS: i64 = 300;

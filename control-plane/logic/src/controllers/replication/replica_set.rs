@@ -1,0 +1,54 @@
+//! A ReplicaSet as an owner of replicas.
+
+use std::collections::BTreeMap;
+
+use trireme_proto::api::{
+    apps::v1::{ReplicaSet, ReplicaSetStatus},
+    core::v1::PodTemplateSpec,
+};
+
+use super::{Counts, Replicas};
+use crate::controllers::selectors;
+
+impl Replicas for ReplicaSet {
+    fn replicas(&self) -> i32 {
+        self.spec.as_ref().map_or(0, |spec| spec.replicas.unwrap_or(1))
+    }
+
+    fn min_ready_seconds(&self) -> i32 {
+        self.spec.as_ref().map_or(0, |spec| spec.min_ready_seconds)
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let selector = self.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|selector| !selectors::is_empty(selector) && selectors::matches(selector, labels))
+    }
+
+    fn counts(&self) -> Counts {
+        let Some(status) = &self.status else {
+            return Counts::default();
+        };
+        Counts {
+            replicas: status.replicas,
+            fully_labeled: status.fully_labeled_replicas,
+            ready: status.ready_replicas,
+            available: status.available_replicas,
+            terminating: status.terminating_replicas.unwrap_or(0),
+            observed_generation: status.observed_generation,
+        }
+    }
+
+    fn set_counts(&mut self, counts: &Counts) {
+        let status = self.status.get_or_insert_with(ReplicaSetStatus::default);
+        status.replicas = counts.replicas;
+        status.fully_labeled_replicas = counts.fully_labeled;
+        status.ready_replicas = counts.ready;
+        status.available_replicas = counts.available;
+        status.terminating_replicas = Some(counts.terminating);
+        status.observed_generation = counts.observed_generation;
+    }
+}
