@@ -10,9 +10,13 @@ pub mod limits;
 pub mod pipeline;
 pub mod pki;
 pub mod registry;
+pub mod run;
+pub mod server;
 pub mod services;
 pub mod status;
 pub mod transport;
 
 /// The version of the program, as clients see it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub use server::{ServerConfig, ServerError, Start, run as run_server};

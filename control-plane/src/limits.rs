@@ -183,3 +183,15 @@ pub const RECENT_EVENTS_MAX: usize = 4_096;
 
 /// Objects that one page of the initial list of the world holds.
 pub const WORLD_LIST_PAGE: usize = 1_000;
+
+/// Largest message of a node agent: a batch of pod states.
+pub const NODE_MESSAGE_MAX_BYTES: usize = 8 << 20;
+
+/// A server whose world is further behind its replica than this is not ready, in revisions.
+pub const READINESS_LAG: i64 = 10_000;
+
+/// Pause before a joining server asks again to become a voter.
+pub const PROMOTION_RETRY: Duration = Duration::from_millis(50);
+
+/// How often a server looks whether its certificate must be renewed.
+pub const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(3_600);

@@ -84,7 +84,7 @@ pub enum Write {
 }
 
 /// An event for people, stored as a core/v1 `Event`; repeats are counted in one object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventRecord {
     /// `group/version` of the object that it is about.
     pub api_version: String,
@@ -103,7 +103,7 @@ pub struct EventRecord {
 }
 
 /// Whether an event is good or bad.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventType {
     /// As planned.
     Normal,

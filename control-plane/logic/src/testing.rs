@@ -3,6 +3,9 @@
 //! Each builder makes an object as the registry would hand it out: defaulted, with a uid and a creation
 //! time. Tests then change the fields that they are about.
 
+#[cfg(test)]
+pub(crate) mod harness;
+
 use std::collections::BTreeMap;
 
 use trireme_proto::api::{

@@ -1,4 +1,6 @@
 //! The gRPC ends: each turns a message into the pipeline's types, and the outcome into a message.
 
 pub mod cluster;
+pub mod internal;
+pub mod node;
 pub mod resources;

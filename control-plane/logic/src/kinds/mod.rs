@@ -99,3 +99,6 @@ pub(crate) fn bump_generation(metadata: &mut Option<ObjectMeta>, spec_changed: b
 pub(crate) fn first_generation(metadata: &mut Option<ObjectMeta>) {
     metadata.get_or_insert_default().generation = 1;
 }
+
+#[cfg(test)]
+mod tests;

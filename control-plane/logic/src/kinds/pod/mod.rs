@@ -175,6 +175,3 @@ fn scheduling_gated(spec: Option<&PodSpec>) -> Option<PodCondition> {
             ..PodCondition::default()
         })
 }
-
-#[cfg(test)]
-mod tests;

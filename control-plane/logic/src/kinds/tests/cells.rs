@@ -1,0 +1,173 @@
+//! Objects in tables: the headings and cells that users of `kubectl` know.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::object;
+use crate::testing::{CREATED_AT_SECONDS, at};
+
+/// Seconds from the creation of every object to the moment of the table.
+const AGE_SECONDS: i64 = 3 * 3600;
+
+/// One line a column, wide ones marked by `*`.
+fn check(given: &Value, expected: &Expect) {
+    let mut json = given.clone();
+    json["metadata"]["creationTimestamp"] = json!(at(0).to_string());
+    let object = object(&json);
+    let cells = object.cells(at(AGE_SECONDS));
+    let lines: String = object
+        .info()
+        .columns
+        .iter()
+        .zip(cells)
+        .map(|(column, cell)| format!("{}{}: {cell}\n", if column.priority > 0 { "*" } else { "" }, column.name))
+        .collect();
+    expected.assert_eq(&lines);
+}
+
+fn example(kind: &str, more: Value) -> Value {
+    let mut found = super::defaults::examples().into_iter().find(|json| json["kind"] == kind).expect("an example");
+    json_patch::merge(&mut found, &more);
+    found
+}
+
+/// Restarts and status of a pod of a status.
+fn pod_status(spec: Value, status: Value) -> String {
+    let pod = object(&example("Pod", json!({"spec": spec, "status": status})));
+    let cells = pod.cells(at(AGE_SECONDS));
+    format!("{} {} {}", cells[0], cells[1], cells[2])
+}
+
+fn time(seconds: i64) -> String {
+    assert!(seconds < CREATED_AT_SECONDS);
+    at(seconds).to_string()
+}
+
+#[test]
+fn pod_columns() {
+    check(
+        &example("Pod", json!({
+            "spec": {"nodeName": "n1", "readinessGates": [{"conditionType": "a.b/c"}, {"conditionType": "d"}]},
+            "status": {
+                "phase": "Running", "podIP": "10.0.0.7", "podIPs": [{"ip": "10.0.0.7"}],
+                "conditions": [{"type": "a.b/c", "status": "True"}],
+                "containerStatuses": [{"name": "main", "ready": true, "restartCount": 3, "state": {"running": {}},
+                    "lastState": {"terminated": {"exitCode": 1, "finishedAt": time(AGE_SECONDS - 120)}}}],
+            },
+        })),
+        &expect![[]],
+    );
+    check(&example("Pod", json!({"status": {"phase": "Pending"}})), &expect![[]]);
+}
+
+#[test]
+fn pod_status_says_what_matters() {
+    let running = json!({"name": "a", "ready": true, "state": {"running": {}}});
+    let ended = |reason: &str, code: i32| json!({"name": "b", "state": {"terminated": {"reason": reason, "exitCode": code}}});
+    let waiting = |reason: &str| json!({"name": "b", "restartCount": 4, "state": {"waiting": {"reason": reason}}});
+    let statuses = |list: Vec<Value>| json!({"phase": "Running", "containerStatuses": list});
+    let none = || json!({});
+    let init = json!({"initContainers": [{"name": "i1", "image": "x:1"}, {"name": "i2", "image": "x:1"}]});
+    let sidecar = json!({"initContainers": [{"name": "i1", "image": "x:1", "restartPolicy": "Always"}]});
+    let table = [
+        (none(), json!({"phase": "Pending"}), "0/1 Pending 0"),
+        (none(), json!({"phase": "Failed", "reason": "Evicted"}), "0/1 Evicted 0"),
+        (none(), json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}), "0/1 SchedulingGated 0"),
+        (none(), statuses(vec![running.clone()]), "1/1 Running 0"),
+        (none(), statuses(vec![waiting("CrashLoopBackOff")]), "0/1 CrashLoopBackOff 4"),
+        (none(), statuses(vec![ended("Completed", 0)]), "0/1 Completed 0"),
+        (none(), statuses(vec![running.clone(), ended("Completed", 0)]), "1/1 Completed 0"),
+        (none(), statuses(vec![ended("Completed", 0), running.clone()]), "1/1 NotReady 0"),
+        (none(), statuses(vec![ended("", 3)]), "0/1 ExitCode:3 0"),
+        (none(), statuses(vec![json!({"name": "b", "state": {"terminated": {"signal": 9, "exitCode": 137}}})]), "0/1 Signal:9 0"),
+        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "state": {"running": {}}}]}), "0/1 Init:0/2 0"),
+        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [ended("Completed", 0), {"name": "i2", "state": {"waiting": {"reason": "PodInitializing"}}}]}), "0/1 Init:1/2 0"),
+        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}), "0/1 Init:CrashLoopBackOff 2"),
+        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [ended("Error", 1)]}), "0/1 Init:Error 0"),
+        (init, json!({"phase": "Pending", "initContainerStatuses": [ended("", 1)]}), "0/1 Init:ExitCode:1 0"),
+        (sidecar, json!({"phase": "Running",
+            "initContainerStatuses": [{"name": "i1", "ready": true, "started": true, "restartCount": 1, "state": {"running": {}}}],
+            "containerStatuses": [running.clone()]}), "2/2 Running 1"),
+    ];
+    for (spec, status, expected) in table {
+        assert_eq!(pod_status(spec, status.clone()), expected, "{status}");
+    }
+    let mut ready = statuses(vec![ended("Completed", 0), running]);
+    ready["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+    assert_eq!(pod_status(none(), ready), "1/1 Running 0");
+}
+
+#[test]
+fn deleted_pods_are_terminating() {
+    for (phase, reason, expected) in
+        [("Running", "", "Terminating"), ("Running", "NodeLost", "Unknown"), ("Succeeded", "", "Succeeded")]
+    {
+        let pod = object(&example("Pod", json!({"metadata": {"deletionTimestamp": time(0)}, "status": {"phase": phase, "reason": reason}})));
+        assert_eq!(pod.cells(at(0))[1], expected, "{phase} {reason}");
+    }
+}
+
+#[test]
+fn node_columns() {
+    check(
+        &example("Node", json!({
+            "metadata": {"labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "edge"}},
+            "spec": {"unschedulable": true},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+                "nodeInfo": {"kubeletVersion": "v0.1.0", "osImage": "Debian", "kernelVersion": "6.1"},
+            },
+        })),
+        &expect![[]],
+    );
+    for (status, cell) in [("True", "Ready"), ("False", "NotReady"), ("Unknown", "NotReady")] {
+        let node = object(&example("Node", json!({"status": {"conditions": [{"type": "Ready", "status": status}]}})));
+        assert_eq!(node.cells(at(0))[0], cell);
+    }
+    assert_eq!(object(&example("Node", json!({}))).cells(at(0))[0], "Unknown");
+}
+
+#[test]
+fn workload_columns() {
+    check(
+        &example("Deployment", json!({"spec": {"replicas": 3}, "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2}})),
+        &expect![[]],
+    );
+    check(&example("ReplicaSet", json!({"spec": {"replicas": 3}, "status": {"replicas": 2, "readyReplicas": 1}})), &expect![[]]);
+    check(&example("ReplicationController", json!({"spec": {"replicas": 3, "selector": {"a": "b", "c": "d"}}})), &expect![[]]);
+}
+
+#[test]
+fn service_columns() {
+    check(&example("Service", json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}})), &expect![[]]);
+    check(&example("Service", json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}], "selector": null}})), &expect![[]]);
+    check(&example("Service", json!({"spec": {"type": "ExternalName", "externalName": "example.com", "ports": null}})), &expect![[]]);
+}
+
+#[test]
+fn other_columns() {
+    check(
+        &example("EndpointSlice", json!({"endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}, {"addresses": ["10.0.0.3"]}, {"addresses": ["10.0.0.4"]}, {"addresses": ["10.0.0.5"]}]})),
+        &expect![[]],
+    );
+    check(&example("EndpointSlice", json!({"endpoints": [], "ports": []})), &expect![[]]);
+    check(&example("ConfigMap", json!({})), &expect![[]]);
+    check(&example("Secret", json!({"type": "Opaque"})), &expect![[]]);
+    check(
+        &example("Event", json!({"firstTimestamp": time(AGE_SECONDS - 300), "lastTimestamp": time(AGE_SECONDS - 5), "involvedObject": {"fieldPath": "spec.containers{main}"}, "source": {"component": "kubelet", "host": "n1"}})),
+        &expect![[]],
+    );
+    check(
+        &example("Event", json!({"count": null, "eventTime": "2023-11-14T22:13:20.000000Z", "reportingComponent": "scheduler"})),
+        &expect![[]],
+    );
+    check(&example("Namespace", json!({"status": {"phase": "Terminating"}})), &expect![[]]);
+    check(&example("Lease", json!({})), &expect![[]]);
+    check(
+        &example("ResourceQuota", json!({"status": {"hard": {"pods": "3", "limits.cpu": "2", "requests.cpu": "1"}, "used": {"pods": "1", "requests.cpu": "500m"}}})),
+        &expect![[]],
+    );
+    check(&example("LimitRange", json!({})), &expect![[]]);
+    check(&example("ServiceAccount", json!({"secrets": [{"name": "a"}]})), &expect![[]]);
+}

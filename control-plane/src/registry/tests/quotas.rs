@@ -1,0 +1,111 @@
+//! Quotas are exact, however many create at once and through whichever server.
+
+use std::collections::BTreeMap;
+
+use trireme_proto::api::{
+    core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus},
+    meta::v1::Quantity,
+};
+
+use super::*;
+
+fn amounts(list: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+    list.iter()
+        .map(|(name, text)| {
+            (
+                (*name).to_owned(),
+                Quantity {
+                    string: (*text).to_owned(),
+                },
+            )
+        })
+        .collect()
+}
+
+/// A quota on pods that the quota controller has summed up.
+async fn quota_of_pods(harness: &Harness, hard: &str, used: &str) {
+    let spec = ResourceQuotaSpec {
+        hard: amounts(&[("pods", hard)]),
+        ..ResourceQuotaSpec::default()
+    };
+    let quota = ResourceQuota {
+        metadata: mk_meta("few"),
+        spec: Some(spec),
+        ..ResourceQuota::default()
+    };
+    let mut quota: ResourceQuota = typed(&harness.create(quota).await.expect("created"));
+    quota.status = Some(ResourceQuotaStatus {
+        hard: amounts(&[("pods", hard)]),
+        used: amounts(&[("pods", used)]),
+    });
+    let decoded = Decoded::internal(Box::new(quota));
+    harness
+        .registry
+        .update_status(&system(), decoded, false)
+        .await
+        .expect("summed up");
+}
+
+async fn used_pods(harness: &Harness) -> String {
+    let stored = harness
+        .get("", "resourcequotas", &in_default("few"))
+        .await
+        .expect("there");
+    typed::<ResourceQuota>(&stored).status.expect("present").used["pods"]
+        .string
+        .clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_creates_never_exceed_a_quota() {
+    const ROOM: usize = 10;
+    let harness = Harness::new().await;
+    let other = harness.another_server();
+    quota_of_pods(&harness, "10", "0").await;
+    let attempts = (0..40).map(|index| {
+        let registry = if index % 2 == 0 {
+            harness.registry.clone()
+        } else {
+            other.clone()
+        };
+        tokio::spawn(async move {
+            let pod = Decoded::internal(Box::new(mk_pod(&format!("web-{index}"))));
+            registry.create(&system(), pod, false).await
+        })
+    });
+    let outcomes = futures::future::join_all(attempts).await;
+    let (created, refused): (Vec<_>, Vec<_>) = outcomes
+        .into_iter()
+        .map(|outcome| outcome.expect("no panic"))
+        .partition(Result::is_ok);
+    assert_eq!(created.len(), ROOM);
+    for outcome in refused {
+        let error = outcome.expect_err("partitioned");
+        assert_eq!(error.reason(), Reason::Forbidden, "{error}");
+        assert!(error.message().contains("exceeded quota: few"), "{error}");
+    }
+    assert_eq!(used_pods(&harness).await, "10");
+}
+
+#[tokio::test]
+async fn a_quota_counts_from_its_first_moment() {
+    let harness = Harness::new().await;
+    quota_of_pods(&harness, "1", "1").await;
+    // At once, though the follower may not have seen the quota.
+    assert_eq!(reason(harness.create(mk_pod("web")).await), Reason::Forbidden);
+    assert_eq!(used_pods(&harness).await, "1");
+    harness
+        .create(mk_config_map("settings"))
+        .await
+        .expect("it is not about these");
+}
+
+#[tokio::test]
+async fn a_create_that_fails_charges_nothing() {
+    let harness = Harness::new().await;
+    quota_of_pods(&harness, "5", "0").await;
+    harness.create(mk_pod("web")).await.expect("created");
+    assert_eq!(reason(harness.create(mk_pod("web")).await), Reason::AlreadyExists);
+    assert_eq!(reason(harness.create(mk_pod("Bad Name")).await), Reason::Invalid);
+    assert_eq!(used_pods(&harness).await, "1");
+}

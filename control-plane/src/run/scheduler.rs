@@ -1,0 +1,59 @@
+//! The shell that runs the scheduler while this server leads.
+//!
+//! A pass decides on many pods at once from one view of the world; its bindings are written together, and the
+//! next pass waits until the world shows them. So a pass never sees half of the one before.
+
+use std::{sync::Arc, time::Duration};
+
+use trireme_logic::{
+    controller::Outcome,
+    scheduler::{Options, SCHEDULER_NAME, schedule},
+};
+
+use super::{leader::LoopContext, writes::carry_out};
+use crate::limits::SCHEDULING_PASS_PODS;
+
+/// How long the scheduler waits after a pass of which nothing could be written.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs until it is dropped.
+pub async fn run(context: Arc<LoopContext>) {
+    let mut changes = context.world.subscribe();
+    loop {
+        while changes.try_recv().is_ok() {}
+        let outcome = decide(&context);
+        let idle = outcome.writes.is_empty();
+        if !idle {
+            let written = carry_out(&context.registry, &context.permit(SCHEDULER_NAME), outcome.writes).await;
+            match written.failure {
+                None => context.record_events(SCHEDULER_NAME, outcome.events),
+                Some(error) => {
+                    tracing::debug!(%error, "a binding failed; the next pass decides again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+            if context.world.wait_for(written.revision).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        // Nothing to decide until a pod or a node changes.
+        loop {
+            let Some(change) = changes.recv().await else { return };
+            if matches!(change.info.plural, "pods" | "nodes") {
+                break;
+            }
+        }
+    }
+}
+
+fn decide(context: &LoopContext) -> Outcome {
+    let options = Options {
+        limit: SCHEDULING_PASS_PODS,
+        seed: context.seed(),
+        now: context.now(),
+    };
+    context
+        .world
+        .read(|world| schedule(world, &options).outcome(world, &options))
+}

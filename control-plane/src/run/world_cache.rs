@@ -1,0 +1,246 @@
+//! This server's [`World`], kept up to date from its own replica of the store.
+//!
+//! Every server has one, leader or not, so that a new leader starts warm. It is written by one task and
+//! read under a lock that is held only for pure computation.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, RwLock},
+};
+
+use tokio::sync::{Notify, mpsc, watch};
+use trireme_logic::{
+    kinds,
+    object::{Object, ObjectKey},
+    world::{Change, Mutation, World},
+};
+use trireme_proto::api::core::v1::Pod;
+use trireme_store::kv::{
+    Consistency, EventKind, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest,
+};
+
+use crate::{limits::WORLD_LIST_PAGE, registry::Stored, status::ApiError};
+
+/// The cache.
+pub struct WorldCache {
+    world: RwLock<World>,
+    revision: watch::Sender<Revision>,
+    subscribers: Mutex<Vec<mpsc::UnboundedSender<Arc<Change>>>>,
+    node_wakeups: Mutex<BTreeMap<String, Arc<Notify>>>,
+}
+
+impl WorldCache {
+    /// An empty cache; [`WorldCache::follow`] fills it.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            world: RwLock::new(World::new()),
+            revision: watch::Sender::new(0),
+            subscribers: Mutex::default(),
+            node_wakeups: Mutex::default(),
+        })
+    }
+
+    /// Computes something from the world.
+    pub fn read<R>(&self, compute: impl FnOnce(&World) -> R) -> R {
+        compute(&self.world.read().expect("no code panics while it holds the world"))
+    }
+
+    /// Changes what is not stored: the health of nodes.
+    pub fn update<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        change(&mut self.world.write().expect("no code panics while it holds the world"))
+    }
+
+    /// The revision that the world shows.
+    pub fn revision(&self) -> Revision {
+        *self.revision.borrow()
+    }
+
+    /// Watches the revision that the world shows.
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// Waits until the world shows `revision`.
+    ///
+    /// # Errors
+    /// If this server stops.
+    pub async fn wait_for(&self, revision: Revision) -> Result<(), ApiError> {
+        let mut revisions = self.revision.subscribe();
+        match revisions.wait_for(|present| *present >= revision).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ApiError::unavailable("this server is stopping")),
+        }
+    }
+
+    /// Receives every change from now on. The receiver must drain it promptly: nothing bounds it.
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<Arc<Change>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.subscribers
+            .lock()
+            .expect("no code panics while it holds the subscribers")
+            .push(sender);
+        receiver
+    }
+
+    /// What is notified when the assignments of `node` may have changed.
+    pub fn node_wakeup(&self, node: &str) -> Arc<Notify> {
+        let mut wakeups = self
+            .node_wakeups
+            .lock()
+            .expect("no code panics while it holds the wakeups");
+        wakeups.retain(|_, notify| Arc::strong_count(notify) > 1);
+        wakeups.entry(node.to_owned()).or_default().clone()
+    }
+
+    /// Lists everything, then follows the store for ever. Starts over if it falls out of the history.
+    ///
+    /// # Errors
+    /// If the store stops.
+    pub async fn follow(self: Arc<Self>, kv: Arc<dyn Kv>) -> Result<(), KvError> {
+        loop {
+            match self.list_and_watch(&*kv).await {
+                Err(KvError::Compacted { requested, oldest }) => {
+                    tracing::warn!(requested, oldest, "the world fell out of the history; listing again");
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    async fn list_and_watch(&self, kv: &dyn Kv) -> Result<(), KvError> {
+        let range = KeyRange::prefix(kinds::REGISTRY_PREFIX);
+        let (objects, revision) = list_all(kv, &range).await?;
+        self.replace_all(objects, revision);
+        let mut watcher = kv
+            .watch(WatchRequest {
+                range,
+                start_revision: revision + 1,
+            })
+            .await?;
+        loop {
+            let batch = watcher.next().await?;
+            let mut changes = Vec::with_capacity(batch.events.len());
+            {
+                let mut world = self.world.write().expect("no code panics while it holds the world");
+                for event in &batch.events {
+                    let mutation = match event.kind {
+                        EventKind::Put => decode(&event.kv).map(Mutation::Put),
+                        EventKind::Delete => removal(&event.kv),
+                    };
+                    let change = mutation.and_then(|mutation| world.apply(mutation, event.kv.mod_revision));
+                    changes.extend(change.map(Arc::new));
+                }
+                world.advance(batch.progress);
+            }
+            self.publish(&changes, batch.progress);
+        }
+    }
+
+    /// Makes the world show exactly `objects`, by the same changes that a watch would have brought.
+    fn replace_all(&self, objects: Vec<Arc<dyn Object>>, revision: Revision) {
+        let mut changes = Vec::new();
+        {
+            let mut world = self.world.write().expect("no code panics while it holds the world");
+            let listed: BTreeSet<(&str, &str, ObjectKey)> = objects
+                .iter()
+                .map(|object| (object.info().group, object.info().plural, object.key()))
+                .collect();
+            let gone: Vec<Mutation> = world
+                .tables()
+                .flat_map(|table| table.list("").map(|object| (table.info(), object.key())))
+                .filter(|(info, key)| !listed.contains(&(info.group, info.plural, key.clone())))
+                .map(|(info, key)| Mutation::Remove { info, key })
+                .collect();
+            for mutation in gone.into_iter().chain(objects.into_iter().map(Mutation::Put)) {
+                changes.extend(world.apply(mutation, revision).map(Arc::new));
+            }
+            world.advance(revision);
+        }
+        self.publish(&changes, revision);
+    }
+
+    fn publish(&self, changes: &[Arc<Change>], revision: Revision) {
+        if !changes.is_empty() {
+            self.wake_nodes(changes);
+            let mut subscribers = self
+                .subscribers
+                .lock()
+                .expect("no code panics while it holds the subscribers");
+            subscribers.retain(|subscriber| changes.iter().all(|change| subscriber.send(change.clone()).is_ok()));
+            subscribers.retain(|subscriber| !subscriber.is_closed());
+        }
+        self.revision.send_if_modified(|present| {
+            let advanced = revision > *present;
+            *present = revision.max(*present);
+            advanced
+        });
+    }
+
+    /// Pods wake their nodes; secrets and configuration wake every node, since any pod may name them and
+    /// they change rarely.
+    fn wake_nodes(&self, changes: &[Arc<Change>]) {
+        let wakeups = self
+            .node_wakeups
+            .lock()
+            .expect("no code panics while it holds the wakeups");
+        for change in changes {
+            match change.info.plural {
+                "pods" => {
+                    for pod in change
+                        .old
+                        .iter()
+                        .chain(&change.new)
+                        .filter_map(|object| object.downcast_ref::<Pod>())
+                    {
+                        let node = pod.spec.as_ref().map_or("", |spec| &spec.node_name);
+                        if let Some(notify) = wakeups.get(node) {
+                            notify.notify_waiters();
+                        }
+                    }
+                }
+                "configmaps" | "secrets" => wakeups.values().for_each(|notify| notify.notify_waiters()),
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Arc<dyn Object>>, Revision), KvError> {
+    let mut objects = Vec::new();
+    let mut request = RangeRequest {
+        limit: WORLD_LIST_PAGE,
+        ..RangeRequest::latest(range.clone())
+    };
+    loop {
+        let page = kv.range(request.clone(), Consistency::Serializable).await?;
+        if request.revision == 0 {
+            // All pages show the revision of the first.
+            request.revision = page.revision;
+        }
+        objects.extend(page.kvs.iter().filter_map(decode));
+        let Some(last) = page.kvs.last().filter(|_| page.more) else {
+            return Ok((objects, request.revision));
+        };
+        let mut next = last.key.to_vec();
+        next.push(0);
+        request.range.start = next.into();
+    }
+}
+
+/// Decodes a stored object. One that does not decode is logged and left out: a later version of Trireme may
+/// have stored it, and the loops must go on without it.
+fn decode(kv: &KeyValue) -> Option<Arc<dyn Object>> {
+    match Stored::of_key_value(kv)?.decode() {
+        Ok(object) => Some(Arc::from(object)),
+        Err(error) => {
+            tracing::error!(key = %String::from_utf8_lossy(&kv.key), %error, "a stored object does not decode");
+            None
+        }
+    }
+}
+
+fn removal(kv: &KeyValue) -> Option<Mutation> {
+    let (ops, key) = kinds::parse_storage_key(std::str::from_utf8(&kv.key).ok()?)?;
+    Some(Mutation::Remove { info: ops.info(), key })
+}

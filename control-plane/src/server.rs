@@ -1,0 +1,296 @@
+//! A server, put together: identity, replica, listeners, services, loops.
+//!
+//! Starting reads top to bottom in [`run`]; what a server keeps on disk beside its replica is in [`home`].
+
+mod home;
+mod membership;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use trireme_client::token::Token;
+use trireme_proto::v1::{node_agent_server::NodeAgentServer, server_internal_server::ServerInternalServer};
+use trireme_store::{MemberNode, OpenError, Store, StoreConfig, Timings, kv::Kv};
+
+pub use home::{HomeError, ServerIdentity};
+
+use crate::{
+    environment::Environment,
+    limits::{NODE_MESSAGE_MAX_BYTES, READINESS_LAG},
+    pki::{PkiError, TokenStore},
+    registry::Registry,
+    run::{
+        forwarding, heartbeats::Heartbeats, leader, leader::LoopContext, peers::ServerPeers, servers::ServerList,
+        sessions::NodeSessions, tunnel::NodeTunnel, world_cache::WorldCache,
+    },
+    services::{
+        cluster::ClusterService, internal::ServerInternalService, node::NodeAgentService, resources::ResourcesService,
+    },
+    transport::{
+        Admits, BoundListener, CertificateSource, Connector, ListenError, Readiness, TlsError, api_router, peer_router,
+        server_config,
+    },
+};
+use home::Home;
+
+/// How to run a server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Its name; unique in the cluster.
+    pub name: String,
+    /// Where it keeps everything. One server's alone.
+    pub data_dir: PathBuf,
+    /// What to do if `data_dir` holds no server yet. A server that is there goes on whatever this says.
+    pub start: Start,
+    /// Where clients, agents and joining servers reach it.
+    pub listen: SocketAddr,
+    /// Where the other servers reach it.
+    pub peer_listen: SocketAddr,
+    /// The host name or address under which others reach both ports.
+    pub advertise_host: String,
+    /// Extra names and addresses for its certificate.
+    pub subject_alt_names: Vec<String>,
+    /// Raft's timers.
+    pub timings: Timings,
+}
+
+/// How a new server comes to be.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// It is the first of a new cluster.
+    ClusterInit,
+    /// It joins a cluster.
+    Join {
+        /// API addresses (`host:port`) of servers there.
+        servers: Vec<String>,
+        /// A server token of that cluster.
+        token: Token,
+    },
+    /// It must be there already.
+    Resume,
+}
+
+/// Why a server did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// A port cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Its certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Certificates cannot be made.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// Its replica cannot be opened.
+    #[error("cannot open the store")]
+    Store(#[from] OpenError),
+    /// Something that must run for ever ended.
+    #[error("{what} ended: {why}")]
+    Ended {
+        /// What ended.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Runs a server until `shutdown`.
+///
+/// # Errors
+/// See [`ServerError`]. Nothing was changed on disk if a port was taken or a join was refused.
+pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<(), ServerError> {
+    let environment = Environment::system();
+    // Both ports are tried before anything is made or any server is asked.
+    let api_listener = BoundListener::bind(config.listen).await?;
+    drop(BoundListener::bind(config.peer_listen).await?);
+    let home = Home::open_or_found(&config, api_listener.address().port(), &environment).await?;
+
+    let certificates = CertificateSource::new(&home.certificate_pem, &home.key_pem)?;
+    let ca_pem = home.authority.certificate_pem().to_owned();
+    let connector = Arc::new(Connector::new(certificates.clone(), &ca_pem)?);
+    let store = Arc::new(open_store(&config, &home, connector.clone()).await?);
+    let mut tasks = JoinSet::new();
+
+    let peer_listener = on_consensus(&store, BoundListener::bind(config.peer_listen)).await?;
+    let peer_tls = server_config(certificates.clone(), &ca_pem)?;
+    let peer_routes = peer_router(store.peer_service());
+    let stop_peer = shutdown.child_token();
+    store
+        .consensus_runtime()
+        .spawn(peer_listener.serve(peer_tls, peer_routes, Admits::ServersOnly, stop_peer));
+
+    let server = Server::assemble(&home, store.clone(), connector, environment.clone());
+    let api_tls = server_config(certificates.clone(), &ca_pem)?;
+    let router = api_router(server.routes(&home), server.readiness());
+    let stop_api = shutdown.child_token();
+    tasks.spawn(async move {
+        api_listener.serve(api_tls, router, Admits::Anyone, stop_api).await;
+        Ok(())
+    });
+    server.spawn_loops(&mut tasks);
+    membership::spawn(&mut tasks, &home, &server, certificates, environment);
+    tracing::info!(
+        server = home.identity.name,
+        id = home.identity.server_id,
+        api = home.identity.api_address,
+        peer = home.identity.peer_address,
+        "server is up"
+    );
+
+    let outcome = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Ok(()),
+        },
+    };
+    shutdown.cancel();
+    tasks.shutdown().await;
+    store.shutdown().await;
+    outcome
+}
+
+async fn open_store(config: &ServerConfig, home: &Home, connector: Arc<Connector>) -> Result<Store, OpenError> {
+    let identity = &home.identity;
+    let node = MemberNode {
+        name: identity.name.clone(),
+        api_address: identity.api_address.clone(),
+        peer_address: identity.peer_address.clone(),
+    };
+    let mut store_config = StoreConfig::new(home.store_dir(), &identity.cluster_id, identity.server_id, node);
+    store_config.timings = config.timings.clone();
+    if identity.founder {
+        Store::bootstrap_cluster(store_config, connector).await
+    } else {
+        Store::open(store_config, connector).await
+    }
+}
+
+/// Runs something on the consensus runtime, so that its sockets belong there (D8).
+async fn on_consensus<T: Send + 'static>(
+    store: &Store,
+    work: impl Future<Output = Result<T, ListenError>> + Send + 'static,
+) -> Result<T, ServerError> {
+    match store.consensus_runtime().spawn(work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) => Err(ServerError::Ended {
+            what: "the consensus runtime",
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// The parts of a running server.
+pub(crate) struct Server {
+    pub(crate) store: Arc<Store>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) servers: Arc<ServerList>,
+    kv: Arc<dyn Kv>,
+    world: Arc<WorldCache>,
+    heartbeats: Arc<Heartbeats>,
+    sessions: Arc<NodeSessions>,
+    peers: Arc<ServerPeers>,
+    tunnel: Arc<NodeTunnel>,
+}
+
+impl Server {
+    fn assemble(home: &Home, store: Arc<Store>, connector: Arc<Connector>, environment: Environment) -> Self {
+        let kv: Arc<dyn Kv> = store.clone();
+        let peers = Arc::new(ServerPeers::new(store.clone(), connector));
+        let sessions = Arc::new(NodeSessions::default());
+        Self {
+            registry: Registry::start(kv.clone(), environment),
+            servers: Arc::new(ServerList::new(home.identity.api_address.clone())),
+            world: WorldCache::new(),
+            heartbeats: Arc::new(Heartbeats::default()),
+            tunnel: Arc::new(NodeTunnel {
+                sessions: sessions.clone(),
+                peers: peers.clone(),
+            }),
+            store,
+            kv,
+            sessions,
+            peers,
+        }
+    }
+
+    fn routes(&self, home: &Home) -> Routes {
+        let environment = self.registry.environment().clone();
+        let resources = ResourcesService::new(self.registry.clone(), self.tunnel.clone());
+        let cluster = ClusterService {
+            cluster_id: home.identity.cluster_id.clone(),
+            control: self.store.clone(),
+            peers: self.peers.clone(),
+            authority: home.authority.clone(),
+            tokens: TokenStore::new(self.kv.clone(), environment.clone(), home.authority.digest()),
+            environment,
+        };
+        let nodes = NodeAgentService {
+            kv: self.kv.clone(),
+            registry: self.registry.clone(),
+            world: self.world.clone(),
+            sessions: self.sessions.clone(),
+            heartbeats: self.heartbeats.clone(),
+            servers: self.servers.clone(),
+        };
+        let internal = ServerInternalService {
+            name: home.identity.name.clone(),
+            store: self.store.clone(),
+            heartbeats: self.heartbeats.clone(),
+            tunnel: self.tunnel.clone(),
+        };
+        Routes::new(resources.into_server())
+            .add_service(cluster.into_server())
+            .add_service(NodeAgentServer::new(nodes).max_decoding_message_size(NODE_MESSAGE_MAX_BYTES))
+            .add_service(ServerInternalServer::new(internal))
+    }
+
+    /// Ready while there is a leader and this server's world keeps up with its replica.
+    fn readiness(&self) -> Readiness {
+        let (store, world) = (self.store.clone(), self.world.clone());
+        Arc::new(move || {
+            if store.leader().is_none() {
+                return Err("no leader is known".to_owned());
+            }
+            let behind = store.status().applied_revision.saturating_sub(world.revision());
+            if behind > READINESS_LAG {
+                return Err(format!("the world is {behind} revisions behind"));
+            }
+            Ok(())
+        })
+    }
+
+    fn spawn_loops(&self, tasks: &mut JoinSet<Result<(), ServerError>>) {
+        let (world, kv) = (self.world.clone(), self.kv.clone());
+        tasks.spawn(async move {
+            let ended = world.follow(kv).await;
+            let why = ended.err().map_or_else(String::new, |error| error.to_string());
+            Err(ServerError::Ended {
+                what: "following the store",
+                why,
+            })
+        });
+        let (registry, world, heartbeats) = (self.registry.clone(), self.world.clone(), self.heartbeats.clone());
+        let leadership = self.store.leadership();
+        tasks.spawn(async move {
+            leader::run(leadership, |leadership| {
+                LoopContext::begin(registry.clone(), world.clone(), heartbeats.clone(), leadership)
+            })
+            .await;
+            Ok(())
+        });
+        let (heartbeats, peers) = (self.heartbeats.clone(), self.peers.clone());
+        tasks.spawn(async move {
+            forwarding::run(heartbeats, peers).await;
+            Ok(())
+        });
+    }
+}

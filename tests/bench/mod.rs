@@ -1,0 +1,5 @@
+//! Measures what docs/BENCHMARKS.md shows.
+
+pub mod basics;
+pub mod machine;
+pub mod report;

@@ -1,0 +1,1 @@
+//! End-to-end tests: a cluster of real processes, used as a person would.
