@@ -1,0 +1,193 @@
+//! What the driver keeps of each pod between two decisions.
+
+use crate::journal::PodJournal;
+use crate::operations::{OrderFailure, retry_delay};
+use crate::pod::machine::grace_seconds;
+use crate::pod::probe::ProbeState;
+use crate::pod::spec::spec_of;
+use crate::pod::{Failure, Goal, ImageObservation, Observed, Operation, VolumeObservation};
+use crate::runtime::{ContainerState, PodIdentity, SandboxState};
+use crate::time::Moment;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use tokio::task::AbortHandle;
+use trireme_proto::api::core::v1::{Container, Pod, PodStatus};
+
+/// One pod of this node.
+#[derive(Debug, Default)]
+pub(super) struct PodState {
+    pub(super) identity: PodIdentity,
+    /// The last object that was seen.
+    pub(super) pod: Option<Pod>,
+    /// The cluster wants it here.
+    pub(super) is_assigned: bool,
+    pub(super) observed: Observed,
+    /// What is on disk.
+    pub(super) saved_journal: Option<PodJournal>,
+    /// The order that is being carried out.
+    pub(super) busy: Option<Busy>,
+    /// Decisions wait for a list of the runtime that was begun after this one.
+    pub(super) stale_until: u64,
+    pub(super) is_dirty: bool,
+    pub(super) wake_at: Option<Moment>,
+    /// By container id.
+    pub(super) probes: BTreeMap<String, ProbeState>,
+    /// Containers with a probe under way.
+    pub(super) probing: BTreeSet<String>,
+    pub(super) reported: Option<(PodStatus, bool)>,
+}
+
+/// An order under way.
+#[derive(Debug)]
+pub(super) struct Busy {
+    pub(super) operation: Option<Operation>,
+    pub(super) journal: PodJournal,
+    pub(super) abort: AbortHandle,
+    /// For a stop: when it kills.
+    pub(super) kill_at: Option<Moment>,
+}
+
+impl PodState {
+    pub(super) fn new(identity: PodIdentity) -> Self {
+        Self {
+            identity,
+            is_dirty: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn goal(&self, is_world_complete: bool) -> Goal {
+        let is_deleted = self
+            .pod
+            .as_ref()
+            .and_then(|pod| pod.metadata.as_ref())
+            .is_some_and(|meta| meta.deletion_timestamp.is_some());
+        match (self.is_assigned, is_world_complete) {
+            (true, _) if !is_deleted => Goal::Run,
+            // Not wanted, or not yet known whether wanted: nothing is ended before a complete set came.
+            (false, false) => Goal::Run,
+            (true, _) | (false, true) => Goal::End {
+                grace_seconds: grace_seconds(self.pod.as_ref()),
+            },
+        }
+    }
+
+    /// True if a decision about this pod may rest on the list numbered `inventory`.
+    pub(super) fn is_ready_to_plan(&self, inventory: u64) -> bool {
+        self.is_dirty && self.busy.is_none() && inventory > self.stale_until
+    }
+
+    /// Takes in how an order ended.
+    pub(super) fn finish(&mut self, busy: &Busy, outcome: Result<(), OrderFailure>, now: Moment) {
+        let journal_saved = outcome.as_ref().map_or_else(|failure| failure.journal_saved, |()| true);
+        if journal_saved {
+            self.saved_journal = Some(busy.journal.clone());
+        }
+        match outcome {
+            Ok(()) => self.succeeded(busy.operation.as_ref()),
+            Err(failure) => self.failed(busy.operation.as_ref(), failure, now),
+        }
+        self.is_dirty = true;
+    }
+
+    fn succeeded(&mut self, operation: Option<&Operation>) {
+        if operation.is_some() {
+            self.observed.failures.remove(&self.failure_key(operation));
+        }
+        match operation {
+            Some(Operation::PrepareVolumes) => self.observed.volumes = VolumeObservation::Ready,
+            Some(Operation::EnsureImage { image, .. }) => {
+                self.observed.images.insert(image.clone(), ImageObservation::Present);
+            }
+            // The next start asks for its image anew, as its pull policy says.
+            Some(Operation::RunContainer { container, .. }) => {
+                self.observed.images.remove(&container.image);
+            }
+            Some(Operation::RemoveData) => self.observed.journal.has_data = false,
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, operation: Option<&Operation>, failure: OrderFailure, now: Moment) {
+        tracing::warn!(pod = %self.identity, reason = failure.reason, message = failure.message, "an operation failed");
+        let key = self.failure_key(operation);
+        let before = match operation {
+            Some(Operation::EnsureImage { image, .. }) => match self.observed.images.get(image) {
+                Some(ImageObservation::Failed(before)) => before.count,
+                _ => 0,
+            },
+            Some(Operation::PrepareVolumes) => match &self.observed.volumes {
+                VolumeObservation::Failed(before) => before.count,
+                _ => 0,
+            },
+            _ => self.observed.failures.get(&key).map_or(0, |before| before.count),
+        };
+        let count = before.saturating_add(1);
+        let failure = Failure {
+            reason: failure.reason,
+            message: failure.message,
+            count,
+            retry_at: now.plus(retry_delay(operation, count)),
+        };
+        match operation {
+            Some(Operation::EnsureImage { image, .. }) => {
+                self.observed
+                    .images
+                    .insert(image.clone(), ImageObservation::Failed(failure));
+            }
+            Some(Operation::PrepareVolumes) => self.observed.volumes = VolumeObservation::Failed(failure),
+            _ => {
+                self.observed.failures.insert(key, failure);
+            }
+        }
+    }
+
+    /// Failures of one container's start do not hold the others up.
+    fn failure_key(&self, operation: Option<&Operation>) -> String {
+        match operation {
+            Some(Operation::RunContainer { container, .. }) => container.name.clone(),
+            Some(Operation::StartContainer { container_id }) => {
+                let found = self
+                    .observed
+                    .containers
+                    .iter()
+                    .find(|container| container.id == *container_id);
+                found.map(|container| container.name.clone()).unwrap_or_default()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The pod's address for probes: its own, or the host's.
+    pub(super) fn probe_address(&self, host: Option<IpAddr>) -> Option<IpAddr> {
+        let ready = self
+            .observed
+            .sandboxes
+            .iter()
+            .find(|sandbox| sandbox.state == SandboxState::Ready)?;
+        ready.addresses.first().copied().or(host)
+    }
+
+    /// Running containers whose object has probes: id, start and object.
+    pub(super) fn probed_containers(&self) -> Vec<(String, Moment, Container)> {
+        let Some(pod) = self.pod.as_ref().filter(|_| self.is_assigned) else {
+            return Vec::new();
+        };
+        let spec = spec_of(pod);
+        let running = self
+            .observed
+            .containers
+            .iter()
+            .filter(|container| container.state == ContainerState::Running);
+        running
+            .filter_map(|info| {
+                let all = || spec.containers.iter().chain(&spec.init_containers);
+                let container = all().find(|container| container.name == info.name)?;
+                let has_probe = container.liveness_probe.is_some()
+                    || container.readiness_probe.is_some()
+                    || container.startup_probe.is_some();
+                has_probe.then(|| (info.id.clone(), info.started_at, container.clone()))
+            })
+            .collect()
+    }
+}
