@@ -1,0 +1,138 @@
+//! The storage that an engine stands on: RocksDB, or memory, chosen when it is opened.
+
+use bytes::Bytes;
+use trireme_mvcc::memory::{MemoryCursor, MemorySnapshot, MemoryStorage};
+use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
+
+use super::home::StateDir;
+use super::rocks::{RocksCursor, RocksSnapshot, RocksStorage};
+
+/// One of our storages.
+#[derive(Debug)]
+pub struct Backend {
+    // Before `dir`: the database is closed before its files are removed.
+    kind: Kind,
+    dir: Option<StateDir>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Rocks(Box<RocksStorage>),
+    Memory(MemoryStorage),
+}
+
+impl Backend {
+    pub(crate) fn rocks(storage: RocksStorage, dir: StateDir) -> Self {
+        Self {
+            kind: Kind::Rocks(Box::new(storage)),
+            dir: Some(dir),
+        }
+    }
+
+    pub(crate) fn memory() -> Self {
+        Self {
+            kind: Kind::Memory(MemoryStorage::new()),
+            dir: None,
+        }
+    }
+
+    /// Whether reads may touch a disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn flush(&self) -> Result<(), StorageError> {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.flush(),
+            Kind::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Removes the files once the last reader has gone.
+    pub(crate) fn retire(&self) {
+        if let Some(dir) = &self.dir {
+            dir.retire();
+        }
+    }
+}
+
+impl Storage for Backend {
+    type Snapshot<'a> = BackendSnapshot<'a>;
+
+    fn snapshot(&self) -> BackendSnapshot<'_> {
+        match &self.kind {
+            Kind::Rocks(storage) => BackendSnapshot::Rocks(storage.snapshot()),
+            Kind::Memory(storage) => BackendSnapshot::Memory(storage.snapshot()),
+        }
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.write(batch),
+            Kind::Memory(storage) => storage.write(batch),
+        }
+    }
+}
+
+/// A view of a [`Backend`].
+#[derive(Debug)]
+pub enum BackendSnapshot<'a> {
+    /// Of a database.
+    Rocks(RocksSnapshot<'a>),
+    /// Of memory.
+    Memory(MemorySnapshot),
+}
+
+impl StorageRead for BackendSnapshot<'_> {
+    type Cursor<'c>
+        = BackendCursor<'c>
+    where
+        Self: 'c;
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        match self {
+            Self::Rocks(snapshot) => snapshot.get(table, key),
+            Self::Memory(snapshot) => snapshot.get(table, key),
+        }
+    }
+
+    fn cursor(&self, table: Table, access: Access) -> BackendCursor<'_> {
+        match self {
+            Self::Rocks(snapshot) => BackendCursor::Rocks(snapshot.cursor(table, access)),
+            Self::Memory(snapshot) => BackendCursor::Memory(snapshot.cursor(table, access)),
+        }
+    }
+}
+
+/// A cursor of a [`BackendSnapshot`].
+#[derive(Debug)]
+pub enum BackendCursor<'a> {
+    /// Of a database.
+    Rocks(RocksCursor<'a>),
+    /// Of memory.
+    Memory(MemoryCursor<'a>),
+}
+
+impl Cursor for BackendCursor<'_> {
+    fn seek(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        match self {
+            Self::Rocks(cursor) => cursor.seek(key),
+            Self::Memory(cursor) => cursor.seek(key),
+        }
+    }
+
+    fn next(&mut self) -> Result<(), StorageError> {
+        match self {
+            Self::Rocks(cursor) => cursor.next(),
+            Self::Memory(cursor) => cursor.next(),
+        }
+    }
+
+    fn entry(&self) -> Option<(&[u8], &[u8])> {
+        match self {
+            Self::Rocks(cursor) => cursor.entry(),
+            Self::Memory(cursor) => cursor.entry(),
+        }
+    }
+}

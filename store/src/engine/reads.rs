@@ -1,0 +1,90 @@
+//! Reads of the engine: blocking ones, and those that choose where to block.
+
+use std::sync::Arc;
+
+use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
+use trireme_mvcc::range::{ReadError, range};
+use trireme_mvcc::storage::Storage;
+use trireme_mvcc::types::{KeyRange, RangeRequest, RangeResponse, Revision};
+
+use super::limits::INLINE_RANGE_KEYS;
+use super::replica::Engine;
+use crate::kv::KvError;
+
+impl Engine {
+    /// Reads a range of the local replica. Blocking.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        let storage = self.storage();
+        self.noting(range(&storage.snapshot(), request))
+    }
+
+    /// Reads a range of the local replica: small ones at once, others on the blocking pool, a few at a time.
+    ///
+    /// # Errors
+    /// [`KvError::Compacted`], [`KvError::FutureRevision`]; [`KvError::Stopped`] if the storage failed.
+    pub async fn read_range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, KvError> {
+        let small = request.range.end.is_none() || (1..=INLINE_RANGE_KEYS).contains(&request.limit);
+        if small && !request.count_only {
+            return Ok(self.range(&request)?);
+        }
+        self.blocking(move |engine| engine.range(&request)).await
+    }
+
+    /// The changes of a range from `start` to `end`, in a bounded chunk. Blocking.
+    ///
+    /// # Errors
+    /// [`ReadError::Compacted`], [`ReadError::Storage`].
+    pub fn history(
+        &self,
+        range: &KeyRange,
+        start: Revision,
+        end: Revision,
+        budget: HistoryBudget,
+    ) -> Result<HistoryChunk, ReadError> {
+        let storage = self.storage();
+        self.noting(history(&storage.snapshot(), range, start, end, budget))
+    }
+
+    /// [`history`](Self::history), on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Compacted`]; [`KvError::Stopped`] if the storage failed.
+    pub async fn read_history(
+        self: &Arc<Self>,
+        range: KeyRange,
+        start: Revision,
+        end: Revision,
+    ) -> Result<HistoryChunk, KvError> {
+        self.blocking(move |engine| engine.history(&range, start, end, HistoryBudget::default()))
+            .await
+    }
+
+    /// Runs a read where it may block. In memory nothing blocks, and staying on the spot keeps simulations in order.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, KvError> {
+        if !self.storage().is_on_disk() {
+            return Ok(read(self)?);
+        }
+        let permit = Arc::clone(&self.blocking_reads).acquire_owned().await;
+        let permit = permit.map_err(|_| KvError::Stopped("the engine is closed".into()))?;
+        let engine = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            // Held by the work, not by the one who asked: that one may have gone.
+            let _permit = permit;
+            read(&engine)
+        });
+        Ok(done.await.map_err(|error| KvError::Stopped(error.to_string()))??)
+    }
+
+    fn noting<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
+        if let Err(ReadError::Storage(error)) = &result {
+            self.report_failure(error);
+        }
+        result
+    }
+}

@@ -1,0 +1,292 @@
+//! [`Engine`]: the state machine, the storage below it, and when what of it is durable.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, watch};
+use trireme_mvcc::compact::compact_step;
+use trireme_mvcc::hash::StateHash;
+use trireme_mvcc::limits::SNAPSHOT_FRAME_BYTES;
+use trireme_mvcc::machine::{self, Applied, AppliedPosition, StateMachine};
+use trireme_mvcc::meta::State;
+use trireme_mvcc::snapshot::{Exporter, Importer, SnapshotHeader};
+use trireme_mvcc::storage::Storage;
+use trireme_mvcc::types::Revision;
+
+use super::backend::Backend;
+use super::error::EngineError;
+use super::home::Home;
+use super::limits::{BLOCK_CACHE_BYTES, BLOCKING_READS, WRITE_BUFFER_BYTES};
+use super::rocks::RocksStorage;
+use crate::engine::Command;
+
+/// How an engine on disk is set up.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Memory for blocks read from disk, in bytes.
+    pub block_cache_bytes: usize,
+    /// Memory in which writes are gathered before they are written out, in bytes.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: BLOCK_CACHE_BYTES,
+            write_buffer_bytes: WRITE_BUFFER_BYTES,
+        }
+    }
+}
+
+/// A committed entry of the Raft log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where it is in the log.
+    pub position: AppliedPosition,
+    /// An encoded [`Command`]; `None` for an entry that only the Raft layer understands.
+    pub command: Option<Bytes>,
+}
+
+/// One server's replica of the state.
+#[derive(Debug)]
+pub struct Engine {
+    /// Applies. Held for the time of a chunk.
+    machine: Mutex<StateMachine<Backend>>,
+    /// What readers read.
+    storage: ArcSwap<Backend>,
+    /// The state after the last chunk.
+    state: ArcSwap<State>,
+    /// What flushes and installs need; one of them runs at a time.
+    upkeep: Mutex<Upkeep>,
+    /// Physical compaction runs once at a time.
+    compaction: Mutex<()>,
+    unflushed_bytes: AtomicUsize,
+    pub(super) blocking_reads: Arc<Semaphore>,
+    failure: watch::Sender<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Upkeep {
+    /// `None` in memory.
+    disk: Option<(Home, EngineOptions)>,
+    flushed: Option<AppliedPosition>,
+}
+
+impl Engine {
+    /// Opens the state in `dir`, or makes it. It stands where it was last flushed.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the directory is not ours, damaged, or cannot be opened.
+    pub fn open(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
+        let (home, state_dir) = Home::open(dir)?;
+        let storage = RocksStorage::open(state_dir.path(), &options)?;
+        Self::start(Backend::rocks(storage, state_dir), Some((home, options)))
+    }
+
+    /// A state in memory, for tests and simulation.
+    pub fn in_memory() -> Self {
+        Self::start(Backend::memory(), None).expect("an empty memory cannot be corrupt")
+    }
+
+    fn start(backend: Backend, disk: Option<(Home, EngineOptions)>) -> Result<Self, EngineError> {
+        let storage = Arc::new(backend);
+        let machine = StateMachine::open(Arc::clone(&storage))?;
+        let state = machine.state().clone();
+        // Whatever is found was found on disk, so it is durable.
+        let flushed = state.position.clone();
+        Ok(Self {
+            machine: Mutex::new(machine),
+            storage: ArcSwap::new(storage),
+            state: ArcSwap::from_pointee(state),
+            upkeep: Mutex::new(Upkeep { disk, flushed }),
+            compaction: Mutex::new(()),
+            unflushed_bytes: AtomicUsize::new(0),
+            blocking_reads: Arc::new(Semaphore::new(BLOCKING_READS)),
+            failure: watch::Sender::new(None),
+        })
+    }
+
+    /// Applies committed entries, in order, as one atomic batch. One caller at a time.
+    ///
+    /// # Errors
+    /// [`EngineError`], fatal; nothing of the chunk was applied.
+    pub fn apply_chunk(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Applied, EngineError> {
+        let entries = entries.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        let mut machine = lock(&self.machine);
+        let applied = machine.apply(entries)?;
+        self.unflushed_bytes.fetch_add(applied.written_bytes, Ordering::Relaxed);
+        self.state.store(Arc::new(machine.state().clone()));
+        Ok(applied)
+    }
+
+    /// The last entry applied.
+    pub fn applied_position(&self) -> Option<AppliedPosition> {
+        self.state.load().position.clone()
+    }
+
+    /// The store's revision here.
+    pub fn revision(&self) -> Revision {
+        self.state.load().revision
+    }
+
+    /// The oldest readable revision here; 0 if nothing was ever compacted.
+    pub fn compacted_revision(&self) -> Revision {
+        self.state.load().compacted
+    }
+
+    /// The hash over everything applied, and the index of the last entry in it.
+    pub fn state_hash(&self) -> (u64, StateHash) {
+        let state = self.state.load();
+        (state.position.as_ref().map_or(0, |position| position.index), state.hash)
+    }
+
+    /// Makes everything applied before the call durable. Blocking.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`], fatal.
+    pub fn flush(&self) -> Result<(), EngineError> {
+        let mut upkeep = lock(&self.upkeep);
+        let position = self.applied_position();
+        let bytes = self.unflushed_bytes.load(Ordering::Relaxed);
+        if bytes == 0 && position == upkeep.flushed {
+            return Ok(());
+        }
+        self.storage.load_full().flush()?;
+        self.unflushed_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        upkeep.flushed = position;
+        Ok(())
+    }
+
+    /// The last entry that is certainly durable: the Raft log may be purged up to it.
+    pub fn flushed_position(&self) -> Option<AppliedPosition> {
+        lock(&self.upkeep).flushed.clone()
+    }
+
+    /// How much has been applied since the last flush, in bytes.
+    pub fn unflushed_bytes(&self) -> usize {
+        self.unflushed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Writes the whole state, as it is now, to `writer`. Blocking; nobody waits for it.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`], fatal; [`EngineError::Stream`].
+    pub fn export(&self, writer: &mut impl Write) -> Result<SnapshotHeader, EngineError> {
+        let storage = self.storage.load_full();
+        let snapshot = storage.snapshot();
+        let mut exporter = Exporter::new(&snapshot)?;
+        while let Some(chunk) = exporter.next_chunk()? {
+            writer.write_all(&chunk).map_err(EngineError::Stream)?;
+        }
+        writer.flush().map_err(EngineError::Stream)?;
+        Ok(exporter.header().clone())
+    }
+
+    /// Replaces the whole state by the one that `reader` gives, at once for readers and for crashes. Blocking.
+    ///
+    /// # Errors
+    /// [`EngineError::Snapshot`] and [`EngineError::Stream`], after which the state is as it was; the others, fatal.
+    pub fn install(&self, reader: &mut impl Read) -> Result<SnapshotHeader, EngineError> {
+        let mut upkeep = lock(&self.upkeep);
+        let backend = match &upkeep.disk {
+            None => Backend::memory(),
+            Some((home, options)) => {
+                let dir = home.next()?;
+                let storage = RocksStorage::open(dir.path(), options)?;
+                Backend::rocks(storage, dir)
+            }
+        };
+        let header = match import(&backend, reader) {
+            Ok(header) => header,
+            Err(error) => {
+                backend.retire();
+                return Err(error);
+            }
+        };
+        self.swap(&mut upkeep, backend)?;
+        Ok(header)
+    }
+
+    fn swap(&self, upkeep: &mut Upkeep, backend: Backend) -> Result<(), EngineError> {
+        let storage = Arc::new(backend);
+        let mut machine = lock(&self.machine);
+        let opened = StateMachine::open(Arc::clone(&storage))?;
+        if let Some((home, _)) = &mut upkeep.disk {
+            home.advance()?;
+        }
+        *machine = opened;
+        let state = machine.state().clone();
+        upkeep.flushed = state.position.clone();
+        self.unflushed_bytes.store(0, Ordering::Relaxed);
+        self.state.store(Arc::new(state));
+        self.storage.swap(storage).retire();
+        Ok(())
+    }
+
+    /// Does a bounded step of the removal of what is compacted away; false if nothing is left to do. Blocking.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`], fatal.
+    pub fn compact_step(&self) -> Result<bool, EngineError> {
+        let _one_at_a_time = lock(&self.compaction);
+        let storage = self.storage.load_full();
+        Ok(compact_step(&*storage)?.more)
+    }
+
+    /// Waits until a read has met a failure of the storage, and says which. The process must end then.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone().unwrap_or_default(),
+            Err(_) => "the engine is gone".into(),
+        }
+    }
+
+    pub(super) fn report_failure(&self, error: &(dyn std::error::Error + 'static)) {
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        let text = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        self.failure.send_if_modified(|failure| failure.replace(text).is_none());
+    }
+
+    /// The storage of the present state.
+    pub(super) fn storage(&self) -> Arc<Backend> {
+        self.storage.load_full()
+    }
+}
+
+fn decode(entry: Entry) -> Result<machine::Entry, EngineError> {
+    let Entry { position, command } = entry;
+    let command = command.map(Command::decode).transpose();
+    match command {
+        Ok(command) => Ok(machine::Entry { position, command }),
+        Err(source) => Err(EngineError::Undecodable {
+            index: position.index,
+            source,
+        }),
+    }
+}
+
+fn import(backend: &Backend, reader: &mut impl Read) -> Result<SnapshotHeader, EngineError> {
+    let mut importer = Importer::new(backend)?;
+    let mut buffer = vec![0; SNAPSHOT_FRAME_BYTES];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => importer.push(&buffer[..count])?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(EngineError::Stream(error)),
+        }
+    }
+    let header = importer.finish()?;
+    backend.flush()?;
+    Ok(header)
+}
+
+/// A panic while a lock was held ends the process elsewhere; here it must not hide the first cause.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

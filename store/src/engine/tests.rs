@@ -1,0 +1,226 @@
+//! The engine as a whole: what is durable when, and that disk and memory do the same.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use trireme_mvcc::memory::MemoryStorage;
+use trireme_mvcc::types::{KeyRange, Op, RangeRequest, Txn};
+
+use super::home::Home;
+use super::rocks::RocksStorage;
+use super::{AppliedPosition, Command, Engine, EngineError, EngineOptions, Entry, conformance};
+
+fn put_of(key: &str, value: &str) -> Command {
+    let op = Op::Put {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        lease: 0,
+        prev_kv: false,
+    };
+    Command::Txn {
+        txn: Txn {
+            success: vec![op],
+            ..Txn::default()
+        },
+        fence_term: None,
+    }
+}
+
+fn entry(index: u64, command: Option<&Command>) -> Entry {
+    let position = AppliedPosition {
+        term: 1,
+        index,
+        opaque: Bytes::from(format!("log id {index}")),
+    };
+    Entry {
+        position,
+        command: command.map(Command::encode),
+    }
+}
+
+/// Applies puts of the keys `k<from>`..`k<to>`, ten a chunk.
+fn fill(engine: &Engine, indexes: std::ops::Range<u64>) {
+    let indexes: Vec<_> = indexes.collect();
+    for chunk in indexes.chunks(10) {
+        let entries = chunk
+            .iter()
+            .map(|index| entry(*index, Some(&put_of(&format!("k{}", index % 40), "value"))));
+        engine.apply_chunk(entries).unwrap();
+    }
+}
+
+fn index(position: Option<AppliedPosition>) -> Option<u64> {
+    position.map(|position| position.index)
+}
+
+fn open(dir: &Path) -> Engine {
+    Engine::open(dir, EngineOptions::default()).unwrap()
+}
+
+fn content(engine: &Engine) -> Vec<(Bytes, i64)> {
+    let all = engine.range(&RangeRequest::latest(KeyRange::prefix(""))).unwrap();
+    all.kvs.into_iter().map(|kv| (kv.key, kv.mod_revision)).collect()
+}
+
+/// A copy of the files as they are now: what a crash would leave.
+fn crash_copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap() {
+        let item = item.unwrap();
+        let target = to.join(item.file_name());
+        if item.file_type().unwrap().is_dir() {
+            crash_copy(&item.path(), &target);
+        } else {
+            std::fs::copy(item.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn memory_conforms() {
+    conformance::run(MemoryStorage::new);
+}
+
+#[test]
+fn rocksdb_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = 0;
+    conformance::run(|| {
+        made += 1;
+        RocksStorage::open(&dir.path().join(made.to_string()), &EngineOptions::default()).unwrap()
+    });
+}
+
+#[test]
+fn rocksdb_conforms_with_everything_on_disk() {
+    /// Flushes after each write, so that reads go through the files and their filters.
+    struct Flushing(RocksStorage);
+    impl trireme_mvcc::storage::Storage for Flushing {
+        type Snapshot<'a> = super::rocks::RocksSnapshot<'a>;
+        fn snapshot(&self) -> Self::Snapshot<'_> {
+            self.0.snapshot()
+        }
+        fn write(&self, batch: trireme_mvcc::storage::WriteBatch) -> Result<(), super::StorageError> {
+            self.0.write(batch)?;
+            self.0.flush()
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = 0;
+    conformance::run(|| {
+        made += 1;
+        Flushing(RocksStorage::open(&dir.path().join(made.to_string()), &EngineOptions::default()).unwrap())
+    });
+}
+
+#[test]
+fn disk_and_memory_do_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, memory) = (open(dir.path()), Engine::in_memory());
+    for engine in [&disk, &memory] {
+        fill(engine, 1..100);
+        engine
+            .apply_chunk([entry(100, Some(&Command::Compact { revision: 60 })), entry(101, None)])
+            .unwrap();
+        while engine.compact_step().unwrap() {}
+        assert_eq!(engine.compacted_revision(), 60);
+    }
+    assert_eq!(content(&disk), content(&memory));
+    assert_eq!(disk.state_hash(), memory.state_hash());
+    assert_eq!(disk.state_hash().0, 101);
+    let exported = |engine: &Engine| {
+        let mut bytes = Vec::new();
+        engine.export(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(exported(&disk), exported(&memory));
+}
+
+#[test]
+fn after_a_crash_it_stands_at_a_flush_and_replay_leads_to_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir.path().join("live"));
+    assert_eq!(index(engine.applied_position()), None);
+    fill(&engine, 1..51);
+    assert_eq!(index(engine.flushed_position()), None);
+    engine.flush().unwrap();
+    assert_eq!(engine.unflushed_bytes(), 0);
+    fill(&engine, 51..91);
+    assert!(engine.unflushed_bytes() > 0);
+    assert_eq!(index(engine.flushed_position()), Some(50));
+
+    crash_copy(&dir.path().join("live"), &dir.path().join("crashed"));
+    let crashed = open(&dir.path().join("crashed"));
+    let position = crashed.applied_position().unwrap();
+    assert_eq!((position.index, &position.opaque[..]), (50, &b"log id 50"[..]));
+    assert_eq!(index(crashed.flushed_position()), Some(50));
+    fill(&crashed, 51..91);
+    assert_eq!(crashed.state_hash(), engine.state_hash());
+    assert_eq!(content(&crashed), content(&engine));
+}
+
+#[test]
+fn a_clean_restart_keeps_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    fill(&engine, 1..31);
+    engine.flush().unwrap();
+    let (hash, before) = (engine.state_hash(), content(&engine));
+    drop(engine);
+    let engine = open(dir.path());
+    assert_eq!((engine.state_hash(), content(&engine)), (hash, before));
+    assert_eq!(engine.revision(), 31);
+}
+
+#[test]
+fn a_snapshot_replaces_the_state_or_leaves_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = open(&dir.path().join("source"));
+    fill(&source, 1..61);
+    let mut bytes = Vec::new();
+    let header = source.export(&mut bytes).unwrap();
+    assert_eq!((index(header.position.clone()), header.revision), (Some(60), 61));
+
+    let target_dir = dir.path().join("target");
+    let target = open(&target_dir);
+    fill(&target, 1..6);
+    let old = content(&target);
+    let cut = target.install(&mut &bytes[..bytes.len() - 1]);
+    assert!(matches!(cut, Err(EngineError::Snapshot(_))), "{cut:?}");
+    assert_eq!((content(&target), target.revision()), (old, 6));
+
+    assert_eq!(target.install(&mut &bytes[..]).unwrap(), header);
+    assert_eq!(content(&target), content(&source));
+    assert_eq!(target.state_hash(), source.state_hash());
+    assert_eq!(index(target.flushed_position()), Some(60));
+
+    // It is durable at once, the old one is gone, and what follows goes on from it.
+    crash_copy(&target_dir, &dir.path().join("crashed"));
+    let crashed = open(&dir.path().join("crashed"));
+    assert_eq!(crashed.state_hash(), source.state_hash());
+    let states = std::fs::read_dir(&target_dir)
+        .unwrap()
+        .filter(|item| item.as_ref().unwrap().path().is_dir())
+        .count();
+    assert_eq!(states, 1);
+    fill(&target, 61..71);
+    fill(&source, 61..71);
+    assert_eq!(target.state_hash(), source.state_hash());
+    drop((target, crashed));
+    Home::open(&target_dir).unwrap();
+}
+
+#[test]
+fn an_entry_that_does_not_decode_is_not_skipped() {
+    let engine = Engine::in_memory();
+    let mut bad = entry(2, None);
+    bad.command = Some(Bytes::from_static(&[99, 1, 2]));
+    let refused = engine.apply_chunk([entry(1, Some(&put_of("a", "b"))), bad]);
+    assert!(
+        matches!(refused, Err(EngineError::Undecodable { index: 2, .. })),
+        "{refused:?}"
+    );
+    assert_eq!((engine.revision(), index(engine.applied_position())), (1, None));
+}

@@ -1,0 +1,159 @@
+//! One watcher: a position in the history of a range.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, watch};
+use trireme_mvcc::history::event_bytes;
+use trireme_mvcc::machine::Change;
+use trireme_mvcc::types::{Event, KeyRange, Revision};
+
+use super::hub::{Hub, stopped};
+use super::window::Found;
+use crate::engine::limits::{PROGRESS_PERIOD, WATCH_BATCH_BYTES, WATCH_STEP_REVISIONS};
+use crate::kv::{KvError, WatchBatch, Watcher};
+
+/// See the module. Dropping a future of [`next`](Watcher::next) loses nothing.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    hub: Arc<Hub>,
+    range: KeyRange,
+    /// The first revision that was not looked at.
+    next: Revision,
+    /// The progress that the reader knows of.
+    told: Revision,
+    bell: Arc<Notify>,
+    progress: watch::Receiver<Revision>,
+}
+
+impl Cursor {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        range: KeyRange,
+        start: Revision,
+        bell: Arc<Notify>,
+        progress: watch::Receiver<Revision>,
+    ) -> Self {
+        Self {
+            hub,
+            range,
+            next: start,
+            told: start - 1,
+            bell,
+            progress,
+        }
+    }
+
+    /// Looks at what there is between the cursor and the present; a batch if there is something in the range.
+    async fn advance(&mut self) -> Result<Step, KvError> {
+        match self.hub.changes_from(self.next, WATCH_STEP_REVISIONS) {
+            Found::Nothing => Ok(Step::CaughtUp),
+            Found::Changes(changes) => Ok(self.take(changes.iter().map(Arc::as_ref), None)),
+            Found::History(end) => {
+                let (changes, next) = self.hub.history(&self.range, self.next, end).await?;
+                Ok(self.take(changes.iter(), Some(next)))
+            }
+        }
+    }
+
+    /// Takes the events of the range out of `changes` and moves past them, and to `behind` if all were taken.
+    fn take<'c>(&mut self, changes: impl Iterator<Item = &'c Change>, behind: Option<Revision>) -> Step {
+        let mut events: Vec<Arc<Event>> = Vec::new();
+        let mut bytes = 0;
+        let mut next = self.next;
+        let mut cut = false;
+        for change in changes {
+            // Only between revisions (I3).
+            if bytes >= WATCH_BATCH_BYTES {
+                cut = true;
+                break;
+            }
+            for event in change.events.iter().filter(|event| self.range.contains(&event.kv.key)) {
+                bytes += event_bytes(event);
+                events.push(Arc::clone(event));
+            }
+            next = change.revision + 1;
+        }
+        self.next = if cut { next } else { behind.unwrap_or(next) };
+        if events.is_empty() {
+            return Step::Moved;
+        }
+        self.told = self.next - 1;
+        Step::Batch(WatchBatch {
+            events,
+            progress: self.told,
+        })
+    }
+
+    /// The mark of what was looked at but not yet told; `None` if everything was.
+    fn mark(&mut self) -> Option<WatchBatch> {
+        let progress = self.next - 1;
+        (progress > self.told).then(|| {
+            self.told = progress;
+            WatchBatch {
+                events: Vec::new(),
+                progress,
+            }
+        })
+    }
+}
+
+enum Step {
+    Batch(WatchBatch),
+    /// Nothing in the range, but there may be more.
+    Moved,
+    CaughtUp,
+}
+
+/// What ended a wait.
+enum Woken {
+    Rung,
+    ProgressDue,
+    Closed,
+}
+
+#[async_trait]
+impl Watcher for Cursor {
+    async fn next(&mut self) -> Result<WatchBatch, KvError> {
+        let bell = Arc::clone(&self.bell);
+        let mut due = false;
+        loop {
+            if self.hub.closed().is_cancelled() {
+                return Err(stopped());
+            }
+            // Made before looking: a bell that rings after the look is then not missed.
+            let rung = bell.notified();
+            match self.advance().await? {
+                Step::Batch(batch) => return Ok(batch),
+                Step::Moved => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Step::CaughtUp => {}
+            }
+            if due && let Some(mark) = self.mark() {
+                return Ok(mark);
+            }
+            // What was passed without a word on the way here is told after a while, also if nothing happens any more.
+            let untold = self.next - 1 > self.told;
+            let woken = tokio::select! {
+                biased;
+                () = self.hub.closed().cancelled() => Woken::Closed,
+                () = rung => Woken::Rung,
+                changed = self.progress.changed() => if changed.is_ok() { Woken::ProgressDue } else { Woken::Closed },
+                () = tokio::time::sleep(PROGRESS_PERIOD), if untold => Woken::ProgressDue,
+            };
+            match woken {
+                Woken::Rung => {}
+                Woken::ProgressDue => due = true,
+                Woken::Closed => return Err(stopped()),
+            }
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.hub.forget(&self.range);
+    }
+}
