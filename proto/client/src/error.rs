@@ -73,8 +73,9 @@ impl ApiError {
                 http_code: 0,
                 causes: Vec::new(),
                 retry_after: None,
-                // tonic keeps the error that a status was made from; an answer of a server has none.
-                from_server: std::error::Error::source(status).is_none(),
+                // tonic keeps the error that a status was made from; an answer of a server has none. A server of ours
+                // gives details when it says "unavailable"; without them it is a proxy's or the transport's word.
+                from_server: std::error::Error::source(status).is_none() && status.code() != Code::Unavailable,
             },
         }
     }

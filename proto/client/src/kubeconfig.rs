@@ -385,6 +385,29 @@ mod tests {
     fn the_file_looks_as_others_expect() {
         expect![[r#"
             apiVersion: v1
+            kind: Config
+            clusters:
+            - name: trireme
+              cluster:
+                server: https://127.0.0.1:6443
+                certificate-authority-data: Y2E=
+                extensions:
+                - name: trireme.io/servers
+                  extension:
+                    servers:
+                    - 127.0.0.1:6443
+                    - 127.0.0.1:6445
+            users:
+            - name: admin
+              user:
+                client-certificate-data: Y2VydA==
+                client-key-data: a2V5
+            contexts:
+            - name: trireme
+              context:
+                cluster: trireme
+                user: admin
+            current-context: trireme
         "#]]
         .assert_eq(&sample().to_yaml());
     }
