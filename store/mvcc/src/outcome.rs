@@ -273,10 +273,10 @@ mod tests {
             version: 4,
             lease: -5,
         };
-        let range = |count| {
+        let range = |count: Option<u64>| {
             OpResponse::Range(RangeResponse {
                 kvs: vec![kv.clone()],
-                more: count == None::<u64>,
+                more: count.is_none(),
                 count,
                 revision: 9,
             })

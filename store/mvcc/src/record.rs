@@ -77,7 +77,7 @@ impl<'a> Record<'a> {
     }
 
     /// The version as the store's words say it.
-    pub fn to_key_value(&self, key: &[u8], mod_revision: Revision, with_value: bool) -> KeyValue {
+    pub fn to_key_value(self, key: &[u8], mod_revision: Revision, with_value: bool) -> KeyValue {
         KeyValue {
             key: owned(key),
             value: if with_value {

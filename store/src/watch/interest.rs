@@ -173,15 +173,15 @@ mod tests {
 
     use super::*;
 
-    fn check(range: KeyRange, key: &'static str, woken: bool) {
+    fn check(range: &KeyRange, key: &'static str, woken: bool) {
         let mut interest = Interest::default();
         let other = interest.add(&KeyRange::key("elsewhere"));
-        let bell = interest.add(&range);
+        let bell = interest.add(range);
         let (mut rung, mut untouched) = (Box::pin(bell.notified()), Box::pin(other.notified()));
         interest.ring([&Bytes::from_static(key.as_bytes())]);
         assert_eq!(rung.as_mut().now_or_never().is_some(), woken, "{range:?} {key}");
         assert!(untouched.as_mut().now_or_never().is_none());
-        interest.remove(&range);
+        interest.remove(range);
         assert_eq!(interest.groups(), 1);
         assert_eq!(interest.prefix_lengths, BTreeMap::new());
     }
@@ -192,17 +192,17 @@ mod tests {
             start: start.into(),
             end: Some(end.into()),
         };
-        check(KeyRange::key("a"), "a", true);
-        check(KeyRange::key("a"), "ab", false);
-        check(KeyRange::prefix("a"), "a", true);
-        check(KeyRange::prefix("a"), "ab", true);
-        check(KeyRange::prefix("ab"), "a", false);
-        check(KeyRange::prefix("ab"), "ac", false);
-        check(KeyRange::prefix(""), "anything", true);
-        check(between("a", "c"), "b", true);
-        check(between("a", "c"), "c", false);
-        check(between("b", ""), "a", false);
-        check(between("b", ""), "z", true);
+        check(&KeyRange::key("a"), "a", true);
+        check(&KeyRange::key("a"), "ab", false);
+        check(&KeyRange::prefix("a"), "a", true);
+        check(&KeyRange::prefix("a"), "ab", true);
+        check(&KeyRange::prefix("ab"), "a", false);
+        check(&KeyRange::prefix("ab"), "ac", false);
+        check(&KeyRange::prefix(""), "anything", true);
+        check(&between("a", "c"), "b", true);
+        check(&between("a", "c"), "c", false);
+        check(&between("b", ""), "a", false);
+        check(&between("b", ""), "z", true);
     }
 
     #[test]
