@@ -33,6 +33,8 @@ impl Registry {
     pub async fn create(&self, permit: &Permit, decoded: Decoded, dry_run: bool) -> Result<Stored, ApiError> {
         let info = decoded.object().info();
         let namespace = namespace_of(permit, &decoded);
+        let name = permit.request_info().map(|request| request.key().name.as_str()).unwrap_or_default();
+        permit.require(&[Verb::Create], info, Subresource::None, &ObjectKey::new(namespace.as_str(), name))?;
         let mut surroundings = self.policies.surroundings(&namespace).await?;
         // Creates that charge one quota would only overtake each other: they go one by one on this server.
         let _turn = if surroundings.quotas.is_empty() {
@@ -48,7 +50,6 @@ impl Registry {
         for _ in 0..limits::WRITE_ATTEMPTS_MAX {
             let admitted = admit_create(permit, decoded, &surroundings, &self.environment)?;
             let key = admitted.object().key();
-            permit.require(&[Verb::Create], info, Subresource::None, &key)?;
             let generated = admitted.name_is_generated();
             let inserted = if dry_run {
                 self.pretend(admitted).await?
