@@ -42,6 +42,8 @@ struct View {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
+    /// Index of the first entry, or of the next one if there is none. Behind `purged`, if that is set.
+    first: u64,
     last: Option<LogId>,
     tail: Tail,
     sequence: WriteSequence,
@@ -81,7 +83,8 @@ impl LogStore {
             }
         })
         .map_err(LogOpenError::Thread)?;
-        let view = Arc::new(Mutex::new(View { vote, committed, purged, last, tail, sequence: 0, queue }));
+        let first = next_index(purged);
+        let view = Arc::new(Mutex::new(View { vote, committed, purged, first, last, tail, sequence: 0, queue }));
         cell.set(Arc::downgrade(&view)).expect("it is set once, here");
         Ok(Self { db, view, counters, writer: Arc::new(Mutex::new(Some(thread))) })
     }
@@ -93,7 +96,7 @@ impl LogStore {
 
     /// Index of the first entry that is still there, or that would be next.
     pub(crate) fn first_index(&self) -> u64 {
-        next_index(self.view().purged)
+        self.view().first
     }
 
     /// Index of the last entry; 0 if there never was one.
@@ -126,7 +129,7 @@ impl LogStore {
     fn read(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
         let (wanted_start, wanted_end) = half_open(range);
         let view = self.view();
-        let start = wanted_start.max(next_index(view.purged));
+        let start = wanted_start.max(view.first);
         let end = wanted_end.min(next_index(view.last));
         if start >= end {
             return Ok(Vec::new());
@@ -301,6 +304,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             return Ok(());
         };
         let first_index = first.log_id.index;
+        if view.last.is_none() {
+            // A log begins at 0, but openraft's suite also begins elsewhere. Recovery insists on 0.
+            view.first = first_index;
+            view.tail.begin_at(first_index);
+        }
         let sequence = view.next_sequence();
         let mut records = Vec::with_capacity(sealed.len());
         for (record, entry) in sealed {
@@ -329,6 +337,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         let first = next_index(view.purged);
         view.tail.purge_before(upto.index + 1);
+        view.first = upto.index + 1;
         view.purged = Some(upto);
         view.last = view.last.max(Some(upto));
         view.enqueue(LogWrite::Purge { first, upto })

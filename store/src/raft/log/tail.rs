@@ -39,6 +39,12 @@ impl Tail {
         self.first_index
     }
 
+    /// Lets the next entry be `index`. Only for an empty log.
+    pub(super) fn begin_at(&mut self, index: u64) {
+        assert!(self.entries.is_empty(), "a log that has entries goes on behind them");
+        self.first_index = index;
+    }
+
     /// Adds the next entry, written by the write `sequence`.
     pub(super) fn push(&mut self, entry: LogEntry, sequence: WriteSequence) {
         assert_eq!(entry.log_id.index, self.next_index(), "the log has no holes");
