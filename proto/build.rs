@@ -17,14 +17,15 @@ use std::path::{Path, PathBuf};
 
 use descriptors::Descriptors;
 
-/// Members of `VolumeSource` and `Container` that few pods set and that are large: without a box, each
-/// volume and container would carry room for all of them.
+/// Members that few pods set and that are large: without a box, each volume, container and variable would
+/// carry room for all of them.
 const BOXED: &[&str] = &[
     ".kubernetes.core.v1.Container.lifecycle",
     ".kubernetes.core.v1.Container.liveness_probe",
     ".kubernetes.core.v1.Container.readiness_probe",
     ".kubernetes.core.v1.Container.security_context",
     ".kubernetes.core.v1.Container.startup_probe",
+    ".kubernetes.core.v1.EnvVar.value_from",
     ".kubernetes.core.v1.EphemeralContainerCommon.lifecycle",
     ".kubernetes.core.v1.EphemeralContainerCommon.liveness_probe",
     ".kubernetes.core.v1.EphemeralContainerCommon.readiness_probe",
