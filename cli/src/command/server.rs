@@ -1,0 +1,194 @@
+//! `server`: runs a server. The one place where its flags become the control plane's configuration.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+use anyhow::{Context, Error, Result};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use trireme_client::token::Token;
+use trireme_control_plane::{ServerConfig, ServerError, Start};
+
+use crate::exit::{Exit, Failure};
+
+/// Flags of `server`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trireme server --cluster-init --name oar-1 --data-dir /var/lib/trireme
+  trireme server --join 10.0.0.1:6443 --token TOKEN --name oar-2 --data-dir /var/lib/trireme
+
+A server whose data directory is there already goes on as what it is: --cluster-init, --join and --token are
+then not needed. Make tokens with `trireme token create --role server`.")]
+pub(crate) struct ServerArgs {
+    /// Found a new cluster
+    #[arg(long, conflicts_with = "join")]
+    cluster_init: bool,
+    /// Address (host:port) of a server of the cluster to join; repeatable
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    join: Vec<String>,
+    /// The join token
+    #[arg(long, env = "TRIREME_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The server's name, unique in the cluster; otherwise the host's name
+    #[arg(long)]
+    name: Option<String>,
+    /// Where the server keeps everything
+    #[arg(long, default_value = "/var/lib/trireme", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Address for clients, agents and joining servers
+    #[arg(long, default_value = "0.0.0.0:6443", value_name = "IP:PORT")]
+    listen: SocketAddr,
+    /// Address for the other servers
+    #[arg(long, default_value = "0.0.0.0:6444", value_name = "IP:PORT")]
+    peer_listen: SocketAddr,
+    /// Host name or address under which others reach this server; found out if unset
+    #[arg(long, value_name = "HOST")]
+    advertise_address: Option<String>,
+    /// Another name or address for the certificate; repeatable
+    #[arg(long, value_name = "NAME")]
+    tls_san: Vec<String>,
+    /// Period of the leader's heartbeats
+    #[arg(long, hide = true, value_name = "MS")]
+    heartbeat_period_ms: Option<u64>,
+    /// Shortest silence before an election
+    #[arg(long, hide = true, value_name = "MS")]
+    election_timeout_min_ms: Option<u64>,
+    /// Longest silence before an election
+    #[arg(long, hide = true, value_name = "MS")]
+    election_timeout_max_ms: Option<u64>,
+}
+
+impl ServerArgs {
+    /// Resolves the flags, once.
+    fn config(self) -> Result<ServerConfig, Failure> {
+        let start = self.start()?;
+        let advertise_host = match self.advertise_address {
+            Some(host) => host,
+            None if !self.listen.ip().is_unspecified() => self.listen.ip().to_string(),
+            None => own_address(self.join.first().map(String::as_str)).to_string(),
+        };
+        let mut config = ServerConfig {
+            name: self.name.map_or_else(host_name, Ok)?,
+            data_dir: self.data_dir,
+            start,
+            listen: self.listen,
+            peer_listen: self.peer_listen,
+            advertise_host,
+            subject_alt_names: self.tls_san,
+            timings: Default::default(),
+        };
+        let timings = &mut config.timings;
+        timings.heartbeat_period_ms = self.heartbeat_period_ms.unwrap_or(timings.heartbeat_period_ms);
+        timings.election_timeout_min_ms = self.election_timeout_min_ms.unwrap_or(timings.election_timeout_min_ms);
+        timings.election_timeout_max_ms = self.election_timeout_max_ms.unwrap_or(timings.election_timeout_max_ms);
+        Ok(config)
+    }
+
+    fn start(&self) -> Result<Start, Failure> {
+        if self.cluster_init {
+            return Ok(Start::ClusterInit);
+        }
+        if self.join.is_empty() {
+            return Ok(Start::Resume);
+        }
+        let token = self.token.as_deref().ok_or_else(|| {
+            Failure::usage("--join needs a token")
+                .help("make one with `trireme token create --role server` and pass --token TOKEN")
+        })?;
+        Ok(Start::Join {
+            servers: self.join.clone(),
+            token: parse_token(token)?,
+        })
+    }
+}
+
+/// Reads a token; a mistake is the command line's.
+pub(crate) fn parse_token(token: &str) -> Result<Token, Failure> {
+    token.parse().map_err(|error: trireme_client::token::TokenError| {
+        Failure::usage(error.to_string()).help("copy the token whole, or make a new one with `trireme token create`")
+    })
+}
+
+/// The host's name, as far as it can be an object's name.
+pub(crate) fn host_name() -> Result<String, Failure> {
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
+    let name: String = name
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '.')
+        .collect();
+    let name = name.trim_matches(['-', '.']).to_owned();
+    if name.is_empty() {
+        return Err(Failure::new(Exit::Local, "this machine has no usable host name").help("pass --name NAME"));
+    }
+    Ok(name)
+}
+
+/// This machine's address on the way to another, or on the way out. Nothing is sent.
+fn own_address(peer: Option<&str>) -> IpAddr {
+    // An address that is reserved for documentation: the question is only which interface leads outside.
+    let target = peer.unwrap_or("192.0.2.1:6443");
+    let probe = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(target)?;
+        Ok(socket.local_addr()?.ip())
+    };
+    probe().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(args: ServerArgs) -> Result<()> {
+    let config = args.config()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        stop_on_signal(&shutdown)?;
+        trireme_control_plane::run_server(config, shutdown)
+            .await
+            .map_err(explain)
+    })
+}
+
+/// Cancels the token on the first SIGTERM or SIGINT.
+pub(crate) fn stop_on_signal(shutdown: &CancellationToken) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("stopping: asked by SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("stopping: asked by SIGINT"),
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+/// Gives each failure its exit code and remedy.
+fn explain(error: ServerError) -> Error {
+    use trireme_control_plane::server::HomeError;
+    let message = error.to_string();
+    match error {
+        ServerError::Home(HomeError::Join(error)) => error.into(),
+        ServerError::Home(HomeError::Kubeconfig(error)) => error.into(),
+        ServerError::Home(HomeError::Empty { .. }) => Failure::usage(message)
+            .help("make a token on a running server with `trireme token create --role server`, or check --data-dir")
+            .into(),
+        ServerError::Home(HomeError::OtherCluster { .. } | HomeError::OtherServer { .. }) => {
+            Failure::new(Exit::WrongCluster, message)
+                .help("check --data-dir, --name and --token")
+                .into()
+        }
+        ServerError::Listen(_) => Failure::new(Exit::Local, message)
+            .help("choose others with --listen and --peer-listen")
+            .into(),
+        other => Error::new(other),
+    }
+}
