@@ -38,3 +38,6 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(event_ttl::EventTtl),
     ]
 }
+
+#[cfg(test)]
+mod tests;

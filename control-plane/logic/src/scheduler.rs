@@ -196,3 +196,6 @@ fn queue(world: &World) -> Vec<&Pod> {
     });
     queue
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,6 @@ impl World {
         self.index.node_usage(node)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,3 +109,6 @@ fn owner_of(set: &ReplicaSet) -> Option<ObjectKey> {
     let owner = owners::controller_named::<Deployment>(meta)?;
     Some(ObjectKey::new(meta.namespace.as_str(), owner.name.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,3 +110,6 @@ fn pods_of<'a>(world: &'a World, service: &'a Service) -> impl Iterator<Item = &
         .list::<Pod>(namespace)
         .filter(|pod| selects(service, pod) && !pods::is_finished(pod))
 }
+
+#[cfg(test)]
+mod tests;

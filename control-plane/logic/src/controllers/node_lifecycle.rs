@@ -133,3 +133,6 @@ fn unready_pods(world: &World, node: &Node, context: &Context, outcome: &mut Out
         outcome.writes.push(Write::UpdateStatus(Box::new(pod)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,3 +231,6 @@ fn pod_from_template<K: Replicas>(owner: &K, template: &PodTemplateSpec, prefix:
 fn count(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

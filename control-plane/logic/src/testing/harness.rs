@@ -387,7 +387,14 @@ impl Harness {
         if is_status {
             object.prepare_status_update(&*stored);
         } else {
+            // A namespace's own finalizers go by the namespace controller's updates, as in the registry.
+            let finalizers = object
+                .downcast_ref::<Namespace>()
+                .and_then(|namespace| namespace.spec.clone());
             object.prepare_update(&*stored);
+            if let Some(namespace) = object.downcast_mut::<Namespace>() {
+                namespace.spec = finalizers;
+            }
         }
         if is_released(&*object) {
             self.erase(object.info(), object.key());
