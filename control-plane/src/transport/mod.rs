@@ -14,3 +14,6 @@ pub use listener::{Admits, BoundListener, ListenError};
 pub use peer::Peer;
 pub use routes::{Readiness, api_router, peer_router};
 pub use tls::{CertificateSource, TlsError, client_config, server_config};
+
+#[cfg(test)]
+mod tests;
