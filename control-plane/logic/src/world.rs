@@ -12,7 +12,10 @@ mod index;
 mod table;
 mod usage;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use self::{
     health::{Heartbeat, NodeHealthBook},
@@ -35,6 +38,14 @@ pub enum Mutation {
     Put(Arc<dyn Object>),
     /// The object is gone.
     Remove {
+        /// Its kind.
+        info: &'static KindInfo,
+        /// Its key.
+        key: ObjectKey,
+    },
+    /// The object is there, but what is stored cannot be read. The world keeps the last version that it could
+    /// read, and remembers that there is something, so that nothing is destroyed for the want of it.
+    Unreadable {
         /// Its kind.
         info: &'static KindInfo,
         /// Its key.
@@ -64,6 +75,7 @@ pub struct World {
     revision: i64,
     tables: BTreeMap<TypeKey, Table>,
     index: Index,
+    unreadable: BTreeSet<(TypeKey, ObjectKey)>,
 }
 
 impl Change {
@@ -98,14 +110,21 @@ impl World {
         self.revision
     }
 
-    /// Applies one mutation of `revision`. `None` if it changed nothing: the removal of something that is
-    /// not there.
+    /// Applies one mutation of `revision`. `None` if it changed nothing that can be seen: the removal of
+    /// something that is not there, or an object that cannot be read.
     pub fn apply(&mut self, mutation: Mutation, revision: i64) -> Option<Change> {
         self.advance(revision);
         let (info, key, new) = match mutation {
             Mutation::Put(object) => (object.info(), Arc::new(object.key()), Some(object)),
             Mutation::Remove { info, key } => (info, Arc::new(key), None),
+            Mutation::Unreadable { info, key } => {
+                self.unreadable.insert((TypeKey::of(info), key));
+                return None;
+            }
         };
+        if !self.unreadable.is_empty() {
+            self.unreadable.remove(&(TypeKey::of(info), (*key).clone()));
+        }
         let table = self.tables.entry(TypeKey::of(info)).or_insert_with(|| Table::new(info));
         let (key, old) = table.set(key, new.clone());
         if old.is_none() && new.is_none() {
@@ -133,6 +152,17 @@ impl World {
     /// One object of a kind known only at run time.
     pub fn get_object(&self, info: &KindInfo, key: &ObjectKey) -> Option<&Arc<dyn Object>> {
         self.tables.get(&TypeKey::of(info))?.get(key)
+    }
+
+    /// True if something is stored under the key that could not be read. Its absence from the world then
+    /// proves nothing.
+    pub fn is_unreadable(&self, info: &KindInfo, key: &ObjectKey) -> bool {
+        self.unreadable.contains(&(TypeKey::of(info), key.clone()))
+    }
+
+    /// True if something in the namespace could not be read.
+    pub fn has_unreadable_in(&self, namespace: &str) -> bool {
+        self.unreadable.iter().any(|(_, key)| key.namespace == namespace)
     }
 
     /// Objects by namespace and name; of one namespace, or of all if it is empty.

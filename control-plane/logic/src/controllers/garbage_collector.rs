@@ -50,7 +50,7 @@ impl Controller for GarbageCollector {
             }
             // As a dependent: an owner that is not simply there has to know.
             for owner in &meta.owner_references {
-                if state_of(owner, world) != Owner::Solid || is_orphaning(owner, world) {
+                if state_of(owner, &**object, world) != Owner::Solid || is_orphaning(owner, world) {
                     keys.insert(ObjectKey::new("", owner.uid.as_str()));
                 }
             }
@@ -101,7 +101,7 @@ fn collect(world: &World, uid: &str, outcome: &mut Outcome) {
             .metadata()
             .owner_references
             .iter()
-            .map(|owner| (owner, state_of(owner, world)))
+            .map(|owner| (owner, state_of(owner, &**dependent, world)))
             .collect();
         let is_gone = states
             .iter()
@@ -111,7 +111,7 @@ fn collect(world: &World, uid: &str, outcome: &mut Outcome) {
         }
         if states.iter().any(|(_, state)| *state == Owner::Solid) {
             outcome.writes.push(without_owners(&**dependent, |owner| {
-                state_of(owner, world) == Owner::Gone
+                state_of(owner, &**dependent, world) == Owner::Gone
             }));
         } else if dependent.metadata().deletion_timestamp.is_none() {
             outcome.writes.push(delete(&**dependent));
@@ -150,7 +150,7 @@ fn delete_first(world: &World, owner: &dyn Object, outcome: &mut Outcome) {
         }
         if references
             .iter()
-            .any(|reference| state_of(reference, world) == Owner::Solid)
+            .any(|reference| state_of(reference, &**dependent, world) == Owner::Solid)
         {
             outcome
                 .writes
@@ -170,13 +170,14 @@ fn delete_first(world: &World, owner: &dyn Object, outcome: &mut Outcome) {
     }
 }
 
-fn state_of(reference: &OwnerReference, world: &World) -> Owner {
+/// What a reference of `dependent` stands for.
+fn state_of(reference: &OwnerReference, dependent: &dyn Object, world: &World) -> Owner {
     match world.by_uid(&reference.uid) {
         Some(owner) => {
             let waiting = owner.metadata().deletion_timestamp.is_some() && has_finalizer(&**owner, FOREGROUND);
             if waiting { Owner::Waiting } else { Owner::Solid }
         }
-        None if is_known(reference) => Owner::Gone,
+        None if is_surely_gone(reference, dependent, world) => Owner::Gone,
         None => Owner::Solid,
     }
 }
@@ -188,8 +189,18 @@ fn is_orphaning(reference: &OwnerReference, world: &World) -> bool {
         .is_some_and(|owner| owner.metadata().deletion_timestamp.is_some() && has_finalizer(&**owner, ORPHAN))
 }
 
-fn is_known(reference: &OwnerReference) -> bool {
-    kinds::by_api_version(&reference.api_version, &reference.kind).is_some()
+/// True if an owner that the world does not have is not there either: its kind is one that the world knows,
+/// and nothing unreadable is stored in its place.
+fn is_surely_gone(reference: &OwnerReference, dependent: &dyn Object, world: &World) -> bool {
+    let Some(kind) = kinds::by_api_version(&reference.api_version, &reference.kind) else {
+        return false;
+    };
+    let namespace = if kind.info().namespaced {
+        dependent.metadata().namespace.as_str()
+    } else {
+        ""
+    };
+    !world.is_unreadable(kind.info(), &ObjectKey::new(namespace, reference.name.as_str()))
 }
 
 fn holds(object: &dyn Object) -> bool {

@@ -58,6 +58,9 @@ impl Controller for NamespaceController {
             return outcome;
         };
         let left = remaining(world, &key.name);
+        if left.is_empty() && world.has_unreadable_in(&key.name) {
+            return outcome;
+        }
         if left.is_empty() {
             outcome.writes.extend(release(namespace));
             return outcome;

@@ -17,7 +17,7 @@ use self::readiness::Readiness;
 use super::{conditions, owners, pod_gc, pods, times};
 use crate::{
     controller::{Context, Controller, EventType, Outcome, Write},
-    kind::metadata_of,
+    kind::{Kind, metadata_of},
     limits::WRITES_PER_RECONCILE,
     object::ObjectKey,
     world::{Change, World},
@@ -59,6 +59,9 @@ impl Controller for NodeLifecycle {
     fn reconcile(&self, world: &World, key: &ObjectKey, context: &Context) -> Outcome {
         let mut outcome = Outcome::default();
         let Some(node) = world.get::<Node>(key) else {
+            if world.is_unreadable(&Node::INFO, key) {
+                return outcome;
+            }
             let stranded = world.pods_on_node(&key.name).take(WRITES_PER_RECONCILE);
             outcome.writes.extend(stranded.map(pod_gc::remove_now));
             return outcome;

@@ -53,6 +53,8 @@ pub(crate) struct Harness {
     pub(crate) alive: BTreeSet<String>,
     /// True if the view lags.
     pub(crate) lags: bool,
+    /// True if passes now and then end in the middle of their writes, as when a leader falls.
+    pub(crate) stumbles: bool,
     controllers: Vec<Box<dyn Controller>>,
     queues: Vec<Queue>,
     pending: VecDeque<(Mutation, i64)>,
@@ -99,6 +101,7 @@ impl Harness {
             deleted: BTreeMap::new(),
             alive: BTreeSet::new(),
             lags: false,
+            stumbles: false,
             controllers,
             queues,
             pending: VecDeque::new(),
@@ -323,6 +326,9 @@ impl Harness {
     fn execute(&mut self, outcome: Outcome) -> bool {
         self.events.extend(outcome.events);
         for write in outcome.writes {
+            if self.stumbles && self.next_random().is_multiple_of(4) {
+                return true;
+            }
             let done = match write {
                 Write::Create(object) => {
                     *self.created.entry(object.info().plural).or_default() += 1;

@@ -59,7 +59,16 @@ fn any_view_comes_to_the_same_end() {
     // 4 + 3 in each namespace, 2 of the controller, 2 by scaling, 4 by the rollout.
     assert_eq!((expected.1, expected.2), (22, 4));
     for seed in 1..25 {
-        let harness = busy(seed, true, |harness| harness.full_pass());
+        let harness = busy(seed, true, Harness::full_pass);
+        assert_eq!(end_of(&harness), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_pass_cut_short_anywhere_comes_to_the_same_end() {
+    let expected = end_of(&busy(0, false, |_| {}));
+    for seed in 1..25 {
+        let harness = busy(seed, seed % 2 == 0, |harness| harness.stumbles = true);
         assert_eq!(end_of(&harness), expected, "seed {seed}");
     }
 }

@@ -8,8 +8,10 @@ use trireme_proto::api::{
 
 use crate::{
     controllers::garbage_collector::{FOREGROUND, GarbageCollector, ORPHAN},
-    kind::metadata_of,
+    kind::{Kind, metadata_of},
+    object::ObjectKey,
     testing::{harness::Harness, mk_deployment},
+    world::Mutation,
 };
 
 fn reference(api_version: &str, kind: &str, name: &str, uid: &str) -> OwnerReference {
@@ -136,4 +138,22 @@ fn orphans_stay_and_lose_their_reference() {
     assert_eq!(sets.len(), 1);
     assert!(metadata_of(sets[0]).owner_references.is_empty());
     assert_eq!(harness.active_pods().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_read_is_never_taken_for_gone() {
+    let mut harness = Harness::with(vec![Box::new(GarbageCollector)], 5);
+    harness.view.apply(
+        Mutation::Unreadable {
+            info: &ConfigMap::INFO,
+            key: ObjectKey::new("default", "x"),
+        },
+        0,
+    );
+    harness.create(config("kept", vec![reference("v1", "ConfigMap", "x", "uid-of-x")]));
+    harness.create(config("not-kept", vec![reference("v1", "ConfigMap", "y", "uid-of-y")]));
+    harness.settle();
+    harness.full_pass();
+    harness.settle();
+    assert_eq!(names(&harness), ["kept"]);
 }
