@@ -227,6 +227,7 @@ impl Driver {
                 state.is_assigned = false;
                 state.is_dirty = true;
             }
+            self.hasten_end(uid);
             return;
         };
         let identity = identity_of(pod);
@@ -241,11 +242,12 @@ impl Driver {
         state.pod = Some(pod.clone());
         state.is_assigned = true;
         state.is_dirty = true;
-        self.hasten_stop(uid);
+        self.hasten_end(uid);
     }
 
-    /// A stop under way is broken off if the pod is now to be killed earlier; the next one is shorter.
-    fn hasten_stop(&mut self, uid: &str) {
+    /// Breaks off what a pod that is to end must not wait for: the pull of an image, and a stop that
+    /// would kill later than is now allowed. The next decision is the shorter stop.
+    fn hasten_end(&mut self, uid: &str) {
         let is_complete = self.world.is_complete;
         let Some(state) = self.pods.get_mut(uid) else { return };
         let Goal::End { grace_seconds } = state.goal(is_complete) else {
@@ -256,16 +258,15 @@ impl Driver {
             .journal
             .termination
             .map(|termination| termination.requested_at);
-        let kill_at = began
-            .unwrap_or_else(wall_now)
-            .plus(Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0)));
-        let is_later = state
-            .busy
-            .as_ref()
-            .and_then(|busy| busy.kill_at)
-            .is_some_and(|planned| planned > kill_at);
-        if is_later && let Some(busy) = state.busy.take() {
+        let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
+        let kill_at = began.unwrap_or_else(wall_now).plus(grace);
+        let in_the_way = state.busy.as_ref().is_some_and(|busy| {
+            matches!(busy.operation, Some(Operation::EnsureImage { .. }))
+                || busy.kill_at.is_some_and(|planned| planned > kill_at)
+        });
+        if in_the_way && let Some(busy) = state.busy.take() {
             busy.abort.abort();
+            // Whether its journal was saved is not known; it is saved again.
             state.saved_journal = None;
             state.stale_until = self.list_begun;
             state.is_dirty = true;
@@ -518,12 +519,14 @@ impl Driver {
                 .flat_map(|sandbox| sandbox.addresses.clone())
                 .collect(),
         };
-        let kill_at = match plan.operation {
-            Some(Operation::StopContainers { .. }) => plan.journal.termination.map(|termination| termination.kill_at),
-            _ => None,
-        };
-        // A stop mostly waits, and must never wait behind other pods' starts.
-        let permits = if kill_at.is_some() {
+        let is_stop = matches!(plan.operation, Some(Operation::StopContainers { .. }));
+        let kill_at = plan
+            .journal
+            .termination
+            .map(|termination| termination.kill_at)
+            .filter(|_| is_stop);
+        // A stop mostly waits, and must never wait behind other pods' starts nor hold them up.
+        let permits = if is_stop {
             None
         } else {
             Some(Arc::clone(&self.operation_permits))

@@ -7,6 +7,7 @@ mod pods;
 mod world;
 
 use crate::config::{AgentConfig, RuntimeChoice};
+use crate::image::pack::PAUSE_IMAGE;
 use crate::journal::JournalStore;
 use crate::node;
 use crate::operations::{Workshop, import_images};
@@ -48,6 +49,9 @@ pub enum AgentError {
     /// The runtime cannot be used.
     #[error("the container runtime cannot be used")]
     Runtime(#[from] RuntimeError),
+    /// The image that holds a pod's namespaces open was never imported.
+    #[error("image {PAUSE_IMAGE} is not there; put its archive into the image directory")]
+    NoPauseImage,
     /// There is no certificate yet, and no token to get one.
     #[error("this node has not joined a cluster yet; give it a join token and the address of a server")]
     NoToken,
@@ -105,7 +109,7 @@ async fn start(config: &AgentConfig) -> Result<Started, AgentError> {
     let credentials = credentials(config, &store).await?;
     let (runtime, containerd) = start_runtime(config, &layout).await?;
     let version = runtime.version().await?;
-    prepare_images(config, &layout, runtime.as_ref()).await;
+    prepare_images(config, &layout, runtime.as_ref()).await?;
     let cluster = Cluster::new(&credentials, store)?;
     let capacity = node::measure(layout.root());
     let address = config
@@ -225,7 +229,7 @@ async fn start_runtime(
 }
 
 /// Imports what the operator laid ready. The own containerd needs the pause image before any pod.
-async fn prepare_images(config: &AgentConfig, layout: &Layout, runtime: &dyn Runtime) {
+async fn prepare_images(config: &AgentConfig, layout: &Layout, runtime: &dyn Runtime) -> Result<(), AgentError> {
     if let Some(directory) = &config.image_dir {
         import_images(runtime, directory).await;
     }
@@ -233,6 +237,11 @@ async fn prepare_images(config: &AgentConfig, layout: &Layout, runtime: &dyn Run
     if bundled.is_dir() {
         import_images(runtime, &bundled).await;
     }
+    let needs_pause = config.runtime == RuntimeChoice::Containerd;
+    if needs_pause && runtime.image(PAUSE_IMAGE).await?.is_none() {
+        return Err(AgentError::NoPauseImage);
+    }
+    Ok(())
 }
 
 /// Ends every pod of this node, then its own containerd and network. The agent must not run.

@@ -16,8 +16,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Exit code after TERM.
-const TERMINATED_EXIT_CODE: i32 = 143;
+/// Exit code after KILL.
+const KILLED_EXIT_CODE: i32 = 137;
 
 /// The runtime in memory.
 #[derive(Debug, Default)]
@@ -140,7 +140,7 @@ impl Runtime for FakeRuntime {
         let mut state = self.healthy()?;
         for container in state.containers.values_mut() {
             if container.info.sandbox_id == sandbox_id && container.info.state == ContainerState::Running {
-                end(&mut container.info, TERMINATED_EXIT_CODE);
+                end(&mut container.info, KILLED_EXIT_CODE);
             }
         }
         if let Some(sandbox) = state.sandboxes.get_mut(sandbox_id) {
@@ -249,12 +249,13 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
-    async fn stop_container(&self, container_id: &str, _grace: Duration) -> Result<(), RuntimeError> {
+    async fn stop_container(&self, container_id: &str, grace: Duration) -> Result<(), RuntimeError> {
         let mut state = self.healthy()?;
         if let Some(container) = state.containers.get_mut(container_id)
             && container.info.state == ContainerState::Running
         {
-            end(&mut container.info, 0);
+            // It ends well when asked to, unless it is not given the time.
+            end(&mut container.info, if grace.is_zero() { KILLED_EXIT_CODE } else { 0 });
         }
         Ok(())
     }
