@@ -33,7 +33,8 @@ pub struct KindInfo {
     pub namespaced: bool,
     /// Subresources served: `status`, `scale`, `binding`, `log`.
     pub subresources: &'static [&'static str],
-    /// Table columns after `NAME` (and before nothing): the cells of [`Kind::cells`] answer to these.
+    /// Table columns: the cells of [`Kind::cells`] answer to these. The name comes before them, unless one of
+    /// them is called `Name` itself.
     pub columns: &'static [ColumnDefinition],
     /// Field selector paths served beside `metadata.name` and `metadata.namespace`.
     pub selectable_fields: &'static [&'static str],

@@ -137,7 +137,7 @@ fn of_item(
         match (requests.get(name), limits.get(name)) {
             (None, _) => messages.push(format!("{rule}.  No request is specified")),
             (Some(request), _) if *request < amount(bound) => {
-                messages.push(format!("{rule}, but request is {request}"))
+                messages.push(format!("{rule}, but request is {request}"));
             }
             (Some(_), Some(limit)) if *limit < amount(bound) => messages.push(format!("{rule}, but limit is {limit}")),
             (Some(_), _) => {}
@@ -149,7 +149,7 @@ fn of_item(
             (_, None) => messages.push(format!("{rule}.  No limit is specified")),
             (_, Some(limit)) if *limit > amount(bound) => messages.push(format!("{rule}, but limit is {limit}")),
             (Some(request), _) if *request > amount(bound) => {
-                messages.push(format!("{rule}, but request is {request}"))
+                messages.push(format!("{rule}, but request is {request}"));
             }
             (_, Some(_)) => {}
         }

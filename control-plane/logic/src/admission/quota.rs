@@ -132,10 +132,6 @@ pub fn charge(quota: &ResourceQuota, usage: &Usage) -> Result<Option<ResourceQuo
 /// # Errors
 /// If the quota has no room for what the object takes up more than before, or cannot tell.
 pub fn charge_change(quota: &ResourceQuota, old: &Usage, new: &Usage) -> Result<Option<ResourceQuota>, QuotaExceeded> {
-    let delta = delta(quota, old, new);
-    if delta.is_empty() {
-        return Ok(None);
-    }
     let name = || {
         quota
             .metadata
@@ -145,21 +141,11 @@ pub fn charge_change(quota: &ResourceQuota, old: &Usage, new: &Usage) -> Result<
     };
     let hard = hard_of(quota);
     if old.amounts.is_empty() {
-        let unspecified: BTreeMap<_, _> = new
-            .unspecified
-            .iter()
-            .filter(|(resource, _)| hard.contains_key(*resource))
-            .collect();
-        if !unspecified.is_empty() {
-            let unspecified = unspecified
-                .into_iter()
-                .map(|(name, list)| (name.clone(), list.clone()))
-                .collect();
-            return Err(QuotaExceeded::Unspecified {
-                quota: name(),
-                unspecified,
-            });
-        }
+        must_be_specified(quota, new, &hard)?;
+    }
+    let delta = delta(quota, old, new);
+    if delta.is_empty() {
+        return Ok(None);
     }
     let mut status = quota.status.clone().unwrap_or_default();
     let unknown: Vec<String> = delta
@@ -224,6 +210,30 @@ pub fn recalculate<'a>(quota: &ResourceQuota, objects: impl IntoIterator<Item = 
         status: Some(ResourceQuotaStatus { hard, used }),
         ..quota.clone()
     }
+}
+
+/// A new pod must say how much it asks for of everything that the quota bounds.
+fn must_be_specified(
+    quota: &ResourceQuota,
+    usage: &Usage,
+    hard: &BTreeMap<String, Quantity>,
+) -> Result<(), QuotaExceeded> {
+    let bounded = |(name, _): &(&String, &Vec<String>)| hard.contains_key(*name);
+    let unspecified: BTreeMap<String, Vec<String>> = usage
+        .unspecified
+        .iter()
+        .filter(bounded)
+        .map(|(name, list)| (name.clone(), list.clone()))
+        .collect();
+    if unspecified.is_empty() || !in_scope(quota, usage) {
+        return Ok(());
+    }
+    let quota = quota
+        .metadata
+        .as_ref()
+        .map(|meta| meta.name.clone())
+        .unwrap_or_default();
+    Err(QuotaExceeded::Unspecified { quota, unspecified })
 }
 
 /// What a change adds to each resource that the quota bounds; nothing that stays the same.

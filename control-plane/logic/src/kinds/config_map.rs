@@ -55,17 +55,17 @@ impl Kind for ConfigMap {
         }
         if self.immutable != Some(true) {
             errors.field("immutable", |errors| {
-                errors.forbidden("field is immutable when `immutable` is set")
+                errors.forbidden("field is immutable when `immutable` is set");
             });
         }
         if self.data != old.data {
             errors.field("data", |errors| {
-                errors.forbidden("field is immutable when `immutable` is set")
+                errors.forbidden("field is immutable when `immutable` is set");
             });
         }
         if self.binary_data != old.binary_data {
             errors.field("binaryData", |errors| {
-                errors.forbidden("field is immutable when `immutable` is set")
+                errors.forbidden("field is immutable when `immutable` is set");
             });
         }
     }

@@ -46,6 +46,7 @@ impl Kind for Deployment {
     };
 
     fn set_defaults(&mut self) {
+        self.status.get_or_insert_default();
         let spec = self.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);
         spec.revision_history_limit
@@ -88,7 +89,7 @@ impl Kind for Deployment {
     fn validate_update(&self, old: &Self, errors: &mut FieldErrors) {
         let selector = |object: &Self| object.spec.as_ref().and_then(|spec| spec.selector.clone());
         errors.field("spec.selector", |errors| {
-            unchanged(&selector(self), &selector(old), errors)
+            unchanged(&selector(self), &selector(old), errors);
         });
     }
 
@@ -180,7 +181,7 @@ fn validate_strategy(strategy: &DeploymentStrategy, errors: &mut FieldErrors) {
             Some(rolling) => validate_rolling_update(rolling, errors),
         }),
         other => errors.field("type", |errors| {
-            errors.not_supported(other, &["Recreate", "RollingUpdate"])
+            errors.not_supported(other, &["Recreate", "RollingUpdate"]);
         }),
     }
 }

@@ -42,6 +42,9 @@ impl Kind for EndpointSlice {
     };
 
     fn set_defaults(&mut self) {
+        for endpoint in &mut self.endpoints {
+            endpoint.conditions.get_or_insert_default();
+        }
         for port in &mut self.ports {
             port.name.get_or_insert_default();
             port.protocol.get_or_insert_with(|| "TCP".into());
@@ -59,7 +62,7 @@ impl Kind for EndpointSlice {
 
     fn validate(&self, errors: &mut FieldErrors) {
         errors.field("addressType", |errors| {
-            one_of(&self.address_type, &["FQDN", "IPv4", "IPv6"], errors)
+            one_of(&self.address_type, &["FQDN", "IPv4", "IPv6"], errors);
         });
         errors.field("endpoints", |errors| {
             if self.endpoints.len() > limits::ENDPOINTS_PER_SLICE {
@@ -82,7 +85,7 @@ impl Kind for EndpointSlice {
 
     fn validate_update(&self, old: &Self, errors: &mut FieldErrors) {
         errors.field("addressType", |errors| {
-            unchanged(&self.address_type, &old.address_type, errors)
+            unchanged(&self.address_type, &old.address_type, errors);
         });
     }
 

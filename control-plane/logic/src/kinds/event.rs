@@ -36,6 +36,7 @@ impl Kind for Event {
             column("Message", "What happened, in a sentence."),
             wide("First Seen", "Time since it happened first."),
             wide("Count", "How often it happened."),
+            wide("Name", "The event's own name, which says little."),
         ],
         selectable_fields: &[
             "involvedObject.kind",
@@ -52,6 +53,11 @@ impl Kind for Event {
         ],
         name_rule: NameRule::DnsSubdomain,
     };
+
+    fn set_defaults(&mut self) {
+        self.involved_object.get_or_insert_default();
+        self.source.get_or_insert_default();
+    }
 
     fn validate(&self, errors: &mut FieldErrors) {
         let involved = self.involved_object.clone().unwrap_or_default();
@@ -115,6 +121,7 @@ impl Kind for Event {
             self.message.trim().to_owned(),
             first,
             count.max(1).to_string(),
+            metadata_of(self).name.clone(),
         ]
     }
 

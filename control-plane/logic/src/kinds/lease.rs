@@ -25,6 +25,10 @@ impl Kind for Lease {
         name_rule: NameRule::DnsSubdomain,
     };
 
+    fn set_defaults(&mut self) {
+        self.spec.get_or_insert_default();
+    }
+
     fn validate(&self, errors: &mut FieldErrors) {
         let spec = self.spec.clone().unwrap_or_default();
         errors.field("spec", |errors| {
@@ -34,7 +38,7 @@ impl Kind for Lease {
                 });
             }
             errors.field("leaseTransitions", |errors| {
-                not_negative(spec.lease_transitions.unwrap_or(0).into(), errors)
+                not_negative(spec.lease_transitions.unwrap_or(0).into(), errors);
             });
         });
     }

@@ -34,7 +34,7 @@ impl Kind for LimitRange {
     };
 
     fn set_defaults(&mut self) {
-        for item in self.spec.iter_mut().flat_map(|spec| &mut spec.limits) {
+        for item in &mut self.spec.get_or_insert_default().limits {
             if item.r#type == "Container" {
                 item_defaults(item);
             }

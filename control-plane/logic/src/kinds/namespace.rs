@@ -38,6 +38,7 @@ impl Kind for Namespace {
         if !meta.name.is_empty() {
             meta.labels.insert(NAME_LABEL.into(), meta.name.clone());
         }
+        self.spec.get_or_insert_default();
         let status = self.status.get_or_insert_default();
         if status.phase.is_empty() {
             status.phase = "Active".into();

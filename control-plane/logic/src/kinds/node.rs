@@ -54,6 +54,12 @@ impl Kind for Node {
         if status.allocatable.is_empty() {
             status.allocatable.clone_from(&status.capacity);
         }
+        status
+            .daemon_endpoints
+            .get_or_insert_default()
+            .kubelet_endpoint
+            .get_or_insert_default();
+        status.node_info.get_or_insert_default();
     }
 
     // A node's agent brings its status along when it registers, so a new node keeps it.
@@ -168,10 +174,10 @@ fn validate_taints(taints: &[Taint], errors: &mut FieldErrors) {
     for (index, taint) in taints.iter().enumerate() {
         errors.index(index, |errors| {
             errors.field("key", |errors| {
-                report(&taint.key, names::qualified_name(&taint.key), errors)
+                report(&taint.key, names::qualified_name(&taint.key), errors);
             });
             errors.field("value", |errors| {
-                report(&taint.value, names::label_value(&taint.value), errors)
+                report(&taint.value, names::label_value(&taint.value), errors);
             });
             errors.field("effect", |errors| {
                 one_of(&taint.effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"], errors);

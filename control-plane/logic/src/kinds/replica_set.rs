@@ -42,6 +42,7 @@ impl Kind for ReplicaSet {
     };
 
     fn set_defaults(&mut self) {
+        self.status.get_or_insert_default();
         let spec = self.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);
         workload::template_defaults(&mut spec.template);
@@ -72,7 +73,7 @@ impl Kind for ReplicaSet {
     fn validate_update(&self, old: &Self, errors: &mut FieldErrors) {
         let selector = |object: &Self| object.spec.as_ref().and_then(|spec| spec.selector.clone());
         errors.field("spec.selector", |errors| {
-            unchanged(&selector(self), &selector(old), errors)
+            unchanged(&selector(self), &selector(old), errors);
         });
     }
 
@@ -85,7 +86,7 @@ impl Kind for ReplicaSet {
             status.available_replicas,
         );
         errors.field("status", |errors| {
-            validate_counts(counts, status.observed_generation, errors)
+            validate_counts(counts, status.observed_generation, errors);
         });
     }
 
@@ -143,7 +144,7 @@ pub(super) fn validate_counts(counts: (i32, i32, i32, i32), observed_generation:
     }
     if available > ready {
         errors.field("availableReplicas", |errors| {
-            errors.invalid(available, "cannot be greater than readyReplicas")
+            errors.invalid(available, "cannot be greater than readyReplicas");
         });
     }
 }

@@ -43,6 +43,7 @@ impl Kind for ReplicationController {
     };
 
     fn set_defaults(&mut self) {
+        self.status.get_or_insert_default();
         let spec = self.spec.get_or_insert_default();
         spec.replicas.get_or_insert(1);
         if spec.template.is_none() {
@@ -78,10 +79,10 @@ impl Kind for ReplicationController {
         let spec = self.spec.clone().unwrap_or_default();
         errors.field("spec", |errors| {
             errors.field("replicas", |errors| {
-                not_negative(spec.replicas.unwrap_or(0).into(), errors)
+                not_negative(spec.replicas.unwrap_or(0).into(), errors);
             });
             errors.field("minReadySeconds", |errors| {
-                not_negative(spec.min_ready_seconds.into(), errors)
+                not_negative(spec.min_ready_seconds.into(), errors);
             });
             errors.field("selector", |errors| {
                 if spec.selector.is_empty() {
@@ -105,7 +106,7 @@ impl Kind for ReplicationController {
             status.available_replicas,
         );
         errors.field("status", |errors| {
-            validate_counts(counts, status.observed_generation, errors)
+            validate_counts(counts, status.observed_generation, errors);
         });
     }
 

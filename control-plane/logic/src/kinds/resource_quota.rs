@@ -45,6 +45,11 @@ impl Kind for ResourceQuota {
         name_rule: NameRule::DnsSubdomain,
     };
 
+    fn set_defaults(&mut self) {
+        self.spec.get_or_insert_default();
+        self.status.get_or_insert_default();
+    }
+
     fn prepare_create(&mut self) {
         self.status = Some(ResourceQuotaStatus::default());
     }
@@ -104,9 +109,9 @@ impl Kind for ResourceQuota {
             let used = status.used.get(name).map_or("0", |used| &used.string);
             let cell = format!("{name}: {used}/{}", hard.string);
             if name.starts_with("limits") {
-                limits.push(cell)
+                limits.push(cell);
             } else {
-                requests.push(cell)
+                requests.push(cell);
             }
         }
         vec![requests.join(", "), limits.join(", "), age(metadata_of(self), now)]

@@ -90,12 +90,12 @@ impl Kind for Secret {
         }
         if self.immutable != Some(true) {
             errors.field("immutable", |errors| {
-                errors.forbidden("field is immutable when `immutable` is set")
+                errors.forbidden("field is immutable when `immutable` is set");
             });
         }
         if self.data != old.data {
             errors.field("data", |errors| {
-                errors.forbidden("field is immutable when `immutable` is set")
+                errors.forbidden("field is immutable when `immutable` is set");
             });
         }
     }

@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use trireme_proto::api::{
-    core::v1::{ClientIpConfig, Service, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig},
+    core::v1::{
+        ClientIpConfig, LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus, SessionAffinityConfig,
+    },
     meta::v1::Time,
 };
 
@@ -48,6 +50,10 @@ impl Kind for Service {
     };
 
     fn set_defaults(&mut self) {
+        self.status
+            .get_or_insert_default()
+            .load_balancer
+            .get_or_insert_default();
         let spec = self.spec.get_or_insert_default();
         if spec.r#type.is_empty() {
             spec.r#type = "ClusterIP".into();
@@ -70,7 +76,10 @@ impl Kind for Service {
     }
 
     fn prepare_create(&mut self) {
-        self.status = Some(ServiceStatus::default());
+        self.status = Some(ServiceStatus {
+            load_balancer: Some(LoadBalancerStatus::default()),
+            ..ServiceStatus::default()
+        });
     }
 
     fn prepare_update(&mut self, old: &Self) {
@@ -185,7 +194,7 @@ fn validate_spec(spec: &ServiceSpec, errors: &mut FieldErrors) {
         );
     });
     errors.field("sessionAffinity", |errors| {
-        one_of(&spec.session_affinity, &["ClientIP", "None"], errors)
+        one_of(&spec.session_affinity, &["ClientIP", "None"], errors);
     });
     if let Some(seconds) = spec
         .session_affinity_config
@@ -237,7 +246,7 @@ fn validate_spec(spec: &ServiceSpec, errors: &mut FieldErrors) {
     });
     if let Some(policy) = &spec.internal_traffic_policy {
         errors.field("internalTrafficPolicy", |errors| {
-            one_of(policy, &["Cluster", "Local"], errors)
+            one_of(policy, &["Cluster", "Local"], errors);
         });
     }
 }
@@ -258,7 +267,7 @@ fn validate_ports(spec: &ServiceSpec, errors: &mut FieldErrors) {
             });
             errors.field("port", |errors| port_number(port.port, errors));
             errors.field("protocol", |errors| {
-                one_of(&port.protocol, &["SCTP", "TCP", "UDP"], errors)
+                one_of(&port.protocol, &["SCTP", "TCP", "UDP"], errors);
             });
             errors.field("targetPort", |errors| match int_or_string(port.target_port.as_ref()) {
                 Ok(number) => port_number(number, errors),

@@ -59,7 +59,7 @@ pub(super) fn validate(
 ) {
     errors.field("replicas", |errors| not_negative(replicas.unwrap_or(0).into(), errors));
     errors.field("minReadySeconds", |errors| {
-        not_negative(min_ready_seconds.into(), errors)
+        not_negative(min_ready_seconds.into(), errors);
     });
     errors.field("selector", |errors| match selector {
         None => errors.required(""),

@@ -11,9 +11,8 @@ use crate::{json, limits};
 
 /// Applies a list of operations to a copy of the object.
 pub(super) fn apply(current: &Value, patch: Value) -> Result<Value, PatchError> {
-    let operations = match patch {
-        Value::Array(operations) => operations,
-        _ => return Err(PatchError::Malformed("it must be a list of operations".into())),
+    let Value::Array(operations) = patch else {
+        return Err(PatchError::Malformed("it must be a list of operations".into()));
     };
     if operations.len() > limits::PATCH_OPERATIONS {
         return Err(PatchError::TooManyOperations(operations.len()));

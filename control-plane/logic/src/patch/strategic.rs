@@ -347,3 +347,6 @@ fn is_directive(name: &str) -> bool {
 fn malformed(why: std::fmt::Arguments<'_>) -> PatchError {
     PatchError::Malformed(why.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ fn expression(key: &str, operator: &str, values: &[String], errors: &mut FieldEr
         }),
         "Exists" | "DoesNotExist" => {}
         _ => errors.field("operator", |errors| {
-            errors.invalid(operator, "not a valid selector operator")
+            errors.invalid(operator, "not a valid selector operator");
         }),
     }
     errors.field("key", |errors| report(key, names::qualified_name(key), errors));

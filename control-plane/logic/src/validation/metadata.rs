@@ -55,7 +55,7 @@ pub fn validate(info: &KindInfo, meta: &ObjectMeta, errors: &mut FieldErrors) {
         errors.field("labels", |errors| labels::labels(&meta.labels, errors));
         errors.field("annotations", |errors| annotations(&meta.annotations, errors));
         errors.field("ownerReferences", |errors| {
-            owner_references(&meta.owner_references, errors)
+            owner_references(&meta.owner_references, errors);
         });
         errors.field("finalizers", |errors| finalizers(&meta.finalizers, errors));
     });

@@ -72,6 +72,7 @@ impl Kind for Pod {
     };
 
     fn set_defaults(&mut self) {
+        self.status.get_or_insert_default();
         let spec = self.spec.get_or_insert_default();
         pod_spec::defaults::set_defaults(spec);
         pod_spec::defaults::set_pod_defaults(spec);
@@ -107,7 +108,7 @@ impl Kind for Pod {
             pod_spec::validate(&spec, errors);
             if !spec.scheduling_gates.is_empty() && !spec.node_name.is_empty() {
                 errors.field("nodeName", |errors| {
-                    errors.forbidden("cannot be set until all schedulingGates have been cleared")
+                    errors.forbidden("cannot be set until all schedulingGates have been cleared");
                 });
             }
         });

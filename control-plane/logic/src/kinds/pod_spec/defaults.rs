@@ -1,8 +1,11 @@
 //! What a pod spec is filled up with. Idempotent.
+//!
+//! Messages that JSON always writes, even empty, are always there after defaulting. So a spec that a client
+//! read and sends back unchanged is equal to the stored one.
 
 use trireme_proto::api::core::v1::{
-    Container, DownwardApiVolumeFile, EmptyDirVolumeSource, HttpGetAction, LifecycleHandler, ObjectFieldSelector,
-    PodSpec, Probe, ProbeHandler, Volume, VolumeProjection, VolumeSource,
+    Affinity, Container, DownwardApiVolumeFile, EmptyDirVolumeSource, HttpGetAction, LifecycleHandler,
+    ObjectFieldSelector, PodSpec, Probe, ProbeHandler, TcpSocketAction, Volume, VolumeProjection, VolumeSource,
 };
 
 use super::images::default_pull_policy;
@@ -35,6 +38,16 @@ pub fn set_defaults(spec: &mut PodSpec) {
     for volume in &mut spec.volumes {
         volume_defaults(volume);
     }
+    if let Some(affinity) = &mut spec.affinity {
+        affinity_defaults(affinity);
+    }
+    for container in &mut spec.ephemeral_containers {
+        container
+            .ephemeral_container_common
+            .get_or_insert_default()
+            .resources
+            .get_or_insert_default();
+    }
 }
 
 /// Defaults that only pods get, never templates: changing them later must not change a template's hash.
@@ -51,6 +64,7 @@ pub fn set_pod_defaults(spec: &mut PodSpec) {
 }
 
 fn container_defaults(container: &mut Container) {
+    container.resources.get_or_insert_default();
     if container.image_pull_policy.is_empty() {
         container.image_pull_policy = default_pull_policy(&container.image).into();
     }
@@ -77,8 +91,11 @@ fn container_defaults(container: &mut Container) {
             .into_iter()
             .flatten()
         {
-            let LifecycleHandler { http_get, .. } = handler;
+            let LifecycleHandler {
+                http_get, tcp_socket, ..
+            } = handler;
             http_get.iter_mut().for_each(http_get_defaults);
+            tcp_socket.iter_mut().for_each(tcp_socket_defaults);
         }
     }
 }
@@ -94,8 +111,15 @@ fn probe_defaults(probe: &mut Probe) {
             *value = default;
         }
     }
-    if let Some(ProbeHandler { http_get, grpc, .. }) = &mut probe.handler {
+    if let Some(ProbeHandler {
+        http_get,
+        tcp_socket,
+        grpc,
+        ..
+    }) = &mut probe.handler
+    {
         http_get.iter_mut().for_each(http_get_defaults);
+        tcp_socket.iter_mut().for_each(tcp_socket_defaults);
         if let Some(grpc) = grpc {
             grpc.service.get_or_insert_default();
         }
@@ -105,6 +129,32 @@ fn probe_defaults(probe: &mut Probe) {
 fn http_get_defaults(action: &mut HttpGetAction) {
     default_text(&mut action.path, "/");
     default_text(&mut action.scheme, "HTTP");
+    action.port.get_or_insert_default();
+}
+
+fn tcp_socket_defaults(action: &mut TcpSocketAction) {
+    action.port.get_or_insert_default();
+}
+
+fn affinity_defaults(affinity: &mut Affinity) {
+    for term in affinity
+        .node_affinity
+        .iter_mut()
+        .flat_map(|nodes| &mut nodes.preferred_during_scheduling_ignored_during_execution)
+    {
+        term.preference.get_or_insert_default();
+    }
+    let near = affinity
+        .pod_affinity
+        .iter_mut()
+        .flat_map(|pods| &mut pods.preferred_during_scheduling_ignored_during_execution);
+    let apart = affinity
+        .pod_anti_affinity
+        .iter_mut()
+        .flat_map(|pods| &mut pods.preferred_during_scheduling_ignored_during_execution);
+    for term in near.chain(apart) {
+        term.pod_affinity_term.get_or_insert_default();
+    }
 }
 
 fn field_ref_defaults(field: &mut ObjectFieldSelector) {
@@ -143,6 +193,14 @@ fn volume_defaults(volume: &mut Volume) {
     if let Some(projected) = &mut source.projected {
         projected.default_mode.get_or_insert(DEFAULT_FILE_MODE);
         projected.sources.iter_mut().for_each(projection_defaults);
+    }
+    if let Some(claim) = source
+        .ephemeral
+        .as_mut()
+        .and_then(|ephemeral| ephemeral.volume_claim_template.as_mut())
+    {
+        claim.metadata.get_or_insert_default();
+        claim.spec.get_or_insert_default().resources.get_or_insert_default();
     }
     if let Some(image) = &mut source.image
         && image.pull_policy.is_empty()

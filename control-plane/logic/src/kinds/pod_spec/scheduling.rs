@@ -68,7 +68,7 @@ pub(super) fn spread(constraints: &[TopologySpreadConstraint], errors: &mut Fiel
         errors.index(index, |errors| {
             if constraint.max_skew <= 0 {
                 errors.field("maxSkew", |errors| {
-                    errors.invalid(constraint.max_skew, "must be greater than zero")
+                    errors.invalid(constraint.max_skew, "must be greater than zero");
                 });
             }
             errors.field("topologyKey", |errors| topology_key(&constraint.topology_key, errors));
@@ -115,11 +115,11 @@ fn node_selector_term(term: &NodeSelectorTerm, errors: &mut FieldErrors) {
             errors.index(index, |errors| {
                 if requirement.key != "metadata.name" {
                     errors.field("key", |errors| {
-                        errors.invalid(&requirement.key, "not a valid field selector key")
+                        errors.invalid(&requirement.key, "not a valid field selector key");
                     });
                 }
                 errors.field("operator", |errors| {
-                    one_of(&requirement.operator, &["In", "NotIn"], errors)
+                    one_of(&requirement.operator, &["In", "NotIn"], errors);
                 });
                 if requirement.values.len() != 1 {
                     errors.field("values", |errors| errors.required("must have one element"));
@@ -143,7 +143,7 @@ fn node_requirement(requirement: &NodeSelectorRequirement, errors: &mut FieldErr
         }),
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
         other => errors.field("operator", |errors| {
-            errors.invalid(other, "not a valid selector operator")
+            errors.invalid(other, "not a valid selector operator");
         }),
     }
 }

@@ -19,7 +19,7 @@ pub fn validate(tolerations: &[Toleration], errors: &mut FieldErrors) {
 fn one(toleration: &Toleration, errors: &mut FieldErrors) {
     if !toleration.key.is_empty() {
         errors.field("key", |errors| {
-            report(&toleration.key, names::qualified_name(&toleration.key), errors)
+            report(&toleration.key, names::qualified_name(&toleration.key), errors);
         });
     }
     let operator = toleration.operator.as_str();
@@ -46,7 +46,7 @@ fn one(toleration: &Toleration, errors: &mut FieldErrors) {
         }),
         "Exists" => {}
         _ => errors.field("operator", |errors| {
-            errors.not_supported(operator, &["Equal", "Exists"])
+            errors.not_supported(operator, &["Equal", "Exists"]);
         }),
     }
     if !toleration.effect.is_empty() && !EFFECTS.contains(&toleration.effect.as_str()) {

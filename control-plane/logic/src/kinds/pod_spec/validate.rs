@@ -73,7 +73,7 @@ fn containers(spec: &PodSpec, volumes: &BTreeSet<&str>, errors: &mut FieldErrors
         list(&spec.containers, |_| Role::Main, errors);
     });
     errors.field("initContainers", |errors| {
-        list(&spec.init_containers, Role::of_init, errors)
+        list(&spec.init_containers, Role::of_init, errors);
     });
 }
 
@@ -99,12 +99,12 @@ fn policies(spec: &PodSpec, errors: &mut FieldErrors) {
     }
     if let Some(seconds) = spec.active_deadline_seconds {
         errors.field("activeDeadlineSeconds", |errors| {
-            in_range(seconds, 1, i64::from(i32::MAX), errors)
+            in_range(seconds, 1, i64::from(i32::MAX), errors);
         });
     }
     if let Some(policy) = &spec.preemption_policy {
         errors.field("preemptionPolicy", |errors| {
-            one_of(policy, &["PreemptLowerPriority", "Never"], errors)
+            one_of(policy, &["PreemptLowerPriority", "Never"], errors);
         });
     }
     if let Some(context) = &spec.security_context {
@@ -145,7 +145,7 @@ fn references(spec: &PodSpec, errors: &mut FieldErrors) {
     }
     if let Some(name) = &spec.runtime_class_name {
         errors.field("runtimeClassName", |errors| {
-            report(name, names::dns_subdomain(name), errors)
+            report(name, names::dns_subdomain(name), errors);
         });
     }
     errors.field("hostAliases", |errors| {
@@ -163,7 +163,7 @@ fn references(spec: &PodSpec, errors: &mut FieldErrors) {
     errors.field("schedulingGates", |errors| {
         for (index, gate) in spec.scheduling_gates.iter().enumerate() {
             errors.index(index, |errors| {
-                report(&gate.name, names::qualified_name(&gate.name), errors)
+                report(&gate.name, names::qualified_name(&gate.name), errors);
             });
         }
     });

@@ -85,7 +85,7 @@ pub(super) fn container(
     errors.field("env", |errors| env(&container.env, errors));
     errors.field("envFrom", |errors| env_from(&container.env_from, errors));
     errors.field("volumeMounts", |errors| {
-        mounts(&container.volume_mounts, volumes, errors)
+        mounts(&container.volume_mounts, volumes, errors);
     });
     errors.field("resources", |errors| {
         container
@@ -136,7 +136,7 @@ fn life(container: &Container, role: Role, errors: &mut FieldErrors) {
             validate_probe(probe, errors);
             if field != "readinessProbe" && probe.success_threshold != 1 {
                 errors.field("successThreshold", |errors| {
-                    errors.invalid(probe.success_threshold, "must be 1")
+                    errors.invalid(probe.success_threshold, "must be 1");
                 });
             }
         });
@@ -179,11 +179,11 @@ fn ports(ports: &[ContainerPort], host_network: bool, errors: &mut FieldErrors) 
                 number => port_number(number, errors),
             });
             errors.field("protocol", |errors| {
-                one_of(&port.protocol, &["SCTP", "TCP", "UDP"], errors)
+                one_of(&port.protocol, &["SCTP", "TCP", "UDP"], errors);
             });
             if !port.host_ip.is_empty() {
                 errors.field("hostIP", |errors| {
-                    report(&port.host_ip, names::ip_address(&port.host_ip), errors)
+                    report(&port.host_ip, names::ip_address(&port.host_ip), errors);
                 });
             }
         });
@@ -264,7 +264,7 @@ fn env_from(sources: &[EnvFromSource], errors: &mut FieldErrors) {
         errors.index(index, |errors| {
             if !source.prefix.is_empty() {
                 errors.field("prefix", |errors| {
-                    report(&source.prefix, names::env_name(&source.prefix), errors)
+                    report(&source.prefix, names::env_name(&source.prefix), errors);
                 });
             }
             let given = [source.config_map_ref.is_some(), source.secret_ref.is_some()];

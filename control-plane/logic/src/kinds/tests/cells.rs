@@ -20,13 +20,22 @@ fn check(given: &Value, expected: &Expect) {
         .columns
         .iter()
         .zip(cells)
-        .map(|(column, cell)| format!("{}{}: {cell}\n", if column.priority > 0 { "*" } else { "" }, column.name))
+        .map(|(column, cell)| {
+            format!(
+                "{}{}: {cell}\n",
+                if column.priority > 0 { "*" } else { "" },
+                column.name
+            )
+        })
         .collect();
     expected.assert_eq(&lines);
 }
 
 fn example(kind: &str, more: Value) -> Value {
-    let mut found = super::defaults::examples().into_iter().find(|json| json["kind"] == kind).expect("an example");
+    let mut found = super::defaults::examples()
+        .into_iter()
+        .find(|json| json["kind"] == kind)
+        .expect("an example");
     json_patch::merge(&mut found, &more);
     found
 }
@@ -46,24 +55,49 @@ fn time(seconds: i64) -> String {
 #[test]
 fn pod_columns() {
     check(
-        &example("Pod", json!({
-            "spec": {"nodeName": "n1", "readinessGates": [{"conditionType": "a.b/c"}, {"conditionType": "d"}]},
-            "status": {
-                "phase": "Running", "podIP": "10.0.0.7", "podIPs": [{"ip": "10.0.0.7"}],
-                "conditions": [{"type": "a.b/c", "status": "True"}],
-                "containerStatuses": [{"name": "main", "ready": true, "restartCount": 3, "state": {"running": {}},
-                    "lastState": {"terminated": {"exitCode": 1, "finishedAt": time(AGE_SECONDS - 120)}}}],
-            },
-        })),
-        &expect![[]],
+        &example(
+            "Pod",
+            json!({
+                "spec": {"nodeName": "n1", "readinessGates": [{"conditionType": "a.b/c"}, {"conditionType": "d"}]},
+                "status": {
+                    "phase": "Running", "podIP": "10.0.0.7", "podIPs": [{"ip": "10.0.0.7"}],
+                    "conditions": [{"type": "a.b/c", "status": "True"}],
+                    "containerStatuses": [{"name": "main", "ready": true, "restartCount": 3, "state": {"running": {}},
+                        "lastState": {"terminated": {"exitCode": 1, "finishedAt": time(AGE_SECONDS - 120)}}}],
+                },
+            }),
+        ),
+        &expect![[r#"
+            Ready: 1/1
+            Status: Running
+            Restarts: 3 (2m ago)
+            Age: 3h
+            *IP: 10.0.0.7
+            *Node: n1
+            *Nominated Node: <none>
+            *Readiness Gates: 1/2
+        "#]],
     );
-    check(&example("Pod", json!({"status": {"phase": "Pending"}})), &expect![[]]);
+    check(
+        &example("Pod", json!({"status": {"phase": "Pending"}})),
+        &expect![[r#"
+        Ready: 0/1
+        Status: Pending
+        Restarts: 0
+        Age: 3h
+        *IP: <none>
+        *Node: <none>
+        *Nominated Node: <none>
+        *Readiness Gates: <none>
+    "#]],
+    );
 }
 
 #[test]
 fn pod_status_says_what_matters() {
     let running = json!({"name": "a", "ready": true, "state": {"running": {}}});
-    let ended = |reason: &str, code: i32| json!({"name": "b", "state": {"terminated": {"reason": reason, "exitCode": code}}});
+    let ended =
+        |reason: &str, code: i32| json!({"name": "b", "state": {"terminated": {"reason": reason, "exitCode": code}}});
     let waiting = |reason: &str| json!({"name": "b", "restartCount": 4, "state": {"waiting": {"reason": reason}}});
     let statuses = |list: Vec<Value>| json!({"phase": "Running", "containerStatuses": list});
     let none = || json!({});
@@ -72,22 +106,68 @@ fn pod_status_says_what_matters() {
     let table = [
         (none(), json!({"phase": "Pending"}), "0/1 Pending 0"),
         (none(), json!({"phase": "Failed", "reason": "Evicted"}), "0/1 Evicted 0"),
-        (none(), json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}), "0/1 SchedulingGated 0"),
+        (
+            none(),
+            json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}),
+            "0/1 SchedulingGated 0",
+        ),
         (none(), statuses(vec![running.clone()]), "1/1 Running 0"),
-        (none(), statuses(vec![waiting("CrashLoopBackOff")]), "0/1 CrashLoopBackOff 4"),
+        (
+            none(),
+            statuses(vec![waiting("CrashLoopBackOff")]),
+            "0/1 CrashLoopBackOff 4",
+        ),
         (none(), statuses(vec![ended("Completed", 0)]), "0/1 Completed 0"),
-        (none(), statuses(vec![running.clone(), ended("Completed", 0)]), "1/1 Completed 0"),
-        (none(), statuses(vec![ended("Completed", 0), running.clone()]), "1/1 NotReady 0"),
+        (
+            none(),
+            statuses(vec![running.clone(), ended("Completed", 0)]),
+            "1/1 NotReady 0",
+        ),
+        (
+            none(),
+            statuses(vec![ended("Completed", 0), running.clone()]),
+            "1/1 NotReady 0",
+        ),
         (none(), statuses(vec![ended("", 3)]), "0/1 ExitCode:3 0"),
-        (none(), statuses(vec![json!({"name": "b", "state": {"terminated": {"signal": 9, "exitCode": 137}}})]), "0/1 Signal:9 0"),
-        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "state": {"running": {}}}]}), "0/1 Init:0/2 0"),
-        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [ended("Completed", 0), {"name": "i2", "state": {"waiting": {"reason": "PodInitializing"}}}]}), "0/1 Init:1/2 0"),
-        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}), "0/1 Init:CrashLoopBackOff 2"),
-        (init.clone(), json!({"phase": "Pending", "initContainerStatuses": [ended("Error", 1)]}), "0/1 Init:Error 0"),
-        (init, json!({"phase": "Pending", "initContainerStatuses": [ended("", 1)]}), "0/1 Init:ExitCode:1 0"),
-        (sidecar, json!({"phase": "Running",
+        (
+            none(),
+            statuses(vec![
+                json!({"name": "b", "state": {"terminated": {"signal": 9, "exitCode": 137}}}),
+            ]),
+            "0/1 Signal:9 0",
+        ),
+        (
+            init.clone(),
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "state": {"running": {}}}]}),
+            "0/1 Init:0/2 0",
+        ),
+        (
+            init.clone(),
+            json!({"phase": "Pending", "initContainerStatuses": [ended("Completed", 0), {"name": "i2", "state": {"waiting": {"reason": "PodInitializing"}}}]}),
+            "0/1 Init:1/2 0",
+        ),
+        (
+            init.clone(),
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "i1", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}),
+            "0/1 Init:CrashLoopBackOff 2",
+        ),
+        (
+            init.clone(),
+            json!({"phase": "Pending", "initContainerStatuses": [ended("Error", 1)]}),
+            "0/1 Init:Error 0",
+        ),
+        (
+            init,
+            json!({"phase": "Pending", "initContainerStatuses": [ended("", 1)]}),
+            "0/1 Init:ExitCode:1 0",
+        ),
+        (
+            sidecar,
+            json!({"phase": "Running",
             "initContainerStatuses": [{"name": "i1", "ready": true, "started": true, "restartCount": 1, "state": {"running": {}}}],
-            "containerStatuses": [running.clone()]}), "2/2 Running 1"),
+            "containerStatuses": [running.clone()]}),
+            "2/2 Running 1",
+        ),
     ];
     for (spec, status, expected) in table {
         assert_eq!(pod_status(spec, status.clone()), expected, "{status}");
@@ -99,10 +179,15 @@ fn pod_status_says_what_matters() {
 
 #[test]
 fn deleted_pods_are_terminating() {
-    for (phase, reason, expected) in
-        [("Running", "", "Terminating"), ("Running", "NodeLost", "Unknown"), ("Succeeded", "", "Succeeded")]
-    {
-        let pod = object(&example("Pod", json!({"metadata": {"deletionTimestamp": time(0)}, "status": {"phase": phase, "reason": reason}})));
+    for (phase, reason, expected) in [
+        ("Running", "", "Terminating"),
+        ("Running", "NodeLost", "Unknown"),
+        ("Succeeded", "", "Succeeded"),
+    ] {
+        let pod = object(&example(
+            "Pod",
+            json!({"metadata": {"deletionTimestamp": time(0)}, "status": {"phase": phase, "reason": reason}}),
+        ));
         assert_eq!(pod.cells(at(0))[1], expected, "{phase} {reason}");
     }
 }
@@ -110,19 +195,35 @@ fn deleted_pods_are_terminating() {
 #[test]
 fn node_columns() {
     check(
-        &example("Node", json!({
-            "metadata": {"labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "edge"}},
-            "spec": {"unschedulable": true},
-            "status": {
-                "conditions": [{"type": "Ready", "status": "True"}],
-                "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
-                "nodeInfo": {"kubeletVersion": "v0.1.0", "osImage": "Debian", "kernelVersion": "6.1"},
-            },
-        })),
-        &expect![[]],
+        &example(
+            "Node",
+            json!({
+                "metadata": {"labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "edge"}},
+                "spec": {"unschedulable": true},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+                    "nodeInfo": {"kubeletVersion": "v0.1.0", "osImage": "Debian", "kernelVersion": "6.1"},
+                },
+            }),
+        ),
+        &expect![[r#"
+            Status: Ready,SchedulingDisabled
+            Roles: edge,worker
+            Age: 3h
+            Version: v0.1.0
+            *Internal-IP: 10.0.0.1
+            *External-IP: <none>
+            *OS-Image: Debian
+            *Kernel-Version: 6.1
+            *Container-Runtime: <unknown>
+        "#]],
     );
     for (status, cell) in [("True", "Ready"), ("False", "NotReady"), ("Unknown", "NotReady")] {
-        let node = object(&example("Node", json!({"status": {"conditions": [{"type": "Ready", "status": status}]}})));
+        let node = object(&example(
+            "Node",
+            json!({"status": {"conditions": [{"type": "Ready", "status": status}]}}),
+        ));
         assert_eq!(node.cells(at(0))[0], cell);
     }
     assert_eq!(object(&example("Node", json!({}))).cells(at(0))[0], "Unknown");
@@ -131,43 +232,208 @@ fn node_columns() {
 #[test]
 fn workload_columns() {
     check(
-        &example("Deployment", json!({"spec": {"replicas": 3}, "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2}})),
-        &expect![[]],
+        &example(
+            "Deployment",
+            json!({"spec": {"replicas": 3}, "status": {"replicas": 3, "readyReplicas": 2, "updatedReplicas": 1, "availableReplicas": 2}}),
+        ),
+        &expect![[r#"
+            Ready: 2/3
+            Up-to-date: 1
+            Available: 2
+            Age: 3h
+            *Containers: main
+            *Images: web:1
+            *Selector: app=web
+        "#]],
     );
-    check(&example("ReplicaSet", json!({"spec": {"replicas": 3}, "status": {"replicas": 2, "readyReplicas": 1}})), &expect![[]]);
-    check(&example("ReplicationController", json!({"spec": {"replicas": 3, "selector": {"a": "b", "c": "d"}}})), &expect![[]]);
+    check(
+        &example(
+            "ReplicaSet",
+            json!({"spec": {"replicas": 3}, "status": {"replicas": 2, "readyReplicas": 1}}),
+        ),
+        &expect![[r#"
+        Desired: 3
+        Current: 2
+        Ready: 1
+        Age: 3h
+        *Containers: main
+        *Images: web:1
+        *Selector: app=web
+    "#]],
+    );
+    check(
+        &example(
+            "ReplicationController",
+            json!({"spec": {"replicas": 3, "selector": {"a": "b", "c": "d"}}}),
+        ),
+        &expect![[r#"
+        Desired: 3
+        Current: 0
+        Ready: 0
+        Age: 3h
+        *Containers: main
+        *Images: web:1
+        *Selector: a=b,c=d
+    "#]],
+    );
 }
 
 #[test]
 fn service_columns() {
-    check(&example("Service", json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}})), &expect![[]]);
-    check(&example("Service", json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}], "selector": null}})), &expect![[]]);
-    check(&example("Service", json!({"spec": {"type": "ExternalName", "externalName": "example.com", "ports": null}})), &expect![[]]);
+    check(
+        &example(
+            "Service",
+            json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}}),
+        ),
+        &expect![[r#"
+        Type: ClusterIP
+        Cluster-IP: 10.0.0.1
+        External-IP: <none>
+        Port(s): 80/TCP,53/UDP
+        Age: 3h
+        *Selector: app=web
+    "#]],
+    );
+    check(
+        &example(
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30080}], "selector": null}}),
+        ),
+        &expect![[r#"
+        Type: LoadBalancer
+        Cluster-IP: <none>
+        External-IP: <pending>
+        Port(s): 80:30080/TCP
+        Age: 3h
+        *Selector: <none>
+    "#]],
+    );
+    check(
+        &example(
+            "Service",
+            json!({"spec": {"type": "ExternalName", "externalName": "example.com", "ports": null}}),
+        ),
+        &expect![[r#"
+        Type: ExternalName
+        Cluster-IP: <none>
+        External-IP: example.com
+        Port(s): <none>
+        Age: 3h
+        *Selector: app=web
+    "#]],
+    );
 }
 
 #[test]
 fn other_columns() {
     check(
-        &example("EndpointSlice", json!({"endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}, {"addresses": ["10.0.0.3"]}, {"addresses": ["10.0.0.4"]}, {"addresses": ["10.0.0.5"]}]})),
-        &expect![[]],
+        &example(
+            "EndpointSlice",
+            json!({"endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}, {"addresses": ["10.0.0.3"]}, {"addresses": ["10.0.0.4"]}, {"addresses": ["10.0.0.5"]}]}),
+        ),
+        &expect![[r#"
+            AddressType: IPv4
+            Ports: 80
+            Endpoints: 10.0.0.1,10.0.0.2,10.0.0.3 + 2 more...
+            Age: 3h
+        "#]],
     );
-    check(&example("EndpointSlice", json!({"endpoints": [], "ports": []})), &expect![[]]);
-    check(&example("ConfigMap", json!({})), &expect![[]]);
-    check(&example("Secret", json!({"type": "Opaque"})), &expect![[]]);
     check(
-        &example("Event", json!({"firstTimestamp": time(AGE_SECONDS - 300), "lastTimestamp": time(AGE_SECONDS - 5), "involvedObject": {"fieldPath": "spec.containers{main}"}, "source": {"component": "kubelet", "host": "n1"}})),
-        &expect![[]],
+        &example("EndpointSlice", json!({"endpoints": [], "ports": []})),
+        &expect![[r#"
+        AddressType: IPv4
+        Ports: <unset>
+        Endpoints: <unset>
+        Age: 3h
+    "#]],
     );
     check(
-        &example("Event", json!({"count": null, "eventTime": "2023-11-14T22:13:20.000000Z", "reportingComponent": "scheduler"})),
-        &expect![[]],
+        &example("ConfigMap", json!({})),
+        &expect![[r#"
+        Data: 2
+        Age: 3h
+    "#]],
     );
-    check(&example("Namespace", json!({"status": {"phase": "Terminating"}})), &expect![[]]);
-    check(&example("Lease", json!({})), &expect![[]]);
     check(
-        &example("ResourceQuota", json!({"status": {"hard": {"pods": "3", "limits.cpu": "2", "requests.cpu": "1"}, "used": {"pods": "1", "requests.cpu": "500m"}}})),
-        &expect![[]],
+        &example("Secret", json!({"type": "Opaque"})),
+        &expect![[r#"
+        Type: Opaque
+        Data: 1
+        Age: 3h
+    "#]],
     );
-    check(&example("LimitRange", json!({})), &expect![[]]);
-    check(&example("ServiceAccount", json!({"secrets": [{"name": "a"}]})), &expect![[]]);
+    check(
+        &example(
+            "Event",
+            json!({"firstTimestamp": time(AGE_SECONDS - 300), "lastTimestamp": time(AGE_SECONDS - 5), "involvedObject": {"fieldPath": "spec.containers{main}"}, "source": {"component": "kubelet", "host": "n1"}}),
+        ),
+        &expect![[r#"
+            Last Seen: 5s
+            Type: Normal
+            Reason: Started
+            Object: pod/web
+            *Subobject: spec.containers{main}
+            *Source: kubelet, n1
+            Message: it started
+            *First Seen: 5m
+            *Count: 2
+            *Name: web
+        "#]],
+    );
+    check(
+        &example(
+            "Event",
+            json!({"count": null, "eventTime": "2023-11-14T22:13:20.000000Z", "reportingComponent": "scheduler"}),
+        ),
+        &expect![[r#"
+            Last Seen: 3h
+            Type: Normal
+            Reason: Started
+            Object: pod/web
+            *Subobject: 
+            *Source: scheduler
+            Message: it started
+            *First Seen: 3h
+            *Count: 1
+            *Name: web
+        "#]],
+    );
+    check(
+        &example("Namespace", json!({"status": {"phase": "Terminating"}})),
+        &expect![[r#"
+        Status: Terminating
+        Age: 3h
+    "#]],
+    );
+    check(
+        &example("Lease", json!({})),
+        &expect![[r#"
+        Holder: a
+        Age: 3h
+    "#]],
+    );
+    check(
+        &example(
+            "ResourceQuota",
+            json!({"status": {"hard": {"pods": "3", "limits.cpu": "2", "requests.cpu": "1"}, "used": {"pods": "1", "requests.cpu": "500m"}}}),
+        ),
+        &expect![[r#"
+            Request: pods: 1/3, requests.cpu: 500m/1
+            Limit: limits.cpu: 0/2
+            Age: 3h
+        "#]],
+    );
+    check(
+        &example("LimitRange", json!({})),
+        &expect![[r#"
+        Created At: 2023-11-14T22:13:20Z
+    "#]],
+    );
+    check(
+        &example("ServiceAccount", json!({"secrets": [{"name": "a"}]})),
+        &expect![[r#"
+        Secrets: 1
+        Age: 3h
+    "#]],
+    );
 }

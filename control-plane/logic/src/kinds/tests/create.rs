@@ -29,7 +29,10 @@ fn gated_pods_say_so() {
     let mut given = container(json!({}));
     given["spec"]["schedulingGates"] = json!([{"name": "example.com/wait"}]);
     let condition = &created(&given)["status"]["conditions"][0];
-    assert_eq!((&condition["type"], &condition["status"], &condition["reason"]), (&json!("PodScheduled"), &json!("False"), &json!("SchedulingGated")));
+    assert_eq!(
+        (&condition["type"], &condition["status"], &condition["reason"]),
+        (&json!("PodScheduled"), &json!("False"), &json!("SchedulingGated"))
+    );
 }
 
 #[test]
@@ -40,10 +43,20 @@ fn quality_of_service() {
         (json!({"requests": {"cpu": "1"}}), "Burstable"),
         (json!({"limits": {"cpu": "1"}}), "Burstable"),
         (json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed"),
-        (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}), "Guaranteed"),
-        (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}), "Burstable"),
+        (
+            json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}),
+            "Guaranteed",
+        ),
+        (
+            json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}),
+            "Burstable",
+        ),
     ] {
-        assert_eq!(created(&container(resources.clone()))["status"]["qosClass"], class, "{resources}");
+        assert_eq!(
+            created(&container(resources.clone()))["status"]["qosClass"],
+            class,
+            "{resources}"
+        );
     }
 }
 
@@ -51,7 +64,10 @@ fn quality_of_service() {
 fn workloads_begin_without_a_status() {
     for example in super::defaults::examples() {
         let mut given = example.clone();
-        if !matches!(given["kind"].as_str(), Some("Deployment" | "ReplicaSet" | "ReplicationController")) {
+        if !matches!(
+            given["kind"].as_str(),
+            Some("Deployment" | "ReplicaSet" | "ReplicationController")
+        ) {
             continue;
         }
         given["status"] = json!({"replicas": 7});
@@ -66,7 +82,10 @@ fn namespaces_are_held_by_their_finalizer() {
     let made = created(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
     assert_eq!(made["spec"], json!({"finalizers": ["kubernetes"]}));
     assert_eq!(made["status"], json!({"phase": "Active"}));
-    assert_eq!(made["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "shop"}));
+    assert_eq!(
+        made["metadata"]["labels"],
+        json!({"kubernetes.io/metadata.name": "shop"})
+    );
 }
 
 #[test]
@@ -88,7 +107,14 @@ fn grace_of_pods() {
         ("n1", "Succeeded", None, 0),
         ("n1", "Failed", Some(30), 0),
     ] {
-        assert_eq!(graceful(node, phase, requested), Some(expected), "{node:?} {phase} {requested:?}");
+        assert_eq!(
+            graceful(node, phase, requested),
+            Some(expected),
+            "{node:?} {phase} {requested:?}"
+        );
     }
-    assert_eq!(object(&super::defaults::examples()[0]).graceful_deletion_seconds(None), None);
+    assert_eq!(
+        object(&super::defaults::examples()[0]).graceful_deletion_seconds(None),
+        None
+    );
 }

@@ -15,7 +15,8 @@ fn check(given: &Value, expected: &Expect) {
 /// One object of every kind, as users write them.
 pub(super) fn examples() -> Vec<Value> {
     let meta = json!({"name": "web", "namespace": "shop"});
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "web:1"}]}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "web:1"}]}});
     vec![
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": "1"}, "binaryData": {"b": "AAE="}}),
         json!({"apiVersion": "v1", "kind": "Event", "metadata": meta, "involvedObject": {"kind": "Pod", "name": "web", "namespace": "shop"},
@@ -43,7 +44,10 @@ pub(super) fn examples() -> Vec<Value> {
 
 #[test]
 fn examples_name_every_kind_and_are_valid() {
-    let given: Vec<String> = examples().iter().map(|json| json["kind"].as_str().unwrap_or_default().to_owned()).collect();
+    let given: Vec<String> = examples()
+        .iter()
+        .map(|json| json["kind"].as_str().unwrap_or_default().to_owned())
+        .collect();
     let kinds: Vec<&str> = crate::kinds::KINDS.iter().map(|ops| ops.info().kind).collect();
     assert_eq!(given, kinds);
     for json in examples() {
@@ -53,42 +57,211 @@ fn examples_name_every_kind_and_are_valid() {
 
 #[test]
 fn defaulting_twice_is_defaulting_once() {
-    for given in examples() {
+    for given in examples().into_iter().chain([full_pod()]) {
         let mut once = object(&given);
         once.set_defaults();
         // Through JSON and back, as clients do it.
         let mut twice = object(&json_of(&*once));
         twice.set_defaults();
+        // Equal to the last byte, so that nothing of it counts as a change.
         assert_eq!(json_of(&*twice), json_of(&*once));
+        assert_eq!(twice.to_protobuf(), once.to_protobuf(), "{}", json_of(&*once));
     }
+}
+
+/// A pod that leaves something open in every corner.
+fn full_pod() -> Value {
+    pod(json!({
+        "hostNetwork": true,
+        "serviceAccount": "robot",
+        "containers": [{
+            "name": "main",
+            "image": "web",
+            "ports": [{"containerPort": 80}],
+            "env": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+            "livenessProbe": {"httpGet": {"port": 80}},
+            "readinessProbe": {"grpc": {"port": 80}, "periodSeconds": 3},
+            "lifecycle": {"preStop": {"httpGet": {"port": "http"}}},
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}},
+        }],
+        "initContainers": [{"name": "init", "image": "init:2"}],
+        "volumes": [
+            {"name": "a"},
+            {"name": "b", "secret": {"secretName": "s"}},
+            {"name": "c", "configMap": {"name": "m"}},
+            {"name": "d", "hostPath": {"path": "/d"}},
+            {"name": "e", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+        ],
+        "affinity": {
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]},
+            "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]},
+        },
+    }))
 }
 
 #[test]
 fn pod_defaults() {
     check(
-        &pod(json!({
-            "hostNetwork": true,
-            "serviceAccount": "robot",
-            "containers": [{
-                "name": "main",
-                "image": "web",
-                "ports": [{"containerPort": 80}],
-                "env": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
-                "livenessProbe": {"httpGet": {"port": 80}},
-                "readinessProbe": {"grpc": {"port": 80}, "periodSeconds": 3},
-                "lifecycle": {"preStop": {"httpGet": {"port": "http"}}},
-                "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}},
-            }],
-            "initContainers": [{"name": "init", "image": "init:2"}],
-            "volumes": [
-                {"name": "a"},
-                {"name": "b", "secret": {"secretName": "s"}},
-                {"name": "c", "configMap": {"name": "m"}},
-                {"name": "d", "hostPath": {"path": "/d"}},
-                {"name": "e", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
-            ],
-        })),
-        &expect![[]],
+        &full_pod(),
+        &expect![[r#"
+            {
+              "apiVersion": "v1",
+              "kind": "Pod",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "affinity": {
+                  "nodeAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                      {
+                        "preference": {},
+                        "weight": 1
+                      }
+                    ]
+                  },
+                  "podAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                      {
+                        "podAffinityTerm": {
+                          "topologyKey": ""
+                        },
+                        "weight": 1
+                      }
+                    ]
+                  }
+                },
+                "containers": [
+                  {
+                    "env": [
+                      {
+                        "name": "NODE",
+                        "valueFrom": {
+                          "fieldRef": {
+                            "apiVersion": "v1",
+                            "fieldPath": "spec.nodeName"
+                          }
+                        }
+                      }
+                    ],
+                    "image": "web",
+                    "imagePullPolicy": "Always",
+                    "lifecycle": {
+                      "preStop": {
+                        "httpGet": {
+                          "path": "/",
+                          "port": "http",
+                          "scheme": "HTTP"
+                        }
+                      }
+                    },
+                    "livenessProbe": {
+                      "failureThreshold": 3,
+                      "httpGet": {
+                        "path": "/",
+                        "port": 80,
+                        "scheme": "HTTP"
+                      },
+                      "periodSeconds": 10,
+                      "successThreshold": 1,
+                      "timeoutSeconds": 1
+                    },
+                    "name": "main",
+                    "ports": [
+                      {
+                        "containerPort": 80,
+                        "hostPort": 80,
+                        "protocol": "TCP"
+                      }
+                    ],
+                    "readinessProbe": {
+                      "failureThreshold": 3,
+                      "grpc": {
+                        "port": 80,
+                        "service": ""
+                      },
+                      "periodSeconds": 3,
+                      "successThreshold": 1,
+                      "timeoutSeconds": 1
+                    },
+                    "resources": {
+                      "limits": {
+                        "cpu": "1",
+                        "memory": "1Gi"
+                      },
+                      "requests": {
+                        "cpu": "500m",
+                        "memory": "1Gi"
+                      }
+                    },
+                    "terminationMessagePath": "/dev/termination-log",
+                    "terminationMessagePolicy": "File"
+                  }
+                ],
+                "dnsPolicy": "ClusterFirst",
+                "enableServiceLinks": true,
+                "hostNetwork": true,
+                "initContainers": [
+                  {
+                    "image": "init:2",
+                    "imagePullPolicy": "IfNotPresent",
+                    "name": "init",
+                    "resources": {},
+                    "terminationMessagePath": "/dev/termination-log",
+                    "terminationMessagePolicy": "File"
+                  }
+                ],
+                "restartPolicy": "Always",
+                "schedulerName": "default-scheduler",
+                "securityContext": {},
+                "serviceAccount": "robot",
+                "serviceAccountName": "robot",
+                "terminationGracePeriodSeconds": 30,
+                "volumes": [
+                  {
+                    "emptyDir": {},
+                    "name": "a"
+                  },
+                  {
+                    "name": "b",
+                    "secret": {
+                      "defaultMode": 420,
+                      "secretName": "s"
+                    }
+                  },
+                  {
+                    "configMap": {
+                      "defaultMode": 420,
+                      "name": "m"
+                    },
+                    "name": "c"
+                  },
+                  {
+                    "hostPath": {
+                      "path": "/d",
+                      "type": ""
+                    },
+                    "name": "d"
+                  },
+                  {
+                    "name": "e",
+                    "projected": {
+                      "defaultMode": 420,
+                      "sources": [
+                        {
+                          "serviceAccountToken": {
+                            "expirationSeconds": 3600,
+                            "path": "token"
+                          }
+                        }
+                      ]
+                    }
+                  }
+                ]
+              },
+              "status": {}
+            }"#]],
     );
 }
 
@@ -97,7 +270,63 @@ fn deployment_defaults() {
     let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
         {"name": "main", "image": "web:1", "resources": {"limits": {"cpu": "1"}}}]}});
     let spec = json!({"selector": {"matchLabels": {"app": "web"}}, "template": template});
-    check(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}), &expect![[]]);
+    check(
+        &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}),
+        &expect![[r#"
+        {
+          "apiVersion": "apps/v1",
+          "kind": "Deployment",
+          "metadata": {
+            "name": "web"
+          },
+          "spec": {
+            "progressDeadlineSeconds": 600,
+            "replicas": 1,
+            "revisionHistoryLimit": 10,
+            "selector": {
+              "matchLabels": {
+                "app": "web"
+              }
+            },
+            "strategy": {
+              "rollingUpdate": {
+                "maxSurge": "25%",
+                "maxUnavailable": "25%"
+              },
+              "type": "RollingUpdate"
+            },
+            "template": {
+              "metadata": {
+                "labels": {
+                  "app": "web"
+                }
+              },
+              "spec": {
+                "containers": [
+                  {
+                    "image": "web:1",
+                    "imagePullPolicy": "IfNotPresent",
+                    "name": "main",
+                    "resources": {
+                      "limits": {
+                        "cpu": "1"
+                      }
+                    },
+                    "terminationMessagePath": "/dev/termination-log",
+                    "terminationMessagePolicy": "File"
+                  }
+                ],
+                "dnsPolicy": "ClusterFirst",
+                "restartPolicy": "Always",
+                "schedulerName": "default-scheduler",
+                "securityContext": {},
+                "terminationGracePeriodSeconds": 30
+              }
+            }
+          },
+          "status": {}
+        }"#]],
+    );
 }
 
 #[test]
@@ -106,7 +335,10 @@ fn recreate_has_no_rolling_update() {
     let mut deployment = object(&given);
     deployment.set_defaults();
     let spec = &json_of(&*deployment)["spec"];
-    assert_eq!((&spec["strategy"], &spec["replicas"]), (&json!({"type": "Recreate"}), &json!(0)));
+    assert_eq!(
+        (&spec["strategy"], &spec["replicas"]),
+        (&json!({"type": "Recreate"}), &json!(0))
+    );
 }
 
 #[test]
@@ -122,24 +354,261 @@ fn replication_controller_takes_labels_and_selector_from_its_template() {
 
 #[test]
 fn service_defaults() {
-    let service = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec});
-    check(&service(json!({"ports": [{"port": 80}]})), &expect![[]]);
+    let service =
+        |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec});
     check(
-        &service(json!({"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 80, "targetPort": "http"}]})),
-        &expect![[]],
+        &service(json!({"ports": [{"port": 80}]})),
+        &expect![[r#"
+        {
+          "apiVersion": "v1",
+          "kind": "Service",
+          "metadata": {
+            "name": "web"
+          },
+          "spec": {
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": [
+              "IPv4"
+            ],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [
+              {
+                "port": 80,
+                "protocol": "TCP",
+                "targetPort": 80
+              }
+            ],
+            "sessionAffinity": "None",
+            "type": "ClusterIP"
+          },
+          "status": {
+            "loadBalancer": {}
+          }
+        }"#]],
     );
-    check(&service(json!({"clusterIP": "None"})), &expect![[]]);
-    check(&service(json!({"type": "ExternalName", "externalName": "example.com"})), &expect![[]]);
+    check(
+        &service(
+            json!({"type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{"port": 80, "targetPort": "http"}]}),
+        ),
+        &expect![[r#"
+            {
+              "apiVersion": "v1",
+              "kind": "Service",
+              "metadata": {
+                "name": "web"
+              },
+              "spec": {
+                "allocateLoadBalancerNodePorts": true,
+                "externalTrafficPolicy": "Cluster",
+                "internalTrafficPolicy": "Cluster",
+                "ipFamilies": [
+                  "IPv4"
+                ],
+                "ipFamilyPolicy": "SingleStack",
+                "ports": [
+                  {
+                    "port": 80,
+                    "protocol": "TCP",
+                    "targetPort": "http"
+                  }
+                ],
+                "sessionAffinity": "ClientIP",
+                "sessionAffinityConfig": {
+                  "clientIP": {
+                    "timeoutSeconds": 10800
+                  }
+                },
+                "type": "LoadBalancer"
+              },
+              "status": {
+                "loadBalancer": {}
+              }
+            }"#]],
+    );
+    check(
+        &service(json!({"clusterIP": "None"})),
+        &expect![[r#"
+        {
+          "apiVersion": "v1",
+          "kind": "Service",
+          "metadata": {
+            "name": "web"
+          },
+          "spec": {
+            "clusterIP": "None",
+            "clusterIPs": [
+              "None"
+            ],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": [
+              "IPv4"
+            ],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "type": "ClusterIP"
+          },
+          "status": {
+            "loadBalancer": {}
+          }
+        }"#]],
+    );
+    check(
+        &service(json!({"type": "ExternalName", "externalName": "example.com"})),
+        &expect![[r#"
+        {
+          "apiVersion": "v1",
+          "kind": "Service",
+          "metadata": {
+            "name": "web"
+          },
+          "spec": {
+            "externalName": "example.com",
+            "sessionAffinity": "None",
+            "type": "ExternalName"
+          },
+          "status": {
+            "loadBalancer": {}
+          }
+        }"#]],
+    );
 }
 
 #[test]
 fn other_defaults() {
     for (index, expected) in [
-        (2, expect![[]]),
-        (3, expect![[]]),
-        (4, expect![[]]),
-        (8, expect![[]]),
-        (14, expect![[]]),
+        (
+            2,
+            expect![[r#"
+            {
+              "apiVersion": "v1",
+              "kind": "LimitRange",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "limits": [
+                  {
+                    "default": {
+                      "cpu": "2"
+                    },
+                    "defaultRequest": {
+                      "cpu": "2",
+                      "memory": "1Mi"
+                    },
+                    "max": {
+                      "cpu": "2"
+                    },
+                    "min": {
+                      "cpu": "100m",
+                      "memory": "1Mi"
+                    },
+                    "type": "Container"
+                  }
+                ]
+              }
+            }"#]],
+        ),
+        (
+            3,
+            expect![[r#"
+            {
+              "apiVersion": "v1",
+              "kind": "Namespace",
+              "metadata": {
+                "labels": {
+                  "kubernetes.io/metadata.name": "shop"
+                },
+                "name": "shop"
+              },
+              "spec": {},
+              "status": {
+                "phase": "Active"
+              }
+            }"#]],
+        ),
+        (
+            4,
+            expect![[r#"
+            {
+              "apiVersion": "v1",
+              "kind": "Node",
+              "metadata": {
+                "name": "n1"
+              },
+              "spec": {},
+              "status": {
+                "allocatable": {
+                  "cpu": "2"
+                },
+                "capacity": {
+                  "cpu": "2"
+                },
+                "daemonEndpoints": {
+                  "kubeletEndpoint": {
+                    "Port": 0
+                  }
+                },
+                "nodeInfo": {
+                  "architecture": "",
+                  "bootID": "",
+                  "containerRuntimeVersion": "",
+                  "kernelVersion": "",
+                  "kubeProxyVersion": "",
+                  "kubeletVersion": "",
+                  "machineID": "",
+                  "operatingSystem": "",
+                  "osImage": "",
+                  "systemUUID": ""
+                }
+              }
+            }"#]],
+        ),
+        (
+            8,
+            expect![[r#"
+            {
+              "apiVersion": "v1",
+              "data": {
+                "a": "MQ==",
+                "b": "Mg=="
+              },
+              "kind": "Secret",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "type": "Opaque"
+            }"#]],
+        ),
+        (
+            14,
+            expect![[r#"
+            {
+              "addressType": "IPv4",
+              "apiVersion": "discovery.k8s.io/v1",
+              "endpoints": [
+                {
+                  "addresses": [
+                    "10.0.0.1"
+                  ],
+                  "conditions": {}
+                }
+              ],
+              "kind": "EndpointSlice",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "ports": [
+                {
+                  "name": "",
+                  "port": 80,
+                  "protocol": "TCP"
+                }
+              ]
+            }"#]],
+        ),
     ] {
         check(&examples()[index], &expected);
     }

@@ -1,4 +1,5 @@
 //! Tests of all kinds: JSON in, a snapshot out.
+#![allow(clippy::needless_pass_by_value, reason = "tables of `json!` values read better")]
 
 mod cells;
 mod create;
@@ -19,8 +20,9 @@ use crate::{
 fn object(json: &Value) -> Box<dyn Object> {
     let text = |field: &str| json[field].as_str().unwrap_or_default().to_owned();
     let ops = by_api_version(&text("apiVersion"), &text("kind")).expect("a kind");
-    let refuse = |path| panic!("unknown field {path} in {json}");
-    ops.from_json(json.to_string().as_bytes(), &mut { refuse }).expect("an object")
+    let text = json.to_string();
+    ops.from_json(text.as_bytes(), &mut |path| panic!("unknown field {path} in {json}"))
+        .expect("an object")
 }
 
 /// The JSON of an object.
@@ -54,15 +56,34 @@ fn infos_are_consistent() {
         let info = ops.info();
         let schema = ops.schema().unwrap_or_else(|| panic!("{} has a schema", info.kind));
         assert_eq!(schema.name, info.kind);
-        assert_eq!(schema.field("status").is_some(), info.subresources.contains(&"status"), "{} has a status", info.kind);
+        assert_eq!(
+            schema.field("status").is_some(),
+            info.subresources.contains(&"status"),
+            "{} has a status",
+            info.kind
+        );
         let empty = ops.from_json(b"{}", &mut |_| {}).expect("an empty object");
         let cells = empty.cells(crate::testing::at(0));
-        assert_eq!(cells.len(), info.columns.len(), "{} has a cell for each column", info.kind);
+        assert_eq!(
+            cells.len(),
+            info.columns.len(),
+            "{} has a cell for each column",
+            info.kind
+        );
         for path in info.selectable_fields {
-            assert!(empty.selectable_field(path).is_some(), "{} has a value for {path}", info.kind);
+            assert!(
+                empty.selectable_field(path).is_some(),
+                "{} has a value for {path}",
+                info.kind
+            );
         }
         assert!(empty.selectable_field("no.such").is_none());
-        assert_eq!(empty.scale().is_some(), info.subresources.contains(&"scale"), "{} can be scaled", info.kind);
+        assert_eq!(
+            empty.scale().is_some(),
+            info.subresources.contains(&"scale"),
+            "{} can be scaled",
+            info.kind
+        );
         let same_name = KINDS.iter().filter(|other| {
             let other = other.info();
             other.plural == info.plural || other.short_names.iter().any(|name| info.short_names.contains(name))
@@ -75,7 +96,10 @@ fn infos_are_consistent() {
 fn type_errors_name_the_field() {
     let ops = by_api_version("apps/v1", "Deployment").expect("a kind");
     for (json, expected) in [
-        (r#"{"spec":{"replicas":"three"}}"#, r#"spec.replicas: invalid type: string "three", expected i32"#),
+        (
+            r#"{"spec":{"replicas":"three"}}"#,
+            r#"spec.replicas: invalid type: string "three", expected i32"#,
+        ),
         (r#"{"kind":"Pod"}"#, r#"kind: is "Pod", expected "Deployment""#),
         (r#"{"apiVersion":"v1"}"#, r#"apiVersion: is "v1", expected "apps/v1""#),
         (
@@ -83,7 +107,10 @@ fn type_errors_name_the_field() {
             "spec.template.spec.containers[1].image: invalid type: integer `7`, expected a string",
         ),
     ] {
-        let error = ops.from_json(json.as_bytes(), &mut |_| {}).expect_err("refused").to_string();
+        let error = ops
+            .from_json(json.as_bytes(), &mut |_| {})
+            .expect_err("refused")
+            .to_string();
         assert!(error.starts_with(expected), "{error}");
         let value = serde_json::from_str(json).expect("JSON");
         let error = ops.from_json_value(value).expect_err("refused").to_string();
@@ -96,7 +123,8 @@ fn unknown_fields_are_reported_with_their_path() {
     let ops = by_api_version("v1", "Pod").expect("a kind");
     let json = r#"{"spec":{"containers":[{"name":"a","imagee":"x"}],"colour":1}}"#;
     let mut unknown = Vec::new();
-    ops.from_json(json.as_bytes(), &mut |path| unknown.push(path)).expect("decodes");
+    ops.from_json(json.as_bytes(), &mut |path| unknown.push(path))
+        .expect("decodes");
     assert_eq!(unknown, ["spec.containers[0].imagee", "spec.colour"]);
 }
 
@@ -104,7 +132,12 @@ fn unknown_fields_are_reported_with_their_path() {
 fn deep_json_is_refused() {
     let ops = by_api_version("v1", "Pod").expect("a kind");
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(64), "]".repeat(64));
-    assert!(ops.from_json(deep.as_bytes(), &mut |_| {}).expect_err("too deep").to_string().contains("64"));
+    assert!(
+        ops.from_json(deep.as_bytes(), &mut |_| {})
+            .expect_err("too deep")
+            .to_string()
+            .contains("64")
+    );
     let allowed = format!(r#"{{"x":{}{}}}"#, "[".repeat(63), "]".repeat(63));
     ops.from_json(allowed.as_bytes(), &mut |_| {}).expect("at the limit");
 }

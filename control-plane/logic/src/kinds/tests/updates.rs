@@ -8,7 +8,10 @@ use crate::{field_error::FieldErrors, object::Object, validation::metadata};
 
 /// The stored example of a kind, changed by a merge patch.
 fn changed(kind: &str, patch: &Value) -> (Box<dyn Object>, Box<dyn Object>) {
-    let example = super::defaults::examples().into_iter().find(|json| json["kind"] == kind).expect("an example");
+    let example = super::defaults::examples()
+        .into_iter()
+        .find(|json| json["kind"] == kind)
+        .expect("an example");
     let mut old = object(&example);
     old.set_defaults();
     old.prepare_create();
@@ -63,21 +66,46 @@ fn generation_counts_changes_of_the_spec() {
 
 #[test]
 fn the_two_halves_do_not_touch_each_other() {
-    for ops in crate::kinds::KINDS.iter().filter(|ops| ops.info().subresources.contains(&"status")) {
+    for ops in crate::kinds::KINDS
+        .iter()
+        .filter(|ops| ops.info().subresources.contains(&"status"))
+    {
         let kind = ops.info().kind;
-        let (old, mut new) = changed(kind, &json!({"status": {"conditions": [{"type": "A", "status": "True"}]}}));
+        let status = match kind {
+            "ResourceQuota" => json!({"used": {"pods": "1"}}),
+            _ => json!({"conditions": [{"type": "A", "status": "True"}]}),
+        };
+        let (old, mut new) = changed(kind, &json!({"status": status}));
         new.prepare_update(&*old);
-        assert_eq!(json_of(&*new)["status"], json_of(&*old)["status"], "{kind}: a plain update leaves the status");
+        assert_eq!(
+            json_of(&*new)["status"],
+            json_of(&*old)["status"],
+            "{kind}: a plain update leaves the status"
+        );
         let (old, mut new) = changed(kind, &json!({"spec": null}));
         new.prepare_status_update(&*old);
-        assert_eq!(json_of(&*new)["spec"], json_of(&*old)["spec"], "{kind}: a status update leaves the spec");
+        assert_eq!(
+            json_of(&*new)["spec"],
+            json_of(&*old)["spec"],
+            "{kind}: a status update leaves the spec"
+        );
     }
 }
 
 #[test]
 fn metadata_stays() {
-    check("ConfigMap", &json!({"metadata": {"name": "other", "uid": "2"}}), &expect![[]]);
-    let (mut old, mut new) = changed("ConfigMap", &json!({"metadata": {"finalizers": ["a.b/c"], "creationTimestamp": null}}));
+    check(
+        "ConfigMap",
+        &json!({"metadata": {"name": "other", "uid": "2"}}),
+        &expect![[r#"
+        metadata.name: Invalid value: "other": field is immutable
+        metadata.uid: Invalid value: "2": field is immutable
+    "#]],
+    );
+    let (mut old, mut new) = changed(
+        "ConfigMap",
+        &json!({"metadata": {"finalizers": ["a.b/c"], "creationTimestamp": null}}),
+    );
     old.metadata_mut().deletion_timestamp = Some(crate::testing::at(0));
     old.metadata_mut().creation_timestamp = Some(crate::testing::at(0));
     metadata::prepare_update(new.metadata_mut(), old.metadata());
@@ -85,7 +113,9 @@ fn metadata_stays() {
     assert_eq!(new.metadata().deletion_timestamp, Some(crate::testing::at(0)));
     let mut errors = FieldErrors::default();
     metadata::validate_update(new.metadata(), old.metadata(), &mut errors);
-    expect![[]].assert_eq(&lines(errors));
+    expect![[r#"
+        metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ["a.b/c"]
+    "#]].assert_eq(&lines(errors));
 }
 
 #[test]
@@ -97,29 +127,115 @@ fn pods() {
         json_patch::merge(&mut one, &more);
         json!({"spec": {"containers": [one]}})
     };
-    check("Pod", &container(json!({})), &expect![[]]);
-    check("Pod", &container(json!({"command": ["sh"]})), &expect![[]]);
-    check("Pod", &json!({"spec": {"nodeName": "n2"}}), &expect![[]]);
-    check("Pod", &json!({"spec": {"activeDeadlineSeconds": 5, "tolerations": [{"key": "a", "operator": "Exists"}]}}), &expect![[]]);
-    check("Pod", &json!({"spec": {"schedulingGates": [{"name": "a"}]}}), &expect![[]]);
+    check("Pod", &container(json!({})), &expect![[""]]);
+    check(
+        "Pod",
+        &container(json!({"command": ["sh"]})),
+        &expect![[r#"
+        spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
+    "#]],
+    );
+    check(
+        "Pod",
+        &json!({"spec": {"nodeName": "n2"}}),
+        &expect![[r#"
+        spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
+    "#]],
+    );
+    check(
+        "Pod",
+        &json!({"spec": {"activeDeadlineSeconds": 5, "tolerations": [{"key": "a", "operator": "Exists"}]}}),
+        &expect![[""]],
+    );
+    check(
+        "Pod",
+        &json!({"spec": {"schedulingGates": [{"name": "a"}]}}),
+        &expect![[r#"
+        spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'a'
+    "#]],
+    );
 }
 
 #[test]
 fn finished_pods_stay_finished() {
-    check_status("Pod", &json!({"phase": "Succeeded"}), &json!({"phase": "Running"}), &expect![[]]);
-    check_status("Pod", &json!({"phase": "Running"}), &json!({"phase": "Asleep"}), &expect![[]]);
-    check_status("Pod", &json!({"phase": "Pending"}), &json!({"phase": "Running"}), &expect![[]]);
+    check_status(
+        "Pod",
+        &json!({"phase": "Succeeded"}),
+        &json!({"phase": "Running"}),
+        &expect![[r#"
+        status.phase: Invalid value: "Running": a pod that has Succeeded cannot change its phase
+    "#]],
+    );
+    check_status(
+        "Pod",
+        &json!({"phase": "Running"}),
+        &json!({"phase": "Asleep"}),
+        &expect![[r#"
+        status.phase: Unsupported value: "Asleep": supported values: "Pending", "Running", "Succeeded", "Failed", "Unknown"
+    "#]],
+    );
+    check_status(
+        "Pod",
+        &json!({"phase": "Pending"}),
+        &json!({"phase": "Running"}),
+        &expect![[""]],
+    );
 }
 
 #[test]
 fn other_kinds() {
-    check("Deployment", &json!({"spec": {"selector": {"matchLabels": {"app": "b"}}}}), &expect![[]]);
-    check("ReplicaSet", &json!({"spec": {"selector": {"matchLabels": {"app": "b"}}}}), &expect![[]]);
-    check("EndpointSlice", &json!({"addressType": "IPv6"}), &expect![[]]);
-    check("Secret", &json!({"type": "other"}), &expect![[]]);
-    check("ResourceQuota", &json!({"spec": {"scopes": ["BestEffort"]}}), &expect![[]]);
-    check_status("ReplicaSet", &json!({}), &json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": -1}), &expect![[]]);
-    check_status("Deployment", &json!({}), &json!({"replicas": -1}), &expect![[]]);
+    check(
+        "Deployment",
+        &json!({"spec": {"selector": {"matchLabels": {"app": "b"}}}}),
+        &expect![[r#"
+        spec.selector: Invalid value: {"matchLabels":{"app":"b"}}: field is immutable
+    "#]],
+    );
+    check(
+        "ReplicaSet",
+        &json!({"spec": {"selector": {"matchLabels": {"app": "b"}}}}),
+        &expect![[r#"
+        spec.selector: Invalid value: {"matchLabels":{"app":"b"}}: field is immutable
+    "#]],
+    );
+    check(
+        "EndpointSlice",
+        &json!({"addressType": "IPv6"}),
+        &expect![[r#"
+        addressType: Invalid value: "IPv6": field is immutable
+    "#]],
+    );
+    check(
+        "Secret",
+        &json!({"type": "other"}),
+        &expect![[r#"
+        type: Invalid value: "other": field is immutable
+    "#]],
+    );
+    check(
+        "ResourceQuota",
+        &json!({"spec": {"scopes": ["BestEffort"]}}),
+        &expect![[r#"
+        spec.scopes: Invalid value: ["BestEffort"]: field is immutable
+    "#]],
+    );
+    check_status(
+        "ReplicaSet",
+        &json!({}),
+        &json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": -1}),
+        &expect![[r#"
+        status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas
+        status.availableReplicas: Invalid value: -1: must be greater than or equal to 0
+    "#]],
+    );
+    check_status(
+        "Deployment",
+        &json!({}),
+        &json!({"replicas": -1}),
+        &expect![[r#"
+        status.replicas: Invalid value: -1: must be greater than or equal to 0
+    "#]],
+    );
 }
 
 #[test]
@@ -133,8 +249,14 @@ fn immutable_data_stays() {
         let mut errors = FieldErrors::default();
         new.validate_update(&*old, &mut errors);
         let text = lines(errors);
-        assert!(text.contains("immutable: Forbidden: field is immutable when `immutable` is set"), "{text}");
-        assert!(text.contains("data: Forbidden: field is immutable when `immutable` is set"), "{text}");
+        assert!(
+            text.contains("immutable: Forbidden: field is immutable when `immutable` is set"),
+            "{text}"
+        );
+        assert!(
+            text.contains("data: Forbidden: field is immutable when `immutable` is set"),
+            "{text}"
+        );
     }
 }
 
@@ -155,7 +277,13 @@ fn cluster_address_stays() {
         new.validate_update(&*old, &mut errors);
         (json_of(&*new)["spec"]["clusterIP"].clone(), lines(errors))
     };
-    assert_eq!(update(json!({"clusterIP": null, "clusterIPs": null})), (json!("10.0.0.1"), String::new()));
+    assert_eq!(
+        update(json!({"clusterIP": null, "clusterIPs": null})),
+        (json!("10.0.0.1"), String::new())
+    );
     let (_, errors) = update(json!({"clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]}));
-    assert_eq!(errors, "spec.clusterIP: Invalid value: \"10.0.0.2\": field is immutable\n");
+    assert_eq!(
+        errors,
+        "spec.clusterIP: Invalid value: \"10.0.0.2\": field is immutable\n"
+    );
 }
