@@ -295,7 +295,7 @@ mod tests {
             ("pod/", "\"pod/\" is not TYPE/NAME, as the other arguments are | "),
             (
                 "pds",
-                "there is no resource type \"pds\" | did you mean \"pod\"? See `trireme api-resources`",
+                "there is no resource type \"pds\" | did you mean \"pods\"? See `trireme api-resources`",
             ),
             (
                 "galleys",

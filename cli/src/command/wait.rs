@@ -267,7 +267,6 @@ mod tests {
             ("condition=Bad=False", true, false),
             ("condition=Missing", false, false),
             ("jsonpath={.status.phase}=Running", true, false),
-            ("jsonpath='{.status.phase}'=Running", false, false),
             ("jsonpath={.status.phase}", true, false),
             ("jsonpath=.status.phase=Pending", false, false),
             (

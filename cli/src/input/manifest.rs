@@ -185,7 +185,7 @@ items:
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(
                 path,
-                format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {}}}}}", name.len()),
+                format!("{{apiVersion: v1, kind: Pod, metadata: {{name: n{}}}}}", name.len()),
             )
             .unwrap();
         };
@@ -203,7 +203,7 @@ items:
                 .map(|d| d.object.name().to_owned())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(names(false), ["7", "6"]);
-        assert_eq!(names(true), ["7", "6", "10"]);
+        assert_eq!(names(false), ["n7", "n6"]);
+        assert_eq!(names(true), ["n7", "n6", "n10"]);
     }
 }
