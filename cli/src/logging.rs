@@ -49,10 +49,11 @@ impl LogArgs {
     pub(crate) fn init(&self, command: &Command) -> bool {
         // A server tells what it does; a verb only what goes wrong.
         let usual = match (command.is_daemon(), self.verbose) {
-            (true, false) => "info",
-            (true, true) => "debug,h2=info,hyper=info,tower=info",
+            // Consensus tells the same at its own length; what matters of it, the store says.
+            (true, false) => "info,openraft=warn",
+            (true, true) => "debug,h2=info,hyper=info,openraft=info,tower=info",
             (false, false) => "error",
-            (false, true) => "debug,h2=info,hyper=info,tower=info",
+            (false, true) => "debug,h2=info,hyper=info,openraft=info,tower=info",
         };
         let filter = EnvFilter::new(self.log.as_deref().unwrap_or(usual));
         let ansi = std::io::stderr().is_terminal();

@@ -58,6 +58,8 @@ pub struct ObjectWatch {
     bookmarks: bool,
     /// Everything up to here has been put into `pending` or delivered.
     position: Revision,
+    /// The last revision that the client was sent, of a change or a bookmark.
+    told: Revision,
     bookmarked: Instant,
 }
 
@@ -98,6 +100,7 @@ impl Registry {
             pending,
             bookmarks: request.bookmarks,
             position,
+            told: position,
             bookmarked: Instant::now(),
         })
     }
@@ -136,13 +139,25 @@ impl ObjectWatch {
             if let Some(change) = self.pending.pop_front() {
                 return Ok(change);
             }
-            let batch = self.watcher.next().await.map_err(too_old)?;
+            let untold = self.bookmarks && self.position > self.told;
+            let batch = tokio::select! {
+                biased;
+                batch = self.watcher.next() => batch.map_err(too_old)?,
+                // Progress is told after a while also if nothing happens any more, or a client that waits for this
+                // revision would wait for ever.
+                () = tokio::time::sleep_until(self.bookmarked + limits::BOOKMARK_PERIOD), if untold => {
+                    self.bookmarked = Instant::now();
+                    self.told = self.position;
+                    return Ok(WatchChange::Bookmark { revision: self.position, initial_events_end: false });
+                }
+            };
             for event in &batch.events {
                 if let Some(change) = change_of(self.ops, event, &self.selection)? {
+                    self.told = event.kv.mod_revision;
                     self.pending.push_back(change);
                 }
             }
-            self.note_progress(batch.progress);
+            self.position = self.position.max(batch.progress);
         }
     }
 
@@ -150,19 +165,6 @@ impl ObjectWatch {
     #[must_use]
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
-    }
-
-    fn note_progress(&mut self, progress: Revision) {
-        let news = progress > self.position;
-        self.position = self.position.max(progress);
-        let due = self.bookmarked.elapsed() >= limits::BOOKMARK_PERIOD;
-        if self.bookmarks && news && due && self.pending.is_empty() {
-            self.bookmarked = Instant::now();
-            self.pending.push_back(WatchChange::Bookmark {
-                revision: self.position,
-                initial_events_end: false,
-            });
-        }
     }
 }
 
