@@ -36,9 +36,6 @@ pub const GENERATE_NAME_BASE_MAX_BYTES: usize = 58;
 /// Shortest pause between two bookmarks of one watch.
 pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(2);
 
-/// Decoded events that a watch holds for a client that does not read.
-pub const WATCH_BUFFER_EVENTS: usize = 64;
-
 /// How long reads wait for this server's replica to reach a revision that the client named.
 pub const REVISION_WAIT: Duration = Duration::from_secs(3);
 

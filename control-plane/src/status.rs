@@ -374,30 +374,29 @@ impl ApiError {
     #[must_use]
     pub fn to_status(&self) -> Status {
         let inner = &*self.0;
-        let mut details = StatusDetails::default();
-        details.name = inner.name.clone().into();
-        details.group = inner.group.to_owned().into();
-        details.kind = inner.kind.clone().into();
-        details.uid = inner.uid.clone().into();
-        if let Some(after) = inner.retry_after {
-            // The field has whole seconds: round up, so that nobody comes back too early.
-            let seconds = i32::try_from(after.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
-            details.retry_after_seconds = seconds.into();
+        // The field has whole seconds: round up, so that nobody comes back too early.
+        let whole_seconds = |after: Duration| i32::try_from(after.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
+        let cause = |cause: &Cause| StatusCause {
+            reason: cause.reason.clone(),
+            message: cause.message.clone(),
+            field: cause.field.clone(),
+        };
+        let details = StatusDetails {
+            name: inner.name.clone(),
+            group: inner.group.to_owned(),
+            kind: inner.kind.clone(),
+            uid: inner.uid.clone(),
+            retry_after_seconds: inner.retry_after.map_or(0, whole_seconds),
+            causes: inner.causes.iter().map(cause).collect(),
+        };
+        Status {
+            metadata: None,
+            status: "Failure".to_owned(),
+            message: inner.message.clone(),
+            reason: inner.reason.as_str().to_owned(),
+            details: Some(details),
+            code: i32::from(inner.reason.http_code()),
         }
-        for cause in &inner.causes {
-            let mut status_cause = StatusCause::default();
-            status_cause.reason = cause.reason.clone().into();
-            status_cause.message = cause.message.clone().into();
-            status_cause.field = cause.field.clone().into();
-            details.causes.push(status_cause);
-        }
-        let mut status = Status::default();
-        status.status = "Failure".to_owned().into();
-        status.message = inner.message.clone().into();
-        status.reason = inner.reason.as_str().to_owned().into();
-        status.code = i32::from(inner.reason.http_code()).into();
-        status.details = Some(details);
-        status
     }
 }
 

@@ -143,10 +143,6 @@ impl Admitted {
 }
 
 impl AdmittedChange {
-    pub(crate) fn writes(&self) -> bool {
-        !matches!(self.0, ChangeOutcome::Unchanged)
-    }
-
     pub(crate) fn into_outcome(self) -> ChangeOutcome {
         self.0
     }

@@ -100,7 +100,7 @@ fn bound(current: &Stored, uid: &str, node: &str, now: &Time) -> Result<Admitted
     conditions.push(PodCondition {
         r#type: SCHEDULED.to_owned(),
         status: "True".to_owned(),
-        last_transition_time: Some(now.clone()),
+        last_transition_time: Some(*now),
         ..PodCondition::default()
     });
     Ok(AdmittedChange::internal(object))

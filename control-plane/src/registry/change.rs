@@ -5,7 +5,7 @@
 //! nothing is to be done) is first decided again on one that is certainly current.
 
 use bytes::Bytes;
-use trireme_logic::object::{KindOps, ObjectKey};
+use trireme_logic::object::{KindOps, Object, ObjectKey};
 use trireme_store::kv::{Consistency, KeyRange, KeyValue, Op, OpResponse, RangeRequest, Revision, Txn};
 
 use super::{Registry, Stored, at_revision, object_range, put, stored::encode};
@@ -51,6 +51,16 @@ struct Reading {
     certain: bool,
 }
 
+/// A decision, ready to be written.
+enum Step {
+    /// The object is already as it should be.
+    Nothing,
+    /// This version takes its place.
+    Put(Box<dyn Object>, Bytes),
+    /// It goes; with its last state.
+    Remove(Box<dyn Object>, Bytes),
+}
+
 /// What became of an attempt to write.
 enum Written {
     /// It is done.
@@ -72,33 +82,33 @@ impl Registry {
         let missing = || ApiError::not_found(ops.info(), &key.name);
         let mut reading = self.read_for_change(ops, key).await?.ok_or_else(missing)?;
         for _ in 0..attempts.max {
-            let decided = decide(&reading.stored);
-            let needs_certainty = attempts.dry_run || !matches!(&decided, Ok(change) if change.writes());
-            if needs_certainty && !reading.certain {
+            let step = decide(&reading.stored).and_then(|change| Step::of(change, &reading.stored));
+            let is_answer = attempts.dry_run || matches!(step, Err(_) | Ok(Step::Nothing));
+            if is_answer && !reading.certain {
                 let current = self
                     .read_one(ops, key, Consistency::Linearizable)
                     .await?
                     .ok_or_else(missing)?;
-                let unchanged = current.revision() == reading.stored.revision();
+                let is_same = current.revision() == reading.stored.revision();
                 reading = Reading {
                     stored: current,
                     certain: true,
                 };
-                if !unchanged {
+                if !is_same {
                     continue;
                 }
             }
-            let change = decided?;
+            let step = step?;
             if attempts.dry_run {
-                return would_be(change, reading.stored);
+                return Ok(step.into_changed(&reading.stored, reading.stored.revision()));
             }
-            match self.write_change(permit, change, reading.stored).await? {
+            match self.write(permit, step, reading.stored).await? {
                 Written::Done(changed) => return Ok(changed),
                 Written::Overtaken(current) => {
                     reading = Reading {
                         stored: current.ok_or_else(missing)?,
                         certain: true,
-                    }
+                    };
                 }
             }
         }
@@ -113,64 +123,56 @@ impl Registry {
         Ok(stored.map(|stored| Reading { stored, certain: true }))
     }
 
-    async fn write_change(&self, permit: &Permit, change: AdmittedChange, before: Stored) -> Result<Written, ApiError> {
+    async fn write(&self, permit: &Permit, step: Step, before: Stored) -> Result<Written, ApiError> {
         let range = object_range(before.kind(), before.key());
-        match change.into_outcome() {
-            ChangeOutcome::Unchanged => Ok(Written::Done(Changed {
-                stored: before,
-                gone: false,
-            })),
-            ChangeOutcome::Replace(mut object) => {
-                let value = encode(&mut *object)?;
-                if value == before.value() {
-                    return Ok(Written::Done(Changed {
-                        stored: before,
-                        gone: false,
-                    }));
-                }
-                let txn = replace_txn(&range, before.revision(), value.clone());
-                let answer = self.commit(permit, txn).await?;
-                if answer.succeeded {
-                    let stored = Stored::with_object(object, value, answer.revision);
-                    return Ok(Written::Done(Changed { stored, gone: false }));
-                }
-                Ok(Written::Overtaken(current_of(answer.responses, &before)))
-            }
-            ChangeOutcome::Remove(mut object) => {
-                let answer = self.commit(permit, remove_txn(&range, before.revision())).await?;
-                if answer.succeeded {
-                    let value = encode(&mut *object)?;
-                    let stored = Stored::with_object(object, value, answer.revision);
-                    return Ok(Written::Done(Changed { stored, gone: true }));
-                }
-                Ok(Written::Overtaken(current_of(answer.responses, &before)))
-            }
+        let txn = match &step {
+            Step::Nothing => return Ok(Written::Done(step.into_changed(&before, before.revision()))),
+            Step::Put(_, value) => replace_txn(&range, before.revision(), value.clone()),
+            Step::Remove(..) => remove_txn(&range, before.revision()),
+        };
+        let answer = self.commit(permit, txn).await?;
+        if answer.succeeded {
+            return Ok(Written::Done(step.into_changed(&before, answer.revision)));
         }
+        Ok(Written::Overtaken(current_of(answer.responses, &before)))
     }
 }
 
-/// The answer to a dry run.
-fn would_be(change: AdmittedChange, before: Stored) -> Result<Changed, ApiError> {
-    Ok(match change.into_outcome() {
-        ChangeOutcome::Unchanged => Changed {
-            stored: before,
-            gone: false,
-        },
-        ChangeOutcome::Replace(mut object) => {
-            let value = encode(&mut *object)?;
-            Changed {
-                stored: Stored::with_object(object, value, before.revision()),
+impl Step {
+    fn of(change: AdmittedChange, before: &Stored) -> Result<Self, ApiError> {
+        Ok(match change.into_outcome() {
+            ChangeOutcome::Unchanged => Self::Nothing,
+            ChangeOutcome::Replace(mut object) => {
+                let value = encode(&mut *object)?;
+                if value == before.value() {
+                    Self::Nothing
+                } else {
+                    Self::Put(object, value)
+                }
+            }
+            ChangeOutcome::Remove(mut object) => {
+                let value = encode(&mut *object)?;
+                Self::Remove(object, value)
+            }
+        })
+    }
+
+    fn into_changed(self, before: &Stored, revision: Revision) -> Changed {
+        match self {
+            Self::Nothing => Changed {
+                stored: before.clone(),
                 gone: false,
-            }
-        }
-        ChangeOutcome::Remove(mut object) => {
-            let value = encode(&mut *object)?;
-            Changed {
-                stored: Stored::with_object(object, value, before.revision()),
+            },
+            Self::Put(object, value) => Changed {
+                stored: Stored::with_object(object, value, revision),
+                gone: false,
+            },
+            Self::Remove(object, value) => Changed {
+                stored: Stored::with_object(object, value, revision),
                 gone: true,
-            }
+            },
         }
-    })
+    }
 }
 
 fn replace_txn(range: &KeyRange, revision: Revision, value: Bytes) -> Txn {

@@ -33,16 +33,24 @@ impl Registry {
     pub async fn create(&self, permit: &Permit, decoded: Decoded, dry_run: bool) -> Result<Stored, ApiError> {
         let info = decoded.object().info();
         let namespace = namespace_of(permit, &decoded);
-        let name = permit.request_info().map(|request| request.key().name.as_str()).unwrap_or_default();
-        permit.require(&[Verb::Create], info, Subresource::None, &ObjectKey::new(namespace.as_str(), name))?;
+        let name = permit
+            .request_info()
+            .map(|request| request.key().name.as_str())
+            .unwrap_or_default();
+        permit.require(
+            &[Verb::Create],
+            info,
+            Subresource::None,
+            &ObjectKey::new(namespace.as_str(), name),
+        )?;
         let mut surroundings = self.policies.surroundings(&namespace).await?;
         // Creates that charge one quota would only overtake each other: they go one by one on this server.
-        let _turn = if surroundings.quotas.is_empty() {
+        let turn = if surroundings.quotas.is_empty() {
             None
         } else {
             Some(self.policies.turn(&namespace).await)
         };
-        if _turn.is_some() {
+        if turn.is_some() {
             surroundings = self.policies.surroundings(&namespace).await?;
         }
         let mut decoded = decoded;

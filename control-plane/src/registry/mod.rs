@@ -60,7 +60,7 @@ impl Registry {
     #[must_use]
     pub fn start(kv: Arc<dyn Kv>, environment: Environment) -> Arc<Self> {
         let stop = CancellationToken::new();
-        let policies = PolicyCache::start(kv.clone(), stop.clone());
+        let policies = PolicyCache::start(kv.clone(), &stop);
         Arc::new(Self {
             kv,
             environment,

@@ -68,7 +68,7 @@ impl Followed {
 }
 
 impl PolicyCache {
-    pub(super) fn start(kv: Arc<dyn Kv>, stop: CancellationToken) -> Arc<Self> {
+    pub(super) fn start(kv: Arc<dyn Kv>, stop: &CancellationToken) -> Arc<Self> {
         let turns = std::array::from_fn(|_| Mutex::new(()));
         let cache = Arc::new(Self {
             kv,

@@ -136,7 +136,7 @@ fn scale_of(object: &dyn Object) -> Result<Scale, ApiError> {
             namespace: meta.namespace.clone(),
             uid: meta.uid.clone(),
             resource_version: meta.resource_version.clone(),
-            creation_timestamp: meta.creation_timestamp.clone(),
+            creation_timestamp: meta.creation_timestamp,
             ..ObjectMeta::default()
         }),
         spec: Some(ScaleSpec {

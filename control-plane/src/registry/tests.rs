@@ -3,6 +3,7 @@
 mod binding;
 mod creating;
 mod deleting;
+mod lagging;
 mod listing;
 mod nodes;
 mod quotas;

@@ -10,7 +10,6 @@ mod watching;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use trireme_logic::{object::ObjectKey, patch::PatchType};
@@ -100,7 +99,7 @@ impl ResourcesService {
 
     async fn create_item(&self, permit: &Permit, request: CreateRequest) -> Result<Item, ApiError> {
         let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
-        let (body, validation) = (Bytes::from(request.object), validation(request.field_validation)?);
+        let (body, validation) = (request.object, validation(request.field_validation)?);
         if info.subresource() == Subresource::Binding {
             let binding = decode_binding(body, answer.encoding())?;
             let changed = self
@@ -117,7 +116,7 @@ impl ResourcesService {
 
     async fn update_item(&self, permit: &Permit, request: UpdateRequest) -> Result<Item, ApiError> {
         let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
-        let (body, validation) = (Bytes::from(request.object), validation(request.field_validation)?);
+        let (body, validation) = (request.object, validation(request.field_validation)?);
         let (ops, key) = (info.ops(), info.key());
         if info.subresource() == Subresource::Scale {
             let scale = decode_scale(body, answer.encoding())?;
@@ -145,7 +144,7 @@ impl ResourcesService {
             Ok(v1::PatchType::StrategicMerge) => PatchType::StrategicMerge,
             Err(_) => return Err(unknown("patch type", request.patch_type)),
         };
-        let patch = Bytes::from(request.patch);
+        let patch = request.patch;
         if part == Subresource::Scale {
             let (scale, stored) = self
                 .registry

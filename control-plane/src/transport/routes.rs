@@ -32,7 +32,6 @@ const KUBERNETES_MINOR: &str = "36";
 ///
 /// # Panics
 /// If the program's own descriptors are broken.
-#[must_use]
 pub fn api_router(services: Routes, readiness: Readiness) -> Router {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -55,7 +54,6 @@ pub fn api_router(services: Routes, readiness: Readiness) -> Router {
 }
 
 /// The peer port: nothing but the services given.
-#[must_use]
 pub fn peer_router(services: Routes) -> Router {
     services.into_axum_router().layer(middleware::from_fn(check_role))
 }

@@ -46,12 +46,12 @@ impl Answer {
             View::Table => Bytes::new(),
         };
         let cells = if self.is_table() {
-            stored.object()?.cells(self.now.clone())
+            stored.object()?.cells(self.now)
         } else {
             Vec::new()
         };
         Ok(Item {
-            object: object.into(),
+            object,
             cells,
             namespace: stored.key().namespace.clone(),
             name: stored.key().name.clone(),

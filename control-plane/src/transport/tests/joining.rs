@@ -72,7 +72,7 @@ async fn a_node_joins_and_is_that_node() {
     let token = make_token(&server, JoinRole::Node).await;
     let joined = join(params(&server, token, "n1")).await.expect("joined");
     assert_eq!(joined.cluster_id, "test-cluster");
-    assert_eq!(joined.servers, [server.address.clone()]);
+    assert_eq!(joined.servers, std::slice::from_ref(&server.address));
     assert!(joined.ca_key_pem.is_empty(), "a node never sees the CA's key");
     let client = as_client(&server, &joined);
     let nodes = trireme_client::Api::<Node>::all(&client);
