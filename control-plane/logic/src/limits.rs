@@ -3,8 +3,6 @@
 //! Numbers only: the code that keeps a limit names it from here, and a test beside that code meets it
 //! (invariant I9).
 
-/// The most bytes an object may have, encoded.
-pub const OBJECT_SIZE_BYTES: usize = 3 << 19;
 /// The deepest nesting of JSON that is read: of objects, of patches, and of what a patch makes.
 pub const JSON_DEPTH: usize = trireme_proto::limits::JSON_DEPTH_MAX;
 /// The most operations of one JSON patch.

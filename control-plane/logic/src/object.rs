@@ -65,7 +65,10 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
 }
 
 /// The functions of a kind that need no object.
-#[expect(clippy::wrong_self_convention, reason = "they make objects of the kind that `self` stands for")]
+#[expect(
+    clippy::wrong_self_convention,
+    reason = "they make objects of the kind that `self` stands for"
+)]
 pub trait KindOps: Send + Sync {
     /// The constant facts.
     fn info(&self) -> &'static KindInfo;

@@ -1,5 +1,7 @@
 //! EndpointSlices: where the pods behind a service are, in pieces of bounded size.
 
+use std::collections::BTreeSet;
+
 use trireme_proto::api::{
     discovery::v1::{Endpoint, EndpointPort, EndpointSlice},
     meta::v1::Time,
@@ -76,8 +78,9 @@ impl Kind for EndpointSlice {
             if self.ports.len() > limits::ENDPOINT_PORTS_PER_SLICE {
                 return errors.too_many(self.ports.len(), limits::ENDPOINT_PORTS_PER_SLICE);
             }
+            let mut port_names = BTreeSet::new();
             for (index, port) in self.ports.iter().enumerate() {
-                let taken = self.ports[..index].iter().any(|other| other.name == port.name);
+                let taken = !port_names.insert(&port.name);
                 errors.index(index, |errors| validate_port(port, taken, errors));
             }
         });

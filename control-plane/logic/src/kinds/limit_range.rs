@@ -1,6 +1,6 @@
 //! LimitRanges: how little and how much each pod or container of a namespace may ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trireme_proto::api::{
     core::v1::{LimitRange, LimitRangeItem},
@@ -44,10 +44,11 @@ impl Kind for LimitRange {
     fn validate(&self, errors: &mut FieldErrors) {
         let spec = self.spec.clone().unwrap_or_default();
         errors.field("spec.limits", |errors| {
+            let mut seen = BTreeSet::new();
             for (index, item) in spec.limits.iter().enumerate() {
                 errors.index(index, |errors| {
                     validate_item(item, errors);
-                    if spec.limits[..index].iter().any(|other| other.r#type == item.r#type) {
+                    if !seen.insert(&item.r#type) {
                         errors.field("type", |errors| errors.duplicate(&item.r#type));
                     }
                 });

@@ -1,5 +1,7 @@
 //! Nodes: the machines that run pods.
 
+use std::collections::BTreeSet;
+
 use trireme_proto::api::{
     core::v1::{Node, NodeStatus, Taint},
     meta::v1::Time,
@@ -171,6 +173,7 @@ fn roles_cell(node: &Node) -> String {
 }
 
 fn validate_taints(taints: &[Taint], errors: &mut FieldErrors) {
+    let mut seen = BTreeSet::new();
     for (index, taint) in taints.iter().enumerate() {
         errors.index(index, |errors| {
             errors.field("key", |errors| {
@@ -182,10 +185,7 @@ fn validate_taints(taints: &[Taint], errors: &mut FieldErrors) {
             errors.field("effect", |errors| {
                 one_of(&taint.effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"], errors);
             });
-            if taints[..index]
-                .iter()
-                .any(|other| (&other.key, &other.effect) == (&taint.key, &taint.effect))
-            {
+            if !seen.insert((&taint.key, &taint.effect)) {
                 errors.duplicate(format!("{}:{}", taint.key, taint.effect));
             }
         });

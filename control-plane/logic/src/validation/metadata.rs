@@ -3,7 +3,7 @@
 //! Names, uids, revisions and times come from the registry; the functions here only carry them over and
 //! refuse changes to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trireme_proto::api::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -73,11 +73,8 @@ pub fn validate_update(meta: &ObjectMeta, old: &ObjectMeta, errors: &mut FieldEr
                 errors.field(field, |errors| errors.invalid(new, IMMUTABLE));
             }
         }
-        let added: Vec<&String> = meta
-            .finalizers
-            .iter()
-            .filter(|name| !old.finalizers.contains(name))
-            .collect();
+        let before: BTreeSet<&String> = old.finalizers.iter().collect();
+        let added: Vec<&String> = meta.finalizers.iter().filter(|name| !before.contains(name)).collect();
         if old.deletion_timestamp.is_some() && !added.is_empty() {
             errors.field("finalizers", |errors| {
                 errors.forbidden(format_args!(

@@ -1,5 +1,7 @@
 //! What may change of a pod once it was made.
 
+use std::collections::BTreeSet;
+
 use trireme_proto::api::core::v1::{Container, Pod, PodSpec, Toleration};
 
 use crate::{
@@ -92,27 +94,31 @@ fn deadline(new: &PodSpec, old: &PodSpec, errors: &mut FieldErrors) {
 
 /// Tolerations may be added; of those that were there only the seconds may change.
 fn tolerations(new: &[Toleration], old: &[Toleration], errors: &mut FieldErrors) {
-    let stays = |old: &Toleration| {
-        new.iter().any(|new| {
-            Toleration {
-                toleration_seconds: old.toleration_seconds,
-                ..new.clone()
-            } == *old
-        })
-    };
+    let kept: BTreeSet<_> = new.iter().map(identity).collect();
     errors.field("tolerations", |errors| {
-        if !old.iter().all(stays) {
+        if !old.iter().all(|old| kept.contains(&identity(old))) {
             errors.forbidden("existing toleration can not be modified except its tolerationSeconds");
         }
         pod_spec::validate_tolerations(new, errors);
     });
 }
 
+/// What a toleration is about, without its seconds.
+fn identity(toleration: &Toleration) -> (&str, &str, &str, &str) {
+    (
+        &toleration.key,
+        &toleration.operator,
+        &toleration.value,
+        &toleration.effect,
+    )
+}
+
 fn scheduling_gates(new: &PodSpec, old: &PodSpec, errors: &mut FieldErrors) {
+    let before: BTreeSet<&str> = old.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect();
     let added = new
         .scheduling_gates
         .iter()
-        .find(|gate| !old.scheduling_gates.contains(gate));
+        .find(|gate| !before.contains(gate.name.as_str()));
     if let Some(gate) = added {
         errors.field("schedulingGates", |errors| {
             errors.forbidden(format_args!(

@@ -1,5 +1,7 @@
 //! Checks of what a pod asks of the nodes it may run on: affinity and spread.
 
+use std::collections::BTreeSet;
+
 use trireme_proto::api::core::v1::{
     Affinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, TopologySpreadConstraint,
     WeightedPodAffinityTerm,
@@ -64,6 +66,7 @@ pub(super) fn affinity(affinity: &Affinity, errors: &mut FieldErrors) {
 
 /// Checks spread constraints. The path is that of the list.
 pub(super) fn spread(constraints: &[TopologySpreadConstraint], errors: &mut FieldErrors) {
+    let mut seen = BTreeSet::new();
     for (index, constraint) in constraints.iter().enumerate() {
         errors.index(index, |errors| {
             if constraint.max_skew <= 0 {
@@ -85,11 +88,7 @@ pub(super) fn spread(constraints: &[TopologySpreadConstraint], errors: &mut Fiel
                     .iter()
                     .for_each(|selector| labels::label_selector(selector, errors));
             });
-            let same = |other: &TopologySpreadConstraint| {
-                (&other.topology_key, &other.when_unsatisfiable)
-                    == (&constraint.topology_key, &constraint.when_unsatisfiable)
-            };
-            if constraints[..index].iter().any(same) {
+            if !seen.insert((&constraint.topology_key, &constraint.when_unsatisfiable)) {
                 errors.duplicate(format!(
                     "{{{}, {}}}",
                     constraint.topology_key, constraint.when_unsatisfiable

@@ -168,6 +168,18 @@ fn limits_of_size() {
 }
 
 #[test]
+fn ports_of_a_slice_are_bounded() {
+    let ports = |count: usize| -> Value {
+        (0..count)
+            .map(|index| json!({"name": format!("p{index}"), "port": 1}))
+            .collect()
+    };
+    let slice = |count| complaints(&example("EndpointSlice", json!({"ports": ports(count)})));
+    assert_eq!(slice(limits::ENDPOINT_PORTS_PER_SLICE), "");
+    assert!(slice(limits::ENDPOINT_PORTS_PER_SLICE + 1).contains("ports: Too many"));
+}
+
+#[test]
 fn pod_containers() {
     check(
         &pod(json!({"containers": []})),

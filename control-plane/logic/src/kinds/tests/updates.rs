@@ -157,6 +157,32 @@ fn pods() {
 }
 
 #[test]
+fn tolerations_only_grow() {
+    let update = |old: Value, new: Value| {
+        let (old, new) = (
+            super::pod(json!({"tolerations": old})),
+            super::pod(json!({"tolerations": new})),
+        );
+        let (old, new) = (object(&old), object(&new));
+        let mut errors = FieldErrors::default();
+        new.validate_update(&*old, &mut errors);
+        lines(errors)
+    };
+    let tolerates = |key: &str, seconds: i64| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds});
+    assert_eq!(
+        update(
+            json!([tolerates("a", 1)]),
+            json!([tolerates("b", 1), tolerates("a", 2)])
+        ),
+        ""
+    );
+    assert_eq!(
+        update(json!([tolerates("a", 1)]), json!([tolerates("b", 1)])),
+        "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds\n"
+    );
+}
+
+#[test]
 fn finished_pods_stay_finished() {
     check_status(
         "Pod",
