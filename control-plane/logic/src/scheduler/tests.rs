@@ -161,7 +161,7 @@ fn every_reason_has_its_text() {
             vec![
                 node("a", |_| {}),
                 pod("p", |pod| {
-                    requests(pod, &[("cpu", "5"), ("memory", "9Gi"), ("gpu.io/x", "1")])
+                    requests(pod, &[("cpu", "5"), ("memory", "9Gi"), ("gpu.io/x", "1")]);
                 }),
             ],
             "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient gpu.io/x, 1 Insufficient memory.",
@@ -175,7 +175,7 @@ fn every_reason_has_its_text() {
                             .unwrap()
                             .allocatable
                             .insert("pods".into(), crate::testing::quantity("0")),
-                    )
+                    );
                 }),
                 pod("p", |_| {}),
             ],
@@ -185,7 +185,7 @@ fn every_reason_has_its_text() {
             vec![
                 node("a", |_| {}),
                 pod("p", |pod| {
-                    pod.spec.as_mut().unwrap().node_selector = labels(&[("disk", "ssd")])
+                    pod.spec.as_mut().unwrap().node_selector = labels(&[("disk", "ssd")]);
                 }),
             ],
             "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
@@ -195,7 +195,7 @@ fn every_reason_has_its_text() {
                 node("a", |_| {}),
                 holder("a"),
                 pod("p", |pod| {
-                    pod.spec.as_mut().unwrap().containers[0].ports.push(port.clone())
+                    pod.spec.as_mut().unwrap().containers[0].ports.push(port.clone());
                 }),
             ],
             "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
@@ -208,7 +208,7 @@ fn every_reason_has_its_text() {
                         .as_mut()
                         .unwrap()
                         .topology_spread_constraints
-                        .push(spread("zone", "DoNotSchedule"))
+                        .push(spread("zone", "DoNotSchedule"));
                 }),
             ],
             "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label).",
@@ -276,7 +276,7 @@ fn node_affinity_operators() {
             nodes("b", Some("hdd"), "8"),
             nodes("c", None, "16"),
             pod("p", |pod| {
-                pod.spec.as_mut().unwrap().affinity = Some(affinity(terms, vec![]))
+                pod.spec.as_mut().unwrap().affinity = Some(affinity(terms, vec![]));
             }),
         ];
         let decisions = schedule(&world(objects), &options());
@@ -296,14 +296,14 @@ fn preferences_come_before_spreading() {
                     .unwrap()
                     .labels
                     .insert("disk".into(), "ssd".into()),
-            )
+            );
         }),
         node("c", |node| taint(node, "old", "", "PreferNoSchedule")),
         pod("likes", |pod| {
-            pod.spec.as_mut().unwrap().affinity = Some(affinity(vec![], vec![(5, ssd.clone())]))
+            pod.spec.as_mut().unwrap().affinity = Some(affinity(vec![], vec![(5, ssd.clone())]));
         }),
         pod("likes-too", |pod| {
-            pod.spec.as_mut().unwrap().affinity = Some(affinity(vec![], vec![(5, ssd.clone())]))
+            pod.spec.as_mut().unwrap().affinity = Some(affinity(vec![], vec![(5, ssd.clone())]));
         }),
         pod("plain", |_| {}),
     ];
@@ -389,7 +389,7 @@ fn pods_of_others_are_left_alone() {
         pod("gated", |pod| pod.spec.as_mut().unwrap().scheduling_gates.push(gate)),
         pod("bound", |pod| pod.spec.as_mut().unwrap().node_name = "a".into()),
         pod("going", |pod| {
-            pod.metadata.as_mut().unwrap().deletion_timestamp = Some(at(1))
+            pod.metadata.as_mut().unwrap().deletion_timestamp = Some(at(1));
         }),
         pod("done", |pod| pod.status.as_mut().unwrap().phase = "Failed".into()),
     ];
@@ -405,7 +405,7 @@ fn pods_of_one_owner_spread_and_equals_take_turns() {
     let owner = mk_owner(&mk_replica_set("default", "web", 6));
     let owned = |name: &str, owner: &OwnerReference| {
         pod(name, |pod| {
-            pod.metadata.as_mut().unwrap().owner_references.push(owner.clone())
+            pod.metadata.as_mut().unwrap().owner_references.push(owner.clone());
         })
     };
     let mut objects = vec![node("a", |_| {}), node("b", |_| {}), node("c", |_| {})];
@@ -451,7 +451,7 @@ fn topology_is_kept_even() {
                             .unwrap()
                             .labels
                             .insert("zone".into(), zone.into()),
-                    )
+                    );
                 })
             })
             .into();

@@ -67,7 +67,7 @@ impl Index {
         old: Option<&dyn Object>,
         new: Option<&dyn Object>,
     ) {
-        let (old, new) = (old.map(|object| object.metadata()), new.map(|object| object.metadata()));
+        let (old, new) = (old.map(Object::metadata), new.map(Object::metadata));
         if old.map(|meta| &meta.uid) != new.map(|meta| &meta.uid) {
             if let Some(old) = old {
                 self.by_uid.remove(old.uid.as_str());

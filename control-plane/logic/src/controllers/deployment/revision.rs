@@ -6,7 +6,7 @@ use prost::Message;
 use trireme_proto::api::{
     apps::v1::{ReplicaSet, ReplicaSetSpec},
     core::v1::PodTemplateSpec,
-    meta::v1::{LabelSelector, ObjectMeta},
+    meta::v1::ObjectMeta,
 };
 
 use super::plan::{DESIRED_REPLICAS, MAX_REPLICAS, Plan, REVISION, REVISION_HISTORY};
@@ -101,7 +101,7 @@ impl Plan<'_> {
             .labels
             .insert(POD_TEMPLATE_HASH.to_owned(), hash.to_owned());
         let labels = template_meta.labels.clone();
-        let mut selector = self.spec().selector.clone().unwrap_or_else(LabelSelector::default);
+        let mut selector = self.spec().selector.clone().unwrap_or_default();
         selector
             .match_labels
             .insert(POD_TEMPLATE_HASH.to_owned(), hash.to_owned());

@@ -234,7 +234,7 @@ fn pause_holds_templates_but_not_sizes() {
     harness.create(mk_deployment("default", "web", 2));
     harness.settle();
     change(&mut harness, |deployment| {
-        deployment.spec.as_mut().unwrap().paused = true
+        deployment.spec.as_mut().unwrap().paused = true;
     });
     harness.settle();
     assert_eq!(condition(&harness, "Progressing").reason, "DeploymentPaused");
@@ -245,7 +245,7 @@ fn pause_holds_templates_but_not_sizes() {
     harness.settle();
     assert_eq!(images(&harness), ["hello:1"; 4]);
     change(&mut harness, |deployment| {
-        deployment.spec.as_mut().unwrap().paused = false
+        deployment.spec.as_mut().unwrap().paused = false;
     });
     harness.settle();
     harness.pass_seconds(15);
@@ -265,13 +265,13 @@ fn scaling_in_the_middle_of_a_rollout_is_shared() {
     harness.pass_seconds(15);
     assert_eq!(sets(&harness), [(1, 8), (2, 5)]);
     change(&mut harness, |deployment| {
-        deployment.spec.as_mut().unwrap().replicas = Some(15)
+        deployment.spec.as_mut().unwrap().replicas = Some(15);
     });
     harness.settle();
     // 18 pods may be there: 8/13 and 5/13 of the five more.
     assert_eq!(sets(&harness), [(1, 11), (2, 7)]);
     change(&mut harness, |deployment| {
-        deployment.spec.as_mut().unwrap().replicas = Some(0)
+        deployment.spec.as_mut().unwrap().replicas = Some(0);
     });
     harness.settle();
     assert_eq!(sets(&harness), [(1, 0), (2, 0)]);
@@ -287,7 +287,7 @@ fn old_revisions_are_cleaned_up() {
     for version in 2..7 {
         harness.settle();
         change(&mut harness, |deployment| {
-            set_image(deployment, &format!("hello:{version}"))
+            set_image(deployment, &format!("hello:{version}"));
         });
     }
     harness.settle();
@@ -321,7 +321,7 @@ fn adopts_a_matching_set_instead_of_making_one() {
     harness.settle();
     let set = metadata_of(harness.list::<ReplicaSet>()[0]).name.clone();
     harness.change::<ReplicaSet>("default", &set, |set| {
-        set.metadata.as_mut().unwrap().owner_references.clear()
+        set.metadata.as_mut().unwrap().owner_references.clear();
     });
     harness.settle();
     assert_eq!(harness.list::<ReplicaSet>().len(), 1);

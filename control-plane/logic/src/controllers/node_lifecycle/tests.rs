@@ -190,7 +190,7 @@ fn a_cordoned_node_is_tainted() {
     let mut harness = Harness::new(1, 8);
     harness.settle();
     harness.change::<Node>("", "node-0", |node| {
-        node.spec.get_or_insert_default().unschedulable = true
+        node.spec.get_or_insert_default().unschedulable = true;
     });
     harness.settle();
     assert_eq!(
@@ -198,7 +198,7 @@ fn a_cordoned_node_is_tainted() {
         ["node.kubernetes.io/unschedulable:NoSchedule"]
     );
     harness.change::<Node>("", "node-0", |node| {
-        node.spec.get_or_insert_default().unschedulable = false
+        node.spec.get_or_insert_default().unschedulable = false;
     });
     harness.settle();
     assert!(taints(&harness, "node-0").is_empty());

@@ -23,7 +23,7 @@ fn busy(seed: u64, lags: bool, disturb: impl Fn(&mut Harness)) -> Harness {
     disturb(&mut harness);
     harness.settle();
     harness.change::<Deployment>("team", "web", |deployment| {
-        deployment.spec.as_mut().unwrap().replicas = Some(6)
+        deployment.spec.as_mut().unwrap().replicas = Some(6);
     });
     disturb(&mut harness);
     harness.settle();

@@ -71,7 +71,7 @@ fn a_finalizer_holds_the_namespace_and_is_named() {
         "{conditions:?}"
     );
     harness.change::<ConfigMap>("team", "settings", |config| {
-        config.metadata.as_mut().unwrap().finalizers.clear()
+        config.metadata.as_mut().unwrap().finalizers.clear();
     });
     harness.settle();
     assert_eq!(harness.list::<Namespace>().len(), 1);
