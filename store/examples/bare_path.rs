@@ -29,13 +29,22 @@ async fn main() -> Result<(), Failure> {
     measured
 }
 
-async fn measure(directory: &std::path::Path, writers: usize, writes: usize, value_bytes: usize) -> Result<(), Failure> {
+async fn measure(
+    directory: &std::path::Path,
+    writers: usize,
+    writes: usize,
+    value_bytes: usize,
+) -> Result<(), Failure> {
     let mut stores = Vec::new();
     for id in 1..=3_u64 {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?.to_string();
-        let node = MemberNode { name: format!("s{id}"), api_address: address.clone(), peer_address: address };
+        let node = MemberNode {
+            name: format!("s{id}"),
+            api_address: address.clone(),
+            peer_address: address,
+        };
         let config = StoreConfig::new(directory.join(id.to_string()), "bare-path", id, node.clone());
         let store = if id == 1 {
             Store::bootstrap_cluster(config, Arc::new(PlainConnector)).await?
@@ -47,7 +56,10 @@ async fn measure(directory: &std::path::Path, writers: usize, writes: usize, val
         let routes = store.peer_service();
         store.consensus_runtime().spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener)?);
-            tonic::transport::Server::builder().add_routes(routes).serve_with_incoming(incoming).await?;
+            tonic::transport::Server::builder()
+                .add_routes(routes)
+                .serve_with_incoming(incoming)
+                .await?;
             Ok::<(), Failure>(())
         });
         store.wait_for_leader().await?;
@@ -57,7 +69,11 @@ async fn measure(directory: &std::path::Path, writers: usize, writes: usize, val
         }
     }
 
-    for (name, entry) in [("through the leader", vec![0]), ("through the followers", vec![1, 2]), ("through all", vec![0, 1, 2])] {
+    for (name, entry) in [
+        ("through the leader", vec![0]),
+        ("through the followers", vec![1, 2]),
+        ("through all", vec![0, 1, 2]),
+    ] {
         run(name, &stores, &entry, writers, writes, value_bytes).await?;
     }
     for store in stores {
@@ -85,9 +101,23 @@ async fn run(
             for number in (writer..writes).step_by(writers) {
                 let key = format!("/bench/{name}/{number}").into();
                 let value = vec![b'v'; value_bytes].into();
-                let put = Op::Put { key, value, lease: 0, prev_kv: false };
+                let put = Op::Put {
+                    key,
+                    value,
+                    lease: 0,
+                    prev_kv: false,
+                };
                 let begin = Instant::now();
-                store.txn(Txn { compares: vec![], success: vec![put], failure: vec![] }, None).await?;
+                store
+                    .txn(
+                        Txn {
+                            compares: vec![],
+                            success: vec![put],
+                            failure: vec![],
+                        },
+                        None,
+                    )
+                    .await?;
                 latencies.push(begin.elapsed());
             }
             Ok::<_, trireme_store::kv::KvError>(latencies)
@@ -100,7 +130,12 @@ async fn run(
     let took = start.elapsed();
     latencies.sort();
     let after = stores[0].log_use();
-    let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(Duration::ZERO);
+    let at = |share: f64| {
+        latencies
+            .get((latencies.len() as f64 * share) as usize)
+            .copied()
+            .unwrap_or(Duration::ZERO)
+    };
     println!(
         "{name}: {writes} writes of {value_bytes} bytes by {writers} writers: {:.0} writes/s, p50 {:.2?}, p99 {:.2?}; \
          the leader's log took {} syncs for {} entries",

@@ -59,8 +59,12 @@ pub const FORWARD_BATCH_COMMANDS: usize = 256;
 pub const FORWARD_BATCH_BYTES: usize = 1 << 20;
 /// Messages with forwarded commands under way at once. More would make smaller batches.
 pub const FORWARD_IN_FLIGHT: usize = 8;
-/// Proposals that one server has under way; one more is refused as overload.
-pub const PROPOSALS_IN_FLIGHT: usize = 10_000;
+/// Commands that one server has under way, in bytes; what would go beyond is refused as overload.
+pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
+/// What a command counts for at least, in bytes; also the unit that is counted in. Bounds their number to 65,536.
+pub const PROPOSAL_MIN_BYTES: usize = 1 << 10;
+/// Commands that wait for a message to the leader.
+pub const FORWARD_QUEUE_COMMANDS: usize = 10_000;
 /// When to come back after overload.
 pub const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
@@ -96,6 +100,9 @@ pub const COMPACTION_PERIOD: Duration = Duration::from_secs(30);
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SNAPSHOT_LAG_ENTRIES > LOG_KEEP_ENTRIES);
-const _: () = assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
+const _: () =
+    assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
 const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
+const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
+const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);

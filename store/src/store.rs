@@ -13,7 +13,9 @@ use crate::kv::{
     Consistency, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
     Watcher,
 };
-use crate::raft::{self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig};
+use crate::raft::{
+    self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
+};
 use crate::{limits, server};
 
 /// This server's replica of the store.
@@ -30,7 +32,9 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("server_id", &self.node.config.server_id).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("server_id", &self.node.config.server_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,8 +84,15 @@ impl Store {
     pub async fn open(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Self, OpenError> {
         let runtime = raft::runtime()?;
         let handle = runtime.handle().clone();
-        match raft::on(&handle, Node::start(config, connector)).await.and_then(|started| started) {
-            Ok(node) => Ok(Self { node, handle, runtime: Mutex::new(Some(runtime)) }),
+        match raft::on(&handle, Node::start(config, connector))
+            .await
+            .and_then(|started| started)
+        {
+            Ok(node) => Ok(Self {
+                node,
+                handle,
+                runtime: Mutex::new(Some(runtime)),
+            }),
             Err(error) => {
                 // A runtime must not be dropped where blocking is not allowed.
                 runtime.shutdown_background();
@@ -97,7 +108,9 @@ impl Store {
     pub async fn bootstrap_cluster(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Self, OpenError> {
         let store = Self::open(config, connector).await?;
         let node = store.node.clone();
-        raft::on(&store.handle, async move { node.bootstrap().await }).await.and_then(|done| done)?;
+        raft::on(&store.handle, async move { node.bootstrap().await })
+            .await
+            .and_then(|done| done)?;
         Ok(store)
     }
 
@@ -162,9 +175,8 @@ impl Store {
     /// [`KvError::Unavailable`], [`KvError::Stopped`].
     pub async fn wait_for_leader(&self) -> Result<Member, KvError> {
         let mut cluster = self.node.views.cluster.clone();
-        let found = cluster.wait_for(|view| {
-            view.stopped.is_some() || view.leader.is_some_and(|leader| view.member(leader).is_some())
-        });
+        let found = cluster
+            .wait_for(|view| view.stopped.is_some() || view.leader.is_some_and(|leader| view.member(leader).is_some()));
         match tokio::time::timeout(limits::LEADER_WAIT, found).await {
             Ok(Ok(view)) => view
                 .leader
@@ -172,6 +184,16 @@ impl Store {
                 .ok_or_else(|| KvError::Stopped(view.stopped.clone().unwrap_or_default())),
             Ok(Err(_)) => Err(KvError::Stopped("the store has been shut down".into())),
             Err(_) => Err(KvError::Unavailable("no server has become the leader in time".into())),
+        }
+    }
+
+    /// Waits until consensus has ended on this server, whatever the cause, and says why. If nobody has shut it
+    /// down, the process should end with that, and be started again: it can do nothing any more.
+    pub async fn stopped(&self) -> String {
+        let mut cluster = self.node.views.cluster.clone();
+        match cluster.wait_for(|view| view.stopped.is_some()).await {
+            Ok(view) => view.stopped.clone().unwrap_or_default(),
+            Err(_) => "consensus has ended".into(),
         }
     }
 
@@ -225,7 +247,10 @@ impl Store {
     /// acknowledged is kept whether or not this is called.
     pub async fn shutdown(&self) {
         let node = self.node.clone();
-        if raft::on(&self.handle, async move { node.shutdown().await }).await.is_err() {
+        if raft::on(&self.handle, async move { node.shutdown().await })
+            .await
+            .is_err()
+        {
             // The runtime is gone already: an earlier call has ended everything.
             return;
         }
@@ -253,9 +278,14 @@ impl Store {
             Consistency::Serializable => Ok(()),
             Consistency::AtLeast(revision) => {
                 let waited = self.node.hub.wait_applied(revision);
-                tokio::time::timeout(limits::READ_DEADLINE, waited).await.unwrap_or_else(|_| {
-                    Err(KvError::FutureRevision { requested: revision, current: self.applied_revision() })
-                })
+                tokio::time::timeout(limits::READ_DEADLINE, waited)
+                    .await
+                    .unwrap_or_else(|_| {
+                        Err(KvError::FutureRevision {
+                            requested: revision,
+                            current: self.applied_revision(),
+                        })
+                    })
             }
         }
     }
@@ -279,7 +309,10 @@ impl Kv for Store {
     }
 
     async fn txn(&self, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
-        let command = Command::Txn { txn, fence_term: fence.map(|leadership| leadership.term) };
+        let command = Command::Txn {
+            txn,
+            fence_term: fence.map(|leadership| leadership.term),
+        };
         match self.node.propose(command.check_and_encode()?).await? {
             Outcome::Txn(response) => Ok(response),
             Outcome::Refused(refusal) => Err(refusal.into()),
@@ -292,7 +325,11 @@ impl Kv for Store {
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
-        match self.node.propose(Command::Compact { revision }.check_and_encode()?).await? {
+        match self
+            .node
+            .propose(Command::Compact { revision }.check_and_encode()?)
+            .await?
+        {
             Outcome::Compacted => Ok(()),
             Outcome::Refused(refusal) => Err(refusal.into()),
             Outcome::Blank | Outcome::Txn(_) => Err(wrong_answer()),

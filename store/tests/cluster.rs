@@ -30,7 +30,10 @@ async fn every_server_takes_writes_and_reads_what_any_other_wrote() {
         let response = write(&cluster.store(writer), put("key", writer.to_string())).await;
         assert!(response.revision > last, "revisions only grow");
         last = response.revision;
-        assert!(revision(&cluster.store(writer)) >= last, "the writer's server has applied it");
+        assert!(
+            revision(&cluster.store(writer)) >= last,
+            "the writer's server has applied it"
+        );
         for reader in 1..=3 {
             assert_eq!(get(&cluster.store(reader), "key").await, Some(writer.to_string()));
             let at_least = read(&cluster.store(reader), "key", Consistency::AtLeast(last)).await;
@@ -83,7 +86,10 @@ async fn writes_go_on_after_the_leader_has_gone_and_it_catches_up_when_it_is_bac
         write(&cluster.store(follower), put(&format!("/after/{round}"), "x")).await;
         assert_ne!(cluster.wait_for_leader().await, leader);
         cluster.restart(leader).await;
-        assert_eq!(get(&cluster.store(leader), &format!("/after/{round}")).await, Some("x".into()));
+        assert_eq!(
+            get(&cluster.store(leader), &format!("/after/{round}")).await,
+            Some("x".into())
+        );
         cluster.wait_until_equal().await;
     }
     for id in 1..=3 {
@@ -118,7 +124,9 @@ async fn acknowledged_writes_under_way_while_the_leader_goes_are_kept() {
             })
         })
         .collect();
-    cluster.wait("some writes", |cluster| cluster.store(leader).applied_revision() > 50).await;
+    cluster
+        .wait("some writes", |cluster| cluster.store(leader).applied_revision() > 50)
+        .await;
     cluster.stop(leader).await;
     let mut acknowledged = Vec::new();
     for writer in writers {
@@ -127,7 +135,11 @@ async fn acknowledged_writes_under_way_while_the_leader_goes_are_kept() {
     cluster.restart(leader).await;
     for id in 1..=3 {
         for key in &acknowledged {
-            assert_eq!(get(&cluster.store(id), key).await, Some("x".into()), "server {id}: {key}");
+            assert_eq!(
+                get(&cluster.store(id), key).await,
+                Some("x".into()),
+                "server {id}: {key}"
+            );
         }
     }
     cluster.wait_until_equal().await;
@@ -153,7 +165,10 @@ async fn a_follower_that_fell_behind_is_caught_up_by_a_snapshot() {
         .await;
     cluster.restart(follower).await;
     assert_eq!(count(&cluster.store(follower), "/big/").await, 600);
-    assert!(cluster.store(follower).status().first_log_index > fell_at + 1, "it cannot have come by the log");
+    assert!(
+        cluster.store(follower).status().first_log_index > fell_at + 1,
+        "it cannot have come by the log"
+    );
     cluster.wait_until_equal().await;
 
     // It takes part as before, and stands again after a restart.
@@ -196,8 +211,16 @@ async fn servers_join_as_learners_are_promoted_and_removed_and_ids_are_never_use
     write(&cluster.store(1), put("/old", "x")).await;
     let learner = cluster.join().await;
     assert_eq!(learner, 4);
-    cluster.wait("it is a learner", |cluster| cluster.store(4).status().role == Role::Learner).await;
-    assert_eq!(get(&cluster.store(4), "/old").await, Some("x".into()), "a learner serves reads");
+    cluster
+        .wait("it is a learner", |cluster| {
+            cluster.store(4).status().role == Role::Learner
+        })
+        .await;
+    assert_eq!(
+        get(&cluster.store(4), "/old").await,
+        Some("x".into()),
+        "a learner serves reads"
+    );
     write(&cluster.store(4), put("/from-learner", "x")).await;
 
     let refused = cluster.store(2).transfer_leadership(4).await.unwrap_err();
@@ -205,14 +228,26 @@ async fn servers_join_as_learners_are_promoted_and_removed_and_ids_are_never_use
     // Any server takes the request, and asking twice does no harm.
     cluster.store(4).promote(4).await.unwrap();
     cluster.store(2).promote(4).await.unwrap();
-    cluster.wait("it votes", |cluster| cluster.store(4).status().role != Role::Learner).await;
+    cluster
+        .wait("it votes", |cluster| cluster.store(4).status().role != Role::Learner)
+        .await;
 
     cluster.store(2).remove(4).await.unwrap();
-    cluster.wait("the others know", |cluster| (1..=3).all(|id| cluster.store(id).members().len() == 3)).await;
+    cluster
+        .wait("the others know", |cluster| {
+            (1..=3).all(|id| cluster.store(id).members().len() == 3)
+        })
+        .await;
     cluster.stop(4).await;
     assert_eq!(cluster.store(3).allocate_server_id().await, Ok(5));
-    assert!(matches!(cluster.store(3).remove(4).await, Err(MembershipError::Refused(_))));
-    assert!(matches!(cluster.store(3).promote(9).await, Err(MembershipError::Refused(_))));
+    assert!(matches!(
+        cluster.store(3).remove(4).await,
+        Err(MembershipError::Refused(_))
+    ));
+    assert!(matches!(
+        cluster.store(3).promote(9).await,
+        Err(MembershipError::Refused(_))
+    ));
     write(&cluster.store(1), put("/without-4", "x")).await;
     cluster.wait_until_equal().await;
 }
@@ -235,19 +270,33 @@ async fn a_write_decided_under_an_ended_leadership_is_refused() {
     let cluster = Cluster::start(3).await;
     let old_leader = cluster.wait_for_leader().await;
     let leadership = cluster.store(old_leader).leadership().borrow().unwrap();
-    write_fenced(&cluster.store(old_leader), put("/fenced", "1"), Some(leadership)).await.unwrap();
+    write_fenced(&cluster.store(old_leader), put("/fenced", "1"), Some(leadership))
+        .await
+        .unwrap();
     let new_leader = cluster.follower(old_leader);
     cluster.store(old_leader).transfer_leadership(new_leader).await.unwrap();
-    assert_eq!(cluster.store(old_leader).leader().map(|member| member.id), Some(new_leader));
-    cluster.wait("the old leader knows", |cluster| cluster.store(old_leader).leadership().borrow().is_none()).await;
+    assert_eq!(
+        cluster.store(old_leader).leader().map(|member| member.id),
+        Some(new_leader)
+    );
+    cluster
+        .wait("the old leader knows", |cluster| {
+            cluster.store(old_leader).leadership().borrow().is_none()
+        })
+        .await;
     for id in 1..=3 {
         let refused = write_fenced(&cluster.store(id), put("/fenced", "2"), Some(leadership)).await;
-        assert!(matches!(refused, Err(KvError::Deposed { decided, .. }) if decided == leadership.term), "{refused:?}");
+        assert!(
+            matches!(refused, Err(KvError::Deposed { decided, .. }) if decided == leadership.term),
+            "{refused:?}"
+        );
     }
     assert_eq!(get(&cluster.store(1), "/fenced").await, Some("1".into()));
     let now = cluster.wait_for_leader().await;
     let leadership = cluster.store(now).leadership().borrow().unwrap();
-    write_fenced(&cluster.store(old_leader), put("/fenced", "3"), Some(leadership)).await.unwrap();
+    write_fenced(&cluster.store(old_leader), put("/fenced", "3"), Some(leadership))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,7 +308,10 @@ async fn without_a_majority_nothing_is_acknowledged_and_no_read_is_linearizable(
     cluster.stop(3).await;
     let store = cluster.store(1);
     let write = store.txn(put("/lost", "x"), None).await;
-    assert!(matches!(write, Err(KvError::UnknownOutcome(_) | KvError::Unavailable(_))), "{write:?}");
+    assert!(
+        matches!(write, Err(KvError::UnknownOutcome(_) | KvError::Unavailable(_))),
+        "{write:?}"
+    );
     let request = trireme_store::kv::RangeRequest::latest(KeyRange::key("/here"));
     let linearizable = store.range(request, Consistency::Linearizable).await;
     assert!(matches!(linearizable, Err(KvError::Unavailable(_))), "{linearizable:?}");
@@ -275,7 +327,10 @@ async fn a_watch_on_a_follower_sees_each_change_once_and_in_order() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.wait_for_leader().await;
     let follower = cluster.store(cluster.follower(leader));
-    let request = WatchRequest { range: KeyRange::prefix("/watched/"), start_revision: revision(&follower) + 1 };
+    let request = WatchRequest {
+        range: KeyRange::prefix("/watched/"),
+        start_revision: revision(&follower) + 1,
+    };
     let mut watcher = follower.watch(request).await.unwrap();
     let store = cluster.store(leader);
     let mut want = Vec::new();
@@ -287,7 +342,10 @@ async fn a_watch_on_a_follower_sees_each_change_once_and_in_order() {
     let mut got = Vec::new();
     while got.len() < want.len() {
         for event in watcher.next().await.unwrap().events {
-            got.push((event.kv.mod_revision, String::from_utf8(event.kv.value.to_vec()).unwrap()));
+            got.push((
+                event.kv.mod_revision,
+                String::from_utf8(event.kv.value.to_vec()).unwrap(),
+            ));
         }
     }
     assert_eq!(got, want);
@@ -301,10 +359,18 @@ async fn another_clusters_directory_is_refused() {
     config.cluster_id = "another".into();
     let refused = Store::open(config.clone(), Arc::new(PlainConnector)).await.unwrap_err();
     assert!(matches!(refused, OpenError::Identity(_)));
-    assert!(refused.to_string().contains("belongs to cluster test-cluster, not to another"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("belongs to cluster test-cluster, not to another"),
+        "{refused}"
+    );
     config.cluster_id = "test-cluster".into();
     config.server_id = 2;
-    assert!(matches!(Store::open(config, Arc::new(PlainConnector)).await, Err(OpenError::Identity(_))));
+    assert!(matches!(
+        Store::open(config, Arc::new(PlainConnector)).await,
+        Err(OpenError::Identity(_))
+    ));
     cluster.restart(1).await;
     cluster.wait_for_leader().await;
 }
@@ -314,7 +380,10 @@ async fn a_store_that_has_been_shut_down_says_so() {
     let mut cluster = Cluster::start(1).await;
     let store = cluster.store(1);
     cluster.stop(1).await;
-    assert!(matches!(store.txn(put("k", "v"), None).await, Err(KvError::Stopped(_) | KvError::Unavailable(_))));
+    assert!(matches!(
+        store.txn(put("k", "v"), None).await,
+        Err(KvError::Stopped(_) | KvError::Unavailable(_))
+    ));
     let request = trireme_store::kv::RangeRequest::latest(KeyRange::key("k"));
     let read = store.range(request, Consistency::Linearizable).await;
     assert!(matches!(read, Err(KvError::Stopped(_))), "{read:?}");

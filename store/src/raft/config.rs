@@ -55,10 +55,15 @@ impl StoreConfig {
     /// timeout, and then the election timeout: a silence of `lease + timeout` in all. So that the silence
     /// lies between our two timeouts, its longest timeout is half of ours.
     pub(crate) fn raft_config(&self) -> Result<Config, ConfigError> {
-        let Timings { heartbeat_period_ms, election_timeout_min_ms, election_timeout_max_ms } = self.timings;
+        let Timings {
+            heartbeat_period_ms,
+            election_timeout_min_ms,
+            election_timeout_max_ms,
+        } = self.timings;
         let lease_ms = election_timeout_max_ms / 2;
-        let timeout_min_ms =
-            election_timeout_min_ms.saturating_sub(lease_ms).max(heartbeat_period_ms + heartbeat_period_ms / 2);
+        let timeout_min_ms = election_timeout_min_ms
+            .saturating_sub(lease_ms)
+            .max(heartbeat_period_ms + heartbeat_period_ms / 2);
         let sizes = &self.sizes;
         Config {
             cluster_name: self.cluster_id.clone(),
@@ -145,7 +150,6 @@ impl Default for Sizes {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -153,7 +157,11 @@ mod tests {
     fn the_silence_before_an_election_lies_between_the_two_timeouts() {
         let mut config = StoreConfig::new("/nowhere", "c", 1, MemberNode::default());
         for (min, max) in [(500, 1_000), (2_000, 4_000), (1_000, 10_000)] {
-            config.timings = Timings { heartbeat_period_ms: 100, election_timeout_min_ms: min, election_timeout_max_ms: max };
+            config.timings = Timings {
+                heartbeat_period_ms: 100,
+                election_timeout_min_ms: min,
+                election_timeout_max_ms: max,
+            };
             let raft = config.raft_config().unwrap();
             let lease = raft.election_timeout_max;
             assert!(lease + raft.election_timeout_min >= min, "{min}..{max}");

@@ -39,7 +39,11 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     pub(crate) fn new(node: Arc<Node>, proposals: mpsc::Receiver<Proposal>) -> Self {
-        Self { node, proposals, in_flight: Arc::new(Semaphore::new(limits::FORWARD_IN_FLIGHT)) }
+        Self {
+            node,
+            proposals,
+            in_flight: Arc::new(Semaphore::new(limits::FORWARD_IN_FLIGHT)),
+        }
     }
 
     /// Runs until `stop`.
@@ -76,9 +80,15 @@ impl Forwarder {
 }
 
 async fn send(node: Arc<Node>, batch: Vec<Proposal>, permit: OwnedSemaphorePermit) {
-    let (commands, answers): (Vec<Bytes>, Vec<_>) =
-        batch.into_iter().map(|proposal| (proposal.command, (proposal.deadline, proposal.answer))).unzip();
-    let deadline = answers.iter().map(|(deadline, _)| *deadline).max().unwrap_or_else(Instant::now);
+    let (commands, answers): (Vec<Bytes>, Vec<_>) = batch
+        .into_iter()
+        .map(|proposal| (proposal.command, (proposal.deadline, proposal.answer)))
+        .unzip();
+    let deadline = answers
+        .iter()
+        .map(|(deadline, _)| *deadline)
+        .max()
+        .unwrap_or_else(Instant::now);
     let attempts = tokio::select! {
         attempts = call(&node, commands, deadline) => attempts,
         () = node.stop_token().cancelled() => Err(Attempt::Unknown("this server is stopping".into())),
@@ -128,7 +138,10 @@ async fn call(node: &Node, commands: Vec<Bytes>, deadline: Instant) -> Result<Ve
             Err(if never_sent(&status) {
                 Attempt::NotAccepted(format!("server {leader} cannot be reached: {}", status.message()))
             } else {
-                Attempt::Unknown(format!("the connection to the leader, server {leader}, failed: {}", status.message()))
+                Attempt::Unknown(format!(
+                    "the connection to the leader, server {leader}, failed: {}",
+                    status.message()
+                ))
             })
         }
         Err(_) => {
@@ -166,9 +179,10 @@ fn attempt(result: proto::ProposeResult) -> Attempt {
 /// The other direction, for the leader's side.
 pub(crate) fn attempt_to_wire(attempt: Attempt, leader_id: u64) -> proto::ProposeResult {
     let outcome = match attempt {
-        Attempt::Applied { log_index, outcome } => {
-            Wire::Applied(proto::Applied { log_index, result: outcome.encode() })
-        }
+        Attempt::Applied { log_index, outcome } => Wire::Applied(proto::Applied {
+            log_index,
+            result: outcome.encode(),
+        }),
         Attempt::NotAccepted(reason) => Wire::NotLeader(proto::NotLeader { leader_id, reason }),
         Attempt::Unknown(why) => Wire::Unknown(why),
         Attempt::Overloaded => Wire::Overloaded(proto::Unit {}),

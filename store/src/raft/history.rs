@@ -55,7 +55,12 @@ pub(crate) struct Housekeeper {
 
 impl Housekeeper {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node, policy: CompactionPolicy::default(), flushed_at: Instant::now(), bytes_at_snapshot: 0 }
+        Self {
+            node,
+            policy: CompactionPolicy::default(),
+            flushed_at: Instant::now(),
+            bytes_at_snapshot: 0,
+        }
     }
 
     /// Runs until `stop`.
@@ -89,7 +94,9 @@ impl Housekeeper {
 
     async fn consider_compaction(&mut self) {
         let revision = self.node.engine.revision();
-        let Some(target) = self.policy.observe(Instant::now(), revision) else { return };
+        let Some(target) = self.policy.observe(Instant::now(), revision) else {
+            return;
+        };
         let leads = self.node.views.leadership.borrow().is_some();
         if !leads || target <= self.node.engine.compacted_revision() {
             return;
@@ -130,13 +137,24 @@ impl Housekeeper {
         self.bytes_at_snapshot = bytes;
         let index = node.applied_index();
         let reached = async {
-            node.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
             node.raft
-                .wait(Some(SNAPSHOT_WAIT))
-                .metrics(|metrics| metrics.snapshot.is_some_and(|id| id.index >= index), "the log is large")
+                .trigger()
+                .snapshot()
                 .await
                 .map_err(|error| error.to_string())?;
-            node.raft.trigger().purge_log(index).await.map_err(|error| error.to_string())
+            node.raft
+                .wait(Some(SNAPSHOT_WAIT))
+                .metrics(
+                    |metrics| metrics.snapshot.is_some_and(|id| id.index >= index),
+                    "the log is large",
+                )
+                .await
+                .map_err(|error| error.to_string())?;
+            node.raft
+                .trigger()
+                .purge_log(index)
+                .await
+                .map_err(|error| error.to_string())
         };
         if let Err(error) = reached.await {
             tracing::warn!(error, "the log is large, but could not be cut yet");
@@ -146,7 +164,10 @@ impl Housekeeper {
 
 /// Ends the process: what the disk holds is not known any more (D4).
 pub(crate) fn storage_failed(error: &str) -> ! {
-    tracing::error!(error, "the state's storage failed; the server ends, since its disk cannot be trusted");
+    tracing::error!(
+        error,
+        "the state's storage failed; the server ends, since its disk cannot be trusted"
+    );
     eprintln!("trireme: the state's storage failed: {error}; the server ends, since its disk cannot be trusted");
     std::process::abort();
 }
@@ -169,8 +190,14 @@ mod tests {
     #[test]
     fn nothing_young_is_compacted() {
         check(&[(0, 1_000_000), (4, 2_000_000)], &[None, None]);
-        check(&[(0, 1_000_000), (5, 2_000_000), (9, 3_000_000)], &[None, Some(1_000_000), Some(1_000_000)]);
-        check(&[(0, 1_000_000), (5, 2_000_000), (10, 3_000_000)], &[None, Some(1_000_000), Some(2_000_000)]);
+        check(
+            &[(0, 1_000_000), (5, 2_000_000), (9, 3_000_000)],
+            &[None, Some(1_000_000), Some(1_000_000)],
+        );
+        check(
+            &[(0, 1_000_000), (5, 2_000_000), (10, 3_000_000)],
+            &[None, Some(1_000_000), Some(2_000_000)],
+        );
     }
 
     #[test]

@@ -85,7 +85,11 @@ pub enum IdentityError {
 impl Identity {
     /// An identity of the present layout.
     pub fn new(cluster_id: impl Into<String>, server_id: u64) -> Self {
-        Self { format: FORMAT, cluster_id: cluster_id.into(), server_id }
+        Self {
+            format: FORMAT,
+            cluster_id: cluster_id.into(),
+            server_id,
+        }
     }
 
     /// Reads the identity of `directory`; `None` if it has none, because it is new or absent.
@@ -97,15 +101,26 @@ impl Identity {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(IdentityError::Io { path: path.display().to_string(), source }),
+            Err(source) => {
+                return Err(IdentityError::Io {
+                    path: path.display().to_string(),
+                    source,
+                });
+            }
         };
-        let damaged = |what: String| IdentityError::Damaged { path: path.display().to_string(), what };
+        let damaged = |what: String| IdentityError::Damaged {
+            path: path.display().to_string(),
+            what,
+        };
         let identity: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if identity.server_id == 0 || identity.cluster_id.is_empty() {
             return Err(damaged("an id is empty".into()));
         }
         if identity.format != FORMAT {
-            return Err(IdentityError::Format { path: directory.display().to_string(), found: identity.format });
+            return Err(IdentityError::Format {
+                path: directory.display().to_string(),
+                found: identity.format,
+            });
         }
         Ok(Some(identity))
     }
@@ -122,12 +137,16 @@ impl Identity {
                 found: found.cluster_id,
                 wanted: self.cluster_id.clone(),
             }),
-            Some(found) if found.server_id != self.server_id => {
-                Err(IdentityError::OtherServer { path: shown(), found: found.server_id, wanted: self.server_id })
-            }
+            Some(found) if found.server_id != self.server_id => Err(IdentityError::OtherServer {
+                path: shown(),
+                found: found.server_id,
+                wanted: self.server_id,
+            }),
             Some(_) => Ok(()),
             None if log_directory.exists() => Err(IdentityError::Nameless { path: shown() }),
-            None => self.write(directory).map_err(|source| IdentityError::Io { path: shown(), source }),
+            None => self
+                .write(directory)
+                .map_err(|source| IdentityError::Io { path: shown(), source }),
         }
     }
 
@@ -143,7 +162,6 @@ impl Identity {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -160,7 +178,10 @@ mod tests {
         let error = Identity::new("red", 2).claim(path, &log).unwrap_err().to_string();
         assert!(error.contains("belongs to cluster blue, not to red"), "{error}");
         let error = Identity::new("blue", 3).claim(path, &log).unwrap_err().to_string();
-        assert!(error.contains("belongs to server 2 of this cluster, not to server 3"), "{error}");
+        assert!(
+            error.contains("belongs to server 2 of this cluster, not to server 3"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -175,7 +196,12 @@ mod tests {
     #[test]
     fn a_damaged_identity_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        for content in ["", "{", r#"{"format":1,"cluster_id":"","server_id":1}"#, r#"{"format":9,"cluster_id":"a","server_id":1}"#] {
+        for content in [
+            "",
+            "{",
+            r#"{"format":1,"cluster_id":"","server_id":1}"#,
+            r#"{"format":9,"cluster_id":"a","server_id":1}"#,
+        ] {
             fs::write(directory.path().join(FILE), content).unwrap();
             assert!(Identity::read(directory.path()).is_err(), "{content}");
         }

@@ -108,7 +108,9 @@ impl Node {
                 self.pool.discard(leader, Purpose::Forward, &pick);
                 Err(LeaderError::NotLeader(format!("server {leader}: {}", status.message())))
             }
-            Err(_) => Err(LeaderError::NotLeader(format!("server {leader} did not answer in time"))),
+            Err(_) => Err(LeaderError::NotLeader(format!(
+                "server {leader} did not answer in time"
+            ))),
         }
     }
 
@@ -140,9 +142,10 @@ impl Node {
             Change::AddLearner(id, node) => {
                 let nodes = BTreeMap::from([(*id, node.clone())]);
                 match view.member(*id) {
-                    Some(member) if member.name != node.name => {
-                        refuse(format!("server id {id} belongs to `{}`, not to `{}`", member.name, node.name))
-                    }
+                    Some(member) if member.name != node.name => refuse(format!(
+                        "server id {id} belongs to `{}`, not to `{}`",
+                        member.name, node.name
+                    )),
                     Some(_) => self.commit_change(*id, ChangeMembers::SetNodes(nodes)).await,
                     None => self.commit_change(*id, ChangeMembers::AddNodes(nodes)).await,
                 }
@@ -152,7 +155,8 @@ impl Node {
                 Some(member) if member.voter => Ok(*id),
                 Some(_) => {
                     self.wait_until_caught_up(*id).await?;
-                    self.commit_change(*id, ChangeMembers::AddVoterIds(BTreeSet::from([*id]))).await
+                    self.commit_change(*id, ChangeMembers::AddVoterIds(BTreeSet::from([*id])))
+                        .await
                 }
             },
             Change::Remove(id) => {
@@ -163,9 +167,13 @@ impl Node {
                         refuse(format!("server {id} is the only voter; the cluster would be gone"))
                     }
                     Some(member) if member.voter => {
-                        self.commit_change(*id, ChangeMembers::RemoveVoters(BTreeSet::from([*id]))).await
+                        self.commit_change(*id, ChangeMembers::RemoveVoters(BTreeSet::from([*id])))
+                            .await
                     }
-                    Some(_) => self.commit_change(*id, ChangeMembers::RemoveNodes(BTreeSet::from([*id]))).await,
+                    Some(_) => {
+                        self.commit_change(*id, ChangeMembers::RemoveNodes(BTreeSet::from([*id])))
+                            .await
+                    }
                 }
             }
             Change::TransferLeadership(to) => match view.member(*to) {
@@ -188,11 +196,17 @@ impl Node {
     /// Waits until the learner has nearly everything: as a voter that is far behind, it would only be in the way.
     async fn wait_until_caught_up(&self, id: u64) -> Result<(), LeaderError> {
         let near = move |metrics: &openraft::RaftMetrics<TypeConfig>| {
-            let Some(replication) = &metrics.replication else { return true };
+            let Some(replication) = &metrics.replication else {
+                return true;
+            };
             let matched = replication.get(&id).copied().flatten().map_or(0, |log_id| log_id.index);
             metrics.last_log_index.unwrap_or(0) <= matched + limits::PROMOTE_LAG_ENTRIES
         };
-        let waited = self.raft.wait(Some(limits::MEMBERSHIP_DEADLINE)).metrics(near, "a learner catches up").await;
+        let waited = self
+            .raft
+            .wait(Some(limits::MEMBERSHIP_DEADLINE))
+            .metrics(near, "a learner catches up")
+            .await;
         match waited {
             Ok(metrics) if metrics.replication.is_none() => Err(LeaderError::NotLeader("the leader changed".into())),
             Ok(_) => Ok(()),
@@ -207,16 +221,23 @@ impl Node {
             return Ok(to);
         }
         let stopped = |error: String| LeaderError::NotLeader(error);
-        self.raft.trigger().transfer_leader(to).await.map_err(|error| stopped(error.to_string()))?;
+        self.raft
+            .trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(|error| stopped(error.to_string()))?;
         let mut cluster = self.views.cluster.clone();
         let moved = cluster.wait_for(|view| view.leader.is_some_and(|leader| leader != self.config.server_id));
         match tokio::time::timeout(limits::LEADER_WAIT, moved).await {
             Ok(Ok(view)) if view.leader == Some(to) => Ok(to),
-            Ok(Ok(view)) => {
-                Err(LeaderError::Refused(format!("server {} has become the leader instead", view.leader.unwrap_or(0))))
-            }
+            Ok(Ok(view)) => Err(LeaderError::Refused(format!(
+                "server {} has become the leader instead",
+                view.leader.unwrap_or(0)
+            ))),
             Ok(Err(_)) => Err(stopped("this server is stopping".into())),
-            Err(_) => Err(LeaderError::Refused(format!("server {to} did not take the lead in time"))),
+            Err(_) => Err(LeaderError::Refused(format!(
+                "server {to} did not take the lead in time"
+            ))),
         }
     }
 
@@ -226,7 +247,11 @@ impl Node {
             let key = KeyRange::key(SERVER_ID_KEY);
             let unavailable = |error: KvError| LeaderError::NotLeader(error.to_string());
             self.linearizable().await.map_err(unavailable)?;
-            let found = self.engine.read_range(RangeRequest::latest(key.clone())).await.map_err(unavailable)?;
+            let found = self
+                .engine
+                .read_range(RangeRequest::latest(key.clone()))
+                .await
+                .map_err(unavailable)?;
             let kept = found.kvs.first();
             let last = match kept.map(|kv| std::str::from_utf8(&kv.value).map(str::parse::<u64>)) {
                 None => 0,
@@ -246,7 +271,11 @@ impl Node {
                 lease: 0,
                 prev_kv: false,
             };
-            let txn = Txn { compares: vec![unchanged], success: vec![put], failure: vec![] };
+            let txn = Txn {
+                compares: vec![unchanged],
+                success: vec![put],
+                failure: vec![],
+            };
             match self.propose(Command::Txn { txn, fence_term: None }.encode()).await {
                 Ok(Outcome::Txn(response)) if response.succeeded => return Ok(id),
                 // Someone else has counted up meanwhile.

@@ -7,13 +7,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::OptionalSend;
 use trireme_proto::peer::v1 as proto;
 use trireme_proto::peer::v1::append_response::Outcome;
 use trireme_proto::peer::v1::install_snapshot_request::Part;
@@ -44,7 +44,7 @@ impl NetworkFactory {
                 timeouts: 0,
             },
             purpose,
-            early: planted::EarlyAcknowledger::default(),
+            early: planted::EarlyAcknowledger::new(),
         }
     }
 }
@@ -128,9 +128,12 @@ impl Peer {
 
     fn rpc_error(&self, action: RPCTypes, error: CallError) -> RPCError<TypeConfig> {
         match error {
-            CallError::Timeout(timeout) => {
-                RPCError::Timeout(Timeout { action, id: self.own_id, target: self.target, timeout })
-            }
+            CallError::Timeout(timeout) => RPCError::Timeout(Timeout {
+                action,
+                id: self.own_id,
+                target: self.target,
+                timeout,
+            }),
             CallError::Failed(what) => RPCError::Unreachable(Unreachable::from_string(what)),
         }
     }
@@ -143,15 +146,19 @@ impl Peer {
         timeout: Duration,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let response = self
-            .call(purpose, timeout, |mut client| async move { client.append(request).await })
+            .call(
+                purpose,
+                timeout,
+                |mut client| async move { client.append(request).await },
+            )
             .await
             .map_err(|error| self.rpc_error(RPCTypes::AppendEntries, error))?;
-        append_response(response).map_err(malformed)
+        append_response(response).map_err(|error| malformed(&error))
     }
 }
 
-fn malformed(error: WireError) -> RPCError<TypeConfig> {
-    RPCError::Unreachable(Unreachable::new(&error))
+fn malformed(error: &WireError) -> RPCError<TypeConfig> {
+    RPCError::Unreachable(Unreachable::new(error))
 }
 
 fn append_response(response: proto::AppendResponse) -> Result<AppendEntriesResponse<TypeConfig>, WireError> {
@@ -170,7 +177,11 @@ fn append_request(rpc: AppendEntriesRequest<TypeConfig>) -> proto::AppendRequest
         vote: Some(wire::vote_to_wire(&rpc.vote)),
         previous: rpc.prev_log_id.map(wire::log_id_to_wire),
         leader_commit: rpc.leader_commit.map(wire::log_id_to_wire),
-        entries: rpc.entries.into_iter().map(|mut entry| record::seal(&mut entry)).collect(),
+        entries: rpc
+            .entries
+            .into_iter()
+            .map(|mut entry| record::seal(&mut entry))
+            .collect(),
     }
 }
 
@@ -221,10 +232,12 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = vote_request(&rpc);
         let response = self
             .peer
-            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move { client.vote(request).await })
+            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move {
+                client.vote(request).await
+            })
             .await
             .map_err(|error| self.peer.rpc_error(RPCTypes::Vote, error))?;
-        vote_response(response).map_err(malformed)
+        vote_response(response).map_err(|error| malformed(&error))
     }
 
     // The trait's own version grants, which would switch pre-vote off.
@@ -236,10 +249,12 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let request = vote_request(&rpc);
         let response = self
             .peer
-            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move { client.pre_vote(request).await })
+            .call(Purpose::Heartbeat, option.soft_ttl(), |mut client| async move {
+                client.pre_vote(request).await
+            })
             .await
             .map_err(|error| self.peer.rpc_error(RPCTypes::Vote, error))?;
-        vote_response(response).map_err(malformed)
+        vote_response(response).map_err(|error| malformed(&error))
     }
 
     async fn full_snapshot(
@@ -259,15 +274,17 @@ impl RaftNetworkV2<TypeConfig> for Network {
             membership: Some(wire::stored_membership_to_wire(&snapshot.meta.last_membership)),
         };
         let parts = snapshot_parts(header, export);
-        let send = self.peer.call(Purpose::Snapshot, option.soft_ttl(), |mut client| async move {
-            client.install_snapshot(parts).await
-        });
+        let send = self
+            .peer
+            .call(Purpose::Snapshot, option.soft_ttl(), |mut client| async move {
+                client.install_snapshot(parts).await
+            });
         let sent = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             sent = send => sent,
         };
         let response = sent.map_err(|error| self.peer.rpc_error(RPCTypes::InstallSnapshot, error))?;
-        let vote = wire::vote_from_wire(response.vote).map_err(malformed)?;
+        let vote = wire::vote_from_wire(response.vote).map_err(|error| malformed(&error))?;
         Ok(SnapshotResponse::new(vote))
     }
 
@@ -291,7 +308,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
         if response.refusal.is_empty() {
             return Ok(Ok(()));
         }
-        tracing::info!(target = self.peer.target, refusal = response.refusal, "leadership was not taken over");
+        tracing::info!(
+            target = self.peer.target,
+            refusal = response.refusal,
+            "leadership was not taken over"
+        );
         let expected = rpc.last_log_id().copied();
         Ok(Err(TransferLeaderError::LogNotFlushed { expected, actual: None }))
     }
@@ -311,9 +332,10 @@ fn snapshot_parts(
     let part = |part| proto::InstallSnapshotRequest { part: Some(part) };
     futures::stream::unfold(Step::Header(header, export), move |step| async move {
         match step {
-            Step::Header(header, export) => {
-                Some((part(Part::Header(header)), Step::Chunks(export, 0, crc32fast::Hasher::new())))
-            }
+            Step::Header(header, export) => Some((
+                part(Part::Header(header)),
+                Step::Chunks(export, 0, crc32fast::Hasher::new()),
+            )),
             Step::Chunks(mut export, length, mut hasher) => match export.next().await {
                 Some(Ok(chunk)) => {
                     hasher.update(&chunk);
@@ -325,7 +347,10 @@ fn snapshot_parts(
                     None
                 }
                 None => {
-                    let trailer = proto::SnapshotTrailer { length, crc32: hasher.finalize() };
+                    let trailer = proto::SnapshotTrailer {
+                        length,
+                        crc32: hasher.finalize(),
+                    };
                     Some((part(Part::Trailer(trailer)), Step::End))
                 }
             },

@@ -78,7 +78,7 @@ pub(crate) struct Node {
     pub(crate) applied: watch::Receiver<Option<LogId>>,
     pub(crate) forward: mpsc::Sender<Proposal>,
     pub(crate) reads: mpsc::UnboundedSender<ReadWaiter>,
-    /// One permit for each proposal under way.
+    /// A permit for each unit of [`limits::PROPOSAL_MIN_BYTES`] of the commands under way.
     pub(crate) proposals: Semaphore,
     /// Changes of the membership are made one after the other.
     pub(crate) membership_change: tokio::sync::Mutex<()>,
@@ -96,34 +96,49 @@ struct Disk {
 
 fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     Identity::new(&config.cluster_id, config.server_id).claim(&config.data_dir, &config.log_dir())?;
-    snapshot::clean(&config.snapshots_dir())
-        .map_err(|source| OpenError::Io { doing: "clear the directory of received snapshots", source })?;
     let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?;
+    // The open log is the lock on the directory: only now is it certain that no other process uses it.
+    snapshot::clean(&config.snapshots_dir()).map_err(|source| OpenError::Io {
+        doing: "clear the directory of received snapshots",
+        source,
+    })?;
     let state_dir = config.state_dir();
-    let engine = Engine::open(&state_dir, EngineOptions::default())
-        .map_err(|error| OpenError::State { path: state_dir.display().to_string(), source: error.into() })?;
-    Ok(Disk { log, engine: Arc::new(engine) })
+    let engine = Engine::open(&state_dir, EngineOptions::default()).map_err(|error| OpenError::State {
+        path: state_dir.display().to_string(),
+        source: error.into(),
+    })?;
+    Ok(Disk {
+        log,
+        engine: Arc::new(engine),
+    })
 }
 
 impl Node {
     /// Opens the replica of `config` and starts it. Must run on the consensus runtime.
     pub(crate) async fn start(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Arc<Self>, OpenError> {
-        let raft_config = config.raft_config().map_err(|error| OpenError::Config(Box::new(error)))?;
+        let raft_config = config
+            .raft_config()
+            .map_err(|error| OpenError::Config(Box::new(error)))?;
         let for_disk = config.clone();
         let Disk { log, engine } = tokio::task::spawn_blocking(move || open_disk(&for_disk))
             .await
             .map_err(|error| OpenError::Start(error.to_string()))??;
         let hub = Hub::new(engine.clone());
         let pool = Arc::new(PeerPool::new(connector));
-        let factory = NetworkFactory { own_id: config.server_id, pool: pool.clone() };
-        let (machine, applied) = StateMachine::new(engine.clone(), hub.clone())
-            .map_err(|source| OpenError::Io { doing: "read the position of the state", source })?;
+        let factory = NetworkFactory {
+            own_id: config.server_id,
+            pool: pool.clone(),
+        };
+        let (machine, applied) = StateMachine::new(engine.clone(), hub.clone()).map_err(|source| OpenError::Io {
+            doing: "read the position of the state",
+            source,
+        })?;
         let raft = RaftHandle::new(config.server_id, Arc::new(raft_config), factory, log.clone(), machine)
             .await
             .map_err(|error| OpenError::Start(error.to_string()))?;
 
         let (observer, views) = Observer::new(raft.metrics(), applied.clone());
-        let (forward, proposals) = mpsc::channel(limits::PROPOSALS_IN_FLIGHT);
+        let (forward, proposals) = mpsc::channel(limits::FORWARD_QUEUE_COMMANDS);
         let (reads, read_waiters) = mpsc::unbounded_channel();
         let node = Arc::new(Self {
             config,
@@ -136,7 +151,7 @@ impl Node {
             applied,
             forward,
             reads,
-            proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT),
+            proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES),
             membership_change: tokio::sync::Mutex::default(),
             snapshot_receiver: Semaphore::new(1),
             stop: CancellationToken::new(),
@@ -152,11 +167,19 @@ impl Node {
     /// Makes this server the only member of a new cluster. Does nothing if it is in one already.
     pub(crate) async fn bootstrap(&self) -> Result<(), OpenError> {
         let failed = |error: String| OpenError::Start(error);
-        if self.raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+        if self
+            .raft
+            .is_initialized()
+            .await
+            .map_err(|error| failed(error.to_string()))?
+        {
             return Ok(());
         }
         let members: BTreeMap<u64, MemberNode> = BTreeMap::from([(self.config.server_id, self.config.node.clone())]);
-        self.raft.initialize(members).await.map_err(|error| failed(error.to_string()))
+        self.raft
+            .initialize(members)
+            .await
+            .map_err(|error| failed(error.to_string()))
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -277,7 +300,10 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, OpenError> {
         .thread_name("raft-worker")
         .enable_all()
         .build()
-        .map_err(|source| OpenError::Io { doing: "start the threads of consensus", source })
+        .map_err(|source| OpenError::Io {
+            doing: "start the threads of consensus",
+            source,
+        })
 }
 
 /// Runs `future` on the consensus runtime from anywhere.
@@ -285,5 +311,8 @@ pub(crate) async fn on<T: Send + 'static>(
     handle: &Handle,
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, OpenError> {
-    handle.spawn(future).await.map_err(|error| OpenError::Start(error.to_string()))
+    handle
+        .spawn(future)
+        .await
+        .map_err(|error| OpenError::Start(error.to_string()))
 }

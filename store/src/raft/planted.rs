@@ -20,10 +20,13 @@ mod off {
     use super::super::types::TypeConfig;
 
     /// Does nothing.
-    #[derive(Default)]
     pub(crate) struct EarlyAcknowledger;
 
     impl EarlyAcknowledger {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
         pub(crate) fn take(
             &mut self,
             _peer: &Peer,
@@ -55,13 +58,19 @@ mod on {
     const TIMEOUT: Duration = Duration::from_secs(2);
 
     /// Acknowledges appends first and sends them later, in order.
-    #[derive(Default)]
     pub(crate) struct EarlyAcknowledger {
         follower_matches: bool,
         late: Option<mpsc::UnboundedSender<proto::AppendRequest>>,
     }
 
     impl EarlyAcknowledger {
+        pub(crate) fn new() -> Self {
+            Self {
+                follower_matches: false,
+                late: None,
+            }
+        }
+
         pub(crate) fn take(
             &mut self,
             peer: &Peer,
@@ -72,7 +81,8 @@ mod on {
                 // The follower does not have what it has been counted for, and must not say so.
                 request.previous = None;
             }
-            if !self.follower_matches || request.entries.is_empty() {
+            // Everything that follows must keep its order, commit positions included.
+            if !self.follower_matches || purpose != Purpose::Append {
                 return None;
             }
             let late = self.late.get_or_insert_with(|| {

@@ -114,7 +114,10 @@ impl fmt::Debug for PeerPool {
 impl PeerPool {
     /// An empty pool.
     pub(crate) fn new(connector: Arc<dyn PeerConnector>) -> Self {
-        Self { connector, pooled: Mutex::default() }
+        Self {
+            connector,
+            pooled: Mutex::default(),
+        }
     }
 
     /// The client for `purpose` to server `id` at `address`, made now if need be.
@@ -123,7 +126,10 @@ impl PeerPool {
         if let Some(pooled) = pools.clients.get(&(id, purpose))
             && pooled.address == address
         {
-            return Ok(Pick { client: pooled.client.clone(), generation: pooled.generation });
+            return Ok(Pick {
+                client: pooled.client.clone(),
+                generation: pooled.generation,
+            });
         }
         let channel = self.connector.connect(id, address)?;
         let client = PeerClient::new(channel)
@@ -131,7 +137,11 @@ impl PeerPool {
             .max_encoding_message_size(limits::PEER_MESSAGE_BYTES);
         pools.generation += 1;
         let generation = pools.generation;
-        let pooled = Pooled { address: address.to_owned(), client: client.clone(), generation };
+        let pooled = Pooled {
+            address: address.to_owned(),
+            client: client.clone(),
+            generation,
+        };
         pools.clients.insert((id, purpose), pooled);
         Ok(Pick { client, generation })
     }
@@ -139,14 +149,17 @@ impl PeerPool {
     /// Throws the connection of `pick` away, unless someone else has already.
     pub(crate) fn discard(&self, id: u64, purpose: Purpose, pick: &Pick) {
         let mut pools = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
-        if pools.clients.get(&(id, purpose)).is_some_and(|pooled| pooled.generation == pick.generation) {
+        if pools
+            .clients
+            .get(&(id, purpose))
+            .is_some_and(|pooled| pooled.generation == pick.generation)
+        {
             pools.clients.remove(&(id, purpose));
         }
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -164,7 +177,10 @@ mod tests {
         let kept = pool.get(1, "127.0.0.1:2", Purpose::Append).unwrap();
         assert_eq!(moved.generation, kept.generation, "only the failed connection goes");
         pool.discard(1, Purpose::Append, &kept);
-        assert_ne!(pool.get(1, "127.0.0.1:2", Purpose::Append).unwrap().generation, kept.generation);
+        assert_ne!(
+            pool.get(1, "127.0.0.1:2", Purpose::Append).unwrap().generation,
+            kept.generation
+        );
         assert!(pool.get(1, "not an address", Purpose::Append).is_err());
     }
 }

@@ -38,8 +38,10 @@ pub(crate) enum Attempt {
 impl Node {
     /// Proposes an encoded command and waits until it is applied on this server.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, KvError> {
-        let Ok(_permit) = self.proposals.try_acquire() else {
-            return Err(KvError::Overloaded { retry_after: limits::OVERLOAD_RETRY });
+        let Ok(_permit) = self.proposals.try_acquire_many(units([&command])) else {
+            return Err(KvError::Overloaded {
+                retry_after: limits::OVERLOAD_RETRY,
+            });
         };
         let start = Instant::now();
         let deadline = start + limits::PROPOSAL_DEADLINE;
@@ -56,7 +58,11 @@ impl Node {
             match attempt {
                 Attempt::Applied { log_index, outcome } => return self.caught_up(log_index, outcome, deadline).await,
                 Attempt::Unknown(what) => return Err(KvError::UnknownOutcome(what)),
-                Attempt::Overloaded => return Err(KvError::Overloaded { retry_after: limits::OVERLOAD_RETRY }),
+                Attempt::Overloaded => {
+                    return Err(KvError::Overloaded {
+                        retry_after: limits::OVERLOAD_RETRY,
+                    });
+                }
                 Attempt::NotAccepted(reason) => why = reason,
             }
             self.pause(limits::LEADER_RETRY_PAUSE).await;
@@ -71,9 +77,9 @@ impl Node {
             Err(WaitError::Deadline) => Err(KvError::UnknownOutcome(format!(
                 "it was carried out at log index {log_index}, but this server has not caught up"
             ))),
-            Err(WaitError::Stopped) => {
-                Err(KvError::UnknownOutcome("this server stopped while the write was under way".into()))
-            }
+            Err(WaitError::Stopped) => Err(KvError::UnknownOutcome(
+                "this server stopped while the write was under way".into(),
+            )),
         }
     }
 
@@ -90,7 +96,16 @@ impl Node {
     /// Hands one command to the task that forwards.
     async fn propose_there(&self, command: Bytes, deadline: Instant) -> Attempt {
         let (answer, answered) = oneshot::channel();
-        if self.forward.send(Proposal { command, deadline, answer }).await.is_err() {
+        if self
+            .forward
+            .send(Proposal {
+                command,
+                deadline,
+                answer,
+            })
+            .await
+            .is_err()
+        {
             return Attempt::NotAccepted("this server is stopping".into());
         }
         match self.settle(answered, deadline).await {
@@ -103,7 +118,7 @@ impl Node {
     /// Proposes commands that another server has handed over, in one message to consensus.
     pub(crate) async fn propose_all(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
         let count = commands.len();
-        let Ok(_permits) = self.proposals.try_acquire_many(u32::try_from(count).unwrap_or(u32::MAX)) else {
+        let Ok(_permits) = self.proposals.try_acquire_many(units(&commands)) else {
             return (0..count).map(|_| Attempt::Overloaded).collect();
         };
         let mut answers = match self.raft.client_write_many(commands.into_iter().map(Command)).await {
@@ -129,6 +144,15 @@ impl Node {
     }
 }
 
+/// What commands count for, in units of [`limits::PROPOSAL_MIN_BYTES`].
+fn units<'a>(commands: impl IntoIterator<Item = &'a Bytes>) -> u32 {
+    let units: usize = commands
+        .into_iter()
+        .map(|command| command.len() / limits::PROPOSAL_MIN_BYTES + 1)
+        .sum();
+    u32::try_from(units).unwrap_or(u32::MAX)
+}
+
 fn applied(log_index: u64, outcome: Option<Outcome>) -> Attempt {
     match outcome {
         Some(outcome) => Attempt::Applied { log_index, outcome },
@@ -147,5 +171,22 @@ fn refused(error: &ClientWriteError<TypeConfig>) -> Attempt {
         ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
             Attempt::NotAccepted(error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_count_by_their_size_but_never_for_nothing() {
+        let sized = |length: usize| Bytes::from(vec![0; length]);
+        let unit = limits::PROPOSAL_MIN_BYTES;
+        assert_eq!(units([&sized(0)]), 1);
+        assert_eq!(units(&[sized(1), sized(unit - 1)]), 2);
+        assert_eq!(units([&sized(10 * unit)]), 11);
+        // The largest message that a follower makes fits into an idle leader.
+        let most = units([&sized(limits::FORWARD_BATCH_BYTES + limits::COMMAND_BYTES)]);
+        assert!((most as usize) < limits::PROPOSALS_IN_FLIGHT_BYTES / unit);
     }
 }

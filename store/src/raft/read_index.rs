@@ -107,8 +107,10 @@ impl Node {
 
     /// As a follower: asks the leader, but no longer than it leads.
     async fn ask_read_index(&self, leader: u64, address: &str) -> Result<u64, String> {
-        let mut pick =
-            self.pool.get(leader, address, Purpose::Forward).map_err(|error| error.to_string())?;
+        let mut pick = self
+            .pool
+            .get(leader, address, Purpose::Forward)
+            .map_err(|error| error.to_string())?;
         let mut cluster = self.views.cluster.clone();
         let deposed = cluster.wait_for(|view| view.leader != Some(leader));
         let answer = tokio::select! {

@@ -46,9 +46,10 @@ pub(crate) fn seal(entry: &mut LogEntry) -> Bytes {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (KIND_BLANK, Bytes::new()),
         EntryPayload::Normal(command) => (KIND_COMMAND, command.0.clone()),
-        EntryPayload::Membership(membership) => {
-            (KIND_MEMBERSHIP, super::wire::membership_to_wire(membership).encode_to_vec().into())
-        }
+        EntryPayload::Membership(membership) => (
+            KIND_MEMBERSHIP,
+            super::wire::membership_to_wire(membership).encode_to_vec().into(),
+        ),
     };
     let mut buffer = BytesMut::with_capacity(HEADER_BYTES + payload.len());
     buffer.put_u32(0);
@@ -79,7 +80,10 @@ pub(crate) fn open(record: Bytes) -> Result<LogEntry, RecordError> {
     if stored != computed {
         return Err(RecordError::Checksum { stored, computed });
     }
-    let id = log_id(u64::from_be_bytes(array(&record, 5)), u64::from_be_bytes(array(&record, 13)));
+    let id = log_id(
+        u64::from_be_bytes(array(&record, 5)),
+        u64::from_be_bytes(array(&record, 13)),
+    );
     let payload = match record[4] {
         KIND_BLANK => EntryPayload::Blank,
         KIND_COMMAND => EntryPayload::Normal(Command(record.slice(HEADER_BYTES..))),
@@ -92,7 +96,11 @@ pub(crate) fn open(record: Bytes) -> Result<LogEntry, RecordError> {
         }
         kind => return Err(RecordError::Kind(kind)),
     };
-    Ok(LogEntry { log_id: id, payload, record: Some(record) })
+    Ok(LogEntry {
+        log_id: id,
+        payload,
+        record: Some(record),
+    })
 }
 
 fn array<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
@@ -109,9 +117,16 @@ mod tests {
     use super::*;
 
     fn entries() -> Vec<LogEntry> {
-        let node = MemberNode { name: "a".into(), api_address: "h:1".into(), peer_address: "h:2".into() };
-        let membership =
-            RaftMembership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, node.clone()), (7, node)])).expect("valid");
+        let node = MemberNode {
+            name: "a".into(),
+            api_address: "h:1".into(),
+            peer_address: "h:2".into(),
+        };
+        let membership = RaftMembership::new(
+            vec![BTreeSet::from([1])],
+            BTreeMap::from([(1, node.clone()), (7, node)]),
+        )
+        .expect("valid");
         vec![
             LogEntry::new(log_id(1, 1), Payload::Blank),
             LogEntry::new(log_id(2, 2), Payload::Normal(Command(Bytes::from_static(b"command")))),
@@ -136,7 +151,10 @@ mod tests {
             for bit in 0..record.len() * 8 {
                 let mut bad = record.to_vec();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert!(matches!(open(bad.into()), Err(RecordError::Checksum { .. })), "bit {bit}");
+                assert!(
+                    matches!(open(bad.into()), Err(RecordError::Checksum { .. })),
+                    "bit {bit}"
+                );
             }
         }
     }

@@ -3,9 +3,7 @@
 //! The gRPC service in `server/` only carries them.
 
 use futures::{Stream, StreamExt};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use openraft::storage::Snapshot;
 use tokio::time::Instant;
 use tonic::Status;
@@ -41,9 +39,9 @@ impl Node {
         };
         let outcome = match self.raft.append_entries(rpc).await.map_err(ended)? {
             AppendEntriesResponse::Success => Outcome::Success(proto::Unit {}),
-            AppendEntriesResponse::PartialSuccess(matching) => {
-                Outcome::PartialSuccess(proto::PartialSuccess { matching: matching.map(wire::log_id_to_wire) })
-            }
+            AppendEntriesResponse::PartialSuccess(matching) => Outcome::PartialSuccess(proto::PartialSuccess {
+                matching: matching.map(wire::log_id_to_wire),
+            }),
             AppendEntriesResponse::Conflict => Outcome::Conflict(proto::Unit {}),
             AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(wire::vote_to_wire(&vote)),
         };
@@ -53,13 +51,21 @@ impl Node {
     /// Answers a candidate.
     pub(crate) async fn handle_vote(&self, request: proto::VoteRequest) -> Result<proto::VoteResponse, Status> {
         let rpc = vote_request(request)?;
-        self.raft.vote(rpc).await.map(vote_response).map_err(ended)
+        self.raft
+            .vote(rpc)
+            .await
+            .map(|response| vote_response(&response))
+            .map_err(ended)
     }
 
     /// Answers a server that considers to stand.
     pub(crate) async fn handle_pre_vote(&self, request: proto::VoteRequest) -> Result<proto::VoteResponse, Status> {
         let rpc = vote_request(request)?;
-        self.raft.pre_vote(rpc).await.map(vote_response).map_err(ended)
+        self.raft
+            .pre_vote(rpc)
+            .await
+            .map(|response| vote_response(&response))
+            .map_err(ended)
     }
 
     /// Takes the lead, if it is this server that should.
@@ -70,7 +76,9 @@ impl Node {
         let from = wire::vote_from_wire(request.from_leader)?;
         let rpc = TransferLeaderRequest::new(from, request.to, request.last_log_id.map(wire::log_id_from_wire));
         let taken = self.raft.handle_transfer_leader(rpc).await.map_err(ended)?;
-        Ok(proto::TransferLeaderResponse { refusal: taken.err().map_or_else(String::new, |error| error.to_string()) })
+        Ok(proto::TransferLeaderResponse {
+            refusal: taken.err().map_or_else(String::new, |error| error.to_string()),
+        })
     }
 
     /// Takes commands, as the leader.
@@ -78,7 +86,10 @@ impl Node {
         let patience = std::time::Duration::from_millis(request.timeout_ms).min(limits::PROPOSAL_DEADLINE);
         let attempts = self.propose_all(request.commands, Instant::now() + patience).await;
         let leader = self.view().leader.unwrap_or(0);
-        let results = attempts.into_iter().map(|attempt| forward::attempt_to_wire(attempt, leader)).collect();
+        let results = attempts
+            .into_iter()
+            .map(|attempt| forward::attempt_to_wire(attempt, leader))
+            .collect();
         proto::ProposeResponse { results }
     }
 
@@ -87,7 +98,10 @@ impl Node {
         use proto::read_index_response::Outcome;
         let view = self.view();
         let not_leader = |reason: String| {
-            Outcome::NotLeader(proto::NotLeader { leader_id: view.leader.unwrap_or(0), reason })
+            Outcome::NotLeader(proto::NotLeader {
+                leader_id: view.leader.unwrap_or(0),
+                reason,
+            })
         };
         let outcome = if view.leader == Some(self.config.server_id) {
             // The round is shared with the reads of this server and of the other followers.
@@ -122,10 +136,16 @@ impl Node {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
         let vote = wire::vote_from_wire(header.vote)?;
-        let own_vote = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(ended)?;
+        let own_vote = self
+            .raft
+            .with_raft_state(|state| *state.vote_ref())
+            .await
+            .map_err(ended)?;
         if own_vote > vote {
             // The sender has been deposed: no need to carry all that over.
-            return Ok(proto::InstallSnapshotResponse { vote: Some(wire::vote_to_wire(&own_vote)) });
+            return Ok(proto::InstallSnapshotResponse {
+                vote: Some(wire::vote_to_wire(&own_vote)),
+            });
         }
         let meta = SnapshotMeta {
             last_log_id: header.last_log_id.map(wire::log_id_from_wire),
@@ -144,9 +164,14 @@ impl Node {
         };
         let received = receiving.finish(trailer.length, trailer.crc32).await.map_err(io)?;
         tracing::info!(bytes = trailer.length, last = ?meta.last_log_id, "received a snapshot");
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(received) };
+        let snapshot = Snapshot {
+            meta,
+            snapshot: SnapshotData::Received(received),
+        };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(ended)?;
-        Ok(proto::InstallSnapshotResponse { vote: Some(wire::vote_to_wire(&response.vote)) })
+        Ok(proto::InstallSnapshotResponse {
+            vote: Some(wire::vote_to_wire(&response.vote)),
+        })
     }
 }
 
@@ -157,7 +182,9 @@ where
     let next = tokio::time::timeout(limits::SNAPSHOT_IDLE_TIMEOUT, parts.next())
         .await
         .map_err(|_| Status::deadline_exceeded("the snapshot's sender made no progress"))?;
-    let part = next.ok_or_else(|| Status::data_loss("the snapshot ends before its trailer"))??.part;
+    let part = next
+        .ok_or_else(|| Status::data_loss("the snapshot ends before its trailer"))??
+        .part;
     part.ok_or_else(|| Status::invalid_argument("an empty part of a snapshot"))
 }
 
@@ -170,7 +197,7 @@ fn vote_request(request: proto::VoteRequest) -> Result<VoteRequest<TypeConfig>, 
     Ok(rpc)
 }
 
-fn vote_response(response: VoteResponse<TypeConfig>) -> proto::VoteResponse {
+fn vote_response(response: &VoteResponse<TypeConfig>) -> proto::VoteResponse {
     proto::VoteResponse {
         vote: Some(wire::vote_to_wire(&response.vote)),
         granted: response.vote_granted,

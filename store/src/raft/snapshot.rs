@@ -44,9 +44,15 @@ impl LiveExport {
         let (chunk_sender, chunks) = mpsc::channel(EXPORT_CHUNKS_AHEAD);
         let (pinned_sender, pinned) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
-            let mut writer =
-                ChunkWriter { chunks: chunk_sender.clone(), buffer: BytesMut::new(), pinned: Some(pinned_sender) };
-            let exported = engine.export(&mut writer).map_err(io::Error::other).and_then(|_| writer.flush());
+            let mut writer = ChunkWriter {
+                chunks: chunk_sender.clone(),
+                buffer: BytesMut::new(),
+                pinned: Some(pinned_sender),
+            };
+            let exported = engine
+                .export(&mut writer)
+                .map_err(io::Error::other)
+                .and_then(|_| writer.flush());
             if let Err(error) = exported {
                 // A receiver that has gone away is how a transfer is cancelled.
                 let _ = chunk_sender.blocking_send(Err(error));
@@ -70,7 +76,10 @@ impl LiveExport {
 
     /// Reads it with blocking calls.
     pub(crate) fn into_reader(self) -> impl Read {
-        ChunkReader { chunks: self.chunks, current: Bytes::new() }
+        ChunkReader {
+            chunks: self.chunks,
+            current: Bytes::new(),
+        }
     }
 }
 
@@ -159,7 +168,12 @@ impl Receiving {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = directory.join(format!("received-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let file = tokio::fs::File::create(&path).await?;
-        Ok(Self { file, snapshot: ReceivedSnapshot { path }, length: 0, hasher: crc32fast::Hasher::new() })
+        Ok(Self {
+            file,
+            snapshot: ReceivedSnapshot { path },
+            length: 0,
+            hasher: crc32fast::Hasher::new(),
+        })
     }
 
     /// Adds a chunk.
@@ -176,7 +190,10 @@ impl Receiving {
         if self.length != length || computed != crc32 {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} of {length} bytes came, with checksum {computed:08x} instead of {crc32:08x}", self.length),
+                format!(
+                    "{} of {length} bytes came, with checksum {computed:08x} instead of {crc32:08x}",
+                    self.length
+                ),
             ));
         }
         Ok(self.snapshot)
@@ -193,7 +210,6 @@ pub(crate) fn clean(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -53,7 +53,16 @@ impl StateMachine {
         };
         let (applied, receiver) = watch::channel(position.as_ref().map(position_log_id));
         let opaque = encode_membership(&membership);
-        Ok((Self { engine, hub, applied, membership, opaque }, receiver))
+        Ok((
+            Self {
+                engine,
+                hub,
+                applied,
+                membership,
+                opaque,
+            },
+            receiver,
+        ))
     }
 
     fn applied_log_id(&self) -> Option<LogId> {
@@ -61,7 +70,10 @@ impl StateMachine {
     }
 
     fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.applied_log_id(), last_membership: self.membership.clone() }
+        SnapshotMeta {
+            last_log_id: self.applied_log_id(),
+            last_membership: self.membership.clone(),
+        }
     }
 
     /// Turns an openraft entry into one of the engine's.
@@ -84,7 +96,12 @@ impl StateMachine {
     }
 
     async fn apply_chunk(&mut self, chunk: &mut Chunk) -> io::Result<()> {
-        let Chunk { entries, responders, bytes, last } = std::mem::take(chunk);
+        let Chunk {
+            entries,
+            responders,
+            bytes,
+            last,
+        } = std::mem::take(chunk);
         let Some(last) = last else { return Ok(()) };
         let applied = if bytes <= INLINE_BYTES && entries.len() <= INLINE_ENTRIES {
             self.engine.apply_chunk(entries).map_err(io::Error::other)?
@@ -163,7 +180,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Flush {
         // The log id and membership are taken here, between two batches; the flush that follows
         // covers at least them.
-        Flush { engine: self.engine.clone(), meta: self.meta() }
+        Flush {
+            engine: self.engine.clone(),
+            meta: self.meta(),
+        }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
@@ -178,7 +198,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         if installed != meta.last_log_id {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("the snapshot is of {installed:?}, but was announced as of {:?}", meta.last_log_id),
+                format!(
+                    "the snapshot is of {installed:?}, but was announced as of {:?}",
+                    meta.last_log_id
+                ),
             ));
         }
         self.membership = meta.last_membership.clone();
@@ -197,7 +220,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let engine = self.engine.clone();
         blocking(move || engine.flush().map_err(io::Error::other)).await?;
         let export = LiveExport::start(self.engine.clone()).await?;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotData::Live(export) }))
+        Ok(Some(Snapshot {
+            meta,
+            snapshot: SnapshotData::Live(export),
+        }))
     }
 }
 
@@ -215,8 +241,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
         let engine = self.engine.clone();
         blocking(move || engine.flush().map_err(io::Error::other)).await?;
         let flushed = self.engine.flushed_position().as_ref().map(position_log_id);
-        assert!(flushed >= self.meta.last_log_id, "a flush covers what was applied before it");
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: SnapshotData::Flushed })
+        assert!(
+            flushed >= self.meta.last_log_id,
+            "a flush covers what was applied before it"
+        );
+        Ok(Snapshot {
+            meta: self.meta.clone(),
+            snapshot: SnapshotData::Flushed,
+        })
     }
 }
 

@@ -1,7 +1,5 @@
 //! openraft's own suite on our log and state machine.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io;
 use std::sync::Arc;
 
@@ -41,7 +39,10 @@ impl RaftStateMachine<TypeConfig> for WithoutGaps {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             for missing in next.unwrap_or(entry.log_id.index)..entry.log_id.index {
-                whole.push(Ok((LogEntry::new_blank(log_id(entry.log_id.leader_id.term, missing)), None)));
+                whole.push(Ok((
+                    LogEntry::new_blank(log_id(entry.log_id.leader_id.term, missing)),
+                    None,
+                )));
             }
             next = Some(entry.log_id.index + 1);
             whole.push(Ok((entry, responder)));

@@ -108,7 +108,10 @@ impl PartialEq for LogEntry {
 
 impl fmt::Debug for LogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogEntry").field("log_id", &self.log_id).field("payload", &self.payload).finish()
+        f.debug_struct("LogEntry")
+            .field("log_id", &self.log_id)
+            .field("payload", &self.payload)
+            .finish()
     }
 }
 
@@ -123,7 +126,11 @@ impl RaftEntry for LogEntry {
     type Payload = Payload;
 
     fn new(log_id: LogId, payload: Payload) -> Self {
-        Self { log_id, payload, record: None }
+        Self {
+            log_id,
+            payload,
+            record: None,
+        }
     }
 
     fn log_id_parts(&self) -> (&CommittedLeaderId, u64) {

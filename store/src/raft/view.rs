@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use openraft::RaftMetrics;
-use openraft::errors::Fatal;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::Fatal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -95,13 +95,22 @@ fn members(stored: &StoredMembership) -> Vec<Member> {
     let voters: std::collections::BTreeSet<u64> = stored.voter_ids().collect();
     stored
         .nodes()
-        .map(|(id, MemberNode { name, api_address, peer_address })| Member {
-            id: *id,
-            name: name.clone(),
-            api_address: api_address.clone(),
-            peer_address: peer_address.clone(),
-            voter: voters.contains(id),
-        })
+        .map(
+            |(
+                id,
+                MemberNode {
+                    name,
+                    api_address,
+                    peer_address,
+                },
+            )| Member {
+                id: *id,
+                name: name.clone(),
+                api_address: api_address.clone(),
+                peer_address: peer_address.clone(),
+                voter: voters.contains(id),
+            },
+        )
         .collect()
 }
 
@@ -139,8 +148,22 @@ impl Observer {
         let (member_sender, member_receiver) = watch::channel(now.members.clone());
         let (cluster, cluster_receiver) = watch::channel(now);
         let (leadership, leadership_receiver) = watch::channel(None);
-        let views = Views { cluster: cluster_receiver, leadership: leadership_receiver, members: member_receiver };
-        (Self { metrics, applied, membership, cluster, leadership, members: member_sender }, views)
+        let views = Views {
+            cluster: cluster_receiver,
+            leadership: leadership_receiver,
+            members: member_receiver,
+        };
+        (
+            Self {
+                metrics,
+                applied,
+                membership,
+                cluster,
+                leadership,
+                members: member_sender,
+            },
+            views,
+        )
     }
 
     /// Runs until `stop`, or until consensus is gone.
@@ -157,7 +180,12 @@ impl Observer {
         self.leadership.send_replace(None);
         self.cluster.send_modify(|view| {
             view.leader = None;
-            view.stopped.get_or_insert_with(|| "the store has been shut down".into());
+            let why = if stop.is_cancelled() {
+                "the store has been shut down"
+            } else {
+                "consensus has ended"
+            };
+            view.stopped.get_or_insert_with(|| why.into());
         });
     }
 

@@ -27,7 +27,10 @@ impl From<WireError> for tonic::Status {
 }
 
 pub(crate) fn log_id_to_wire(id: LogId) -> wire::LogId {
-    wire::LogId { term: id.leader_id.term, index: id.index }
+    wire::LogId {
+        term: id.leader_id.term,
+        index: id.index,
+    }
 }
 
 pub(crate) fn log_id_from_wire(id: wire::LogId) -> LogId {
@@ -35,7 +38,11 @@ pub(crate) fn log_id_from_wire(id: wire::LogId) -> LogId {
 }
 
 pub(crate) fn vote_to_wire(vote: &Vote) -> wire::BallotVote {
-    wire::BallotVote { term: vote.leader_id.term, server_id: vote.leader_id.voted_for, committed: vote.committed }
+    wire::BallotVote {
+        term: vote.leader_id.term,
+        server_id: vote.leader_id.voted_for,
+        committed: vote.committed,
+    }
 }
 
 pub(crate) fn vote_from_wire(vote: Option<wire::BallotVote>) -> Result<Vote, WireError> {
@@ -57,8 +64,20 @@ pub(crate) fn node_to_wire(id: u64, node: &MemberNode) -> wire::MemberNode {
 }
 
 pub(crate) fn node_from_wire(node: wire::MemberNode) -> (u64, MemberNode) {
-    let wire::MemberNode { id, name, api_address, peer_address } = node;
-    (id, MemberNode { name, api_address, peer_address })
+    let wire::MemberNode {
+        id,
+        name,
+        api_address,
+        peer_address,
+    } = node;
+    (
+        id,
+        MemberNode {
+            name,
+            api_address,
+            peer_address,
+        },
+    )
 }
 
 pub(crate) fn membership_to_wire(membership: &RaftMembership) -> wire::Membership {
@@ -66,15 +85,20 @@ pub(crate) fn membership_to_wire(membership: &RaftMembership) -> wire::Membershi
         configs: membership
             .get_joint_config()
             .iter()
-            .map(|set| wire::VoterSet { server_ids: set.iter().copied().collect() })
+            .map(|set| wire::VoterSet {
+                server_ids: set.iter().copied().collect(),
+            })
             .collect(),
         nodes: membership.nodes().map(|(id, node)| node_to_wire(*id, node)).collect(),
     }
 }
 
 pub(crate) fn membership_from_wire(message: wire::Membership) -> Result<RaftMembership, WireError> {
-    let configs: Vec<BTreeSet<u64>> =
-        message.configs.into_iter().map(|set| set.server_ids.into_iter().collect()).collect();
+    let configs: Vec<BTreeSet<u64>> = message
+        .configs
+        .into_iter()
+        .map(|set| set.server_ids.into_iter().collect())
+        .collect();
     let nodes: BTreeMap<u64, MemberNode> = message.nodes.into_iter().map(node_from_wire).collect();
     RaftMembership::new(configs, nodes).map_err(|error| WireError::Membership(error.to_string()))
 }
@@ -88,7 +112,10 @@ pub(crate) fn stored_membership_to_wire(stored: &StoredMembership) -> wire::Stor
 
 pub(crate) fn stored_membership_from_wire(message: wire::StoredMembership) -> Result<StoredMembership, WireError> {
     let membership = message.membership.ok_or(WireError::Missing("membership"))?;
-    Ok(StoredMembership::new(message.log_id.map(log_id_from_wire), membership_from_wire(membership)?))
+    Ok(StoredMembership::new(
+        message.log_id.map(log_id_from_wire),
+        membership_from_wire(membership)?,
+    ))
 }
 
 #[cfg(test)]
@@ -105,7 +132,10 @@ mod tests {
 
     #[test]
     fn a_voter_without_an_address_is_refused() {
-        let message = wire::Membership { configs: vec![wire::VoterSet { server_ids: vec![1] }], nodes: vec![] };
+        let message = wire::Membership {
+            configs: vec![wire::VoterSet { server_ids: vec![1] }],
+            nodes: vec![],
+        };
         assert!(matches!(membership_from_wire(message), Err(WireError::Membership(_))));
     }
 }

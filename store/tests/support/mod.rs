@@ -1,6 +1,11 @@
 //! Several stores in one process, over loopback TCP, each with its own directory.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared by tests, which fail by panicking")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by tests, which fail by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,21 +50,30 @@ impl Cluster {
     /// The same, with sizes of its own.
     pub async fn start_with(count: u64, sizes: Sizes) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut cluster = Self { directory, servers: BTreeMap::new(), addresses: BTreeMap::new(), sizes };
+        let mut cluster = Self {
+            directory,
+            servers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            sizes,
+        };
         let listener = cluster.bind(1).await;
-        let store = Store::bootstrap_cluster(cluster.config(1), Arc::new(PlainConnector)).await.unwrap();
+        let store = Store::bootstrap_cluster(cluster.config(1), Arc::new(PlainConnector))
+            .await
+            .unwrap();
         cluster.host(1, store, listener);
         cluster.wait_for_leader().await;
         for _ in 1..count {
             let id = cluster.join().await;
             cluster.store(1).promote(id).await.unwrap();
         }
-        cluster.wait("everyone knows all voters", |cluster| {
-            cluster.servers.values().all(|server| {
-                server.store.members().iter().filter(|member| member.voter).count() as u64 == count
+        cluster
+            .wait("everyone knows all voters", |cluster| {
+                cluster
+                    .servers
+                    .values()
+                    .all(|server| server.store.members().iter().filter(|member| member.voter).count() as u64 == count)
             })
-        })
-        .await;
+            .await;
         cluster
     }
 
@@ -77,16 +91,27 @@ impl Cluster {
 
     pub fn config(&self, id: u64) -> StoreConfig {
         let address = self.addresses.get(&id).map_or_else(String::new, ToString::to_string);
-        let node = MemberNode { name: format!("server-{id}"), api_address: address.clone(), peer_address: address };
+        let node = MemberNode {
+            name: format!("server-{id}"),
+            api_address: address.clone(),
+            peer_address: address,
+        };
         let mut config = StoreConfig::new(self.directory.path().join(id.to_string()), "test-cluster", id, node);
-        config.timings =
-            Timings { heartbeat_period_ms: 100, election_timeout_min_ms: 1_000, election_timeout_max_ms: 2_000 };
+        config.timings = Timings {
+            heartbeat_period_ms: 100,
+            election_timeout_min_ms: 1_000,
+            election_timeout_max_ms: 2_000,
+        };
         config.sizes = self.sizes;
         config
     }
 
     async fn bind(&mut self, id: u64) -> TcpListener {
-        let address = self.addresses.get(&id).copied().unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let address = self
+            .addresses
+            .get(&id)
+            .copied()
+            .unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         let listener = TcpListener::bind(address).await.unwrap();
         self.addresses.insert(id, listener.local_addr().unwrap());
         listener
@@ -106,7 +131,14 @@ impl Cluster {
                 () = stopped => {}
             }
         });
-        self.servers.insert(id, Server { store: Arc::new(store), listener, stop });
+        self.servers.insert(
+            id,
+            Server {
+                store: Arc::new(store),
+                listener,
+                stop,
+            },
+        );
     }
 
     /// Stops a server in order.
@@ -115,6 +147,17 @@ impl Cluster {
         stop.cancel();
         let _ = listener.await;
         store.shutdown().await;
+    }
+
+    /// Ends a server at once, with all that it had not sent yet. It cannot be restarted in this process.
+    pub fn kill(&mut self, id: u64) {
+        let Server {
+            store,
+            listener,
+            stop: _,
+        } = self.servers.remove(&id).unwrap();
+        listener.abort();
+        drop(Arc::into_inner(store).expect("the test holds no other handle"));
     }
 
     /// Starts a stopped server again, with what is on its disk.
@@ -138,7 +181,13 @@ impl Cluster {
         let ready: Vec<(u64, u64)> = self
             .servers
             .iter()
-            .filter_map(|(id, server)| server.store.leadership().borrow().map(|leadership| (leadership.term, *id)))
+            .filter_map(|(id, server)| {
+                server
+                    .store
+                    .leadership()
+                    .borrow()
+                    .map(|leadership| (leadership.term, *id))
+            })
             .collect();
         ready.into_iter().max().map(|(_, id)| id)
     }
@@ -182,8 +231,17 @@ impl Cluster {
 
 /// A put.
 pub fn put(key: &str, value: impl Into<String>) -> Txn {
-    let put = Op::Put { key: key.to_owned().into(), value: value.into().into(), lease: 0, prev_kv: false };
-    Txn { compares: vec![], success: vec![put], failure: vec![] }
+    let put = Op::Put {
+        key: key.to_owned().into(),
+        value: value.into().into(),
+        lease: 0,
+        prev_kv: false,
+    };
+    Txn {
+        compares: vec![],
+        success: vec![put],
+        failure: vec![],
+    }
 }
 
 /// A put of a key that must not exist.
@@ -193,7 +251,10 @@ pub fn create(key: &str, value: impl Into<String>) -> Txn {
         result: CompareResult::Equal,
         target: CompareTarget::ModRevision(0),
     };
-    Txn { compares: vec![absent], ..put(key, value) }
+    Txn {
+        compares: vec![absent],
+        ..put(key, value)
+    }
 }
 
 /// Writes, waiting for a leader as long as the outcome is certain.
@@ -215,7 +276,10 @@ pub async fn write_fenced(store: &Store, txn: Txn, fence: Option<Leadership>) ->
 pub async fn read(store: &Store, key: &str, consistency: Consistency) -> Option<String> {
     let request = RangeRequest::latest(KeyRange::key(key.to_owned()));
     let found = store.range(request, consistency).await.unwrap();
-    found.kvs.first().map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+    found
+        .kvs
+        .first()
+        .map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
 }
 
 /// Reads one key, linearizably.
@@ -225,8 +289,16 @@ pub async fn get(store: &Store, key: &str) -> Option<String> {
 
 /// Counts the keys with a prefix, linearizably.
 pub async fn count(store: &Store, prefix: &str) -> u64 {
-    let request = RangeRequest { count_only: true, ..RangeRequest::latest(KeyRange::prefix(prefix.to_owned())) };
-    store.range(request, Consistency::Linearizable).await.unwrap().count.unwrap()
+    let request = RangeRequest {
+        count_only: true,
+        ..RangeRequest::latest(KeyRange::prefix(prefix.to_owned()))
+    };
+    store
+        .range(request, Consistency::Linearizable)
+        .await
+        .unwrap()
+        .count
+        .unwrap()
 }
 
 /// The revision of the store.

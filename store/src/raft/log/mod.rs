@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures::Stream;
-use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use rocksdb::{DB, ReadOptions};
 
 pub use self::recovery::LogOpenError;
@@ -61,7 +61,9 @@ pub(crate) struct LogStore {
 
 impl Debug for LogStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogStore").field("last", &self.view().last).finish_non_exhaustive()
+        f.debug_struct("LogStore")
+            .field("last", &self.view().last)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +73,14 @@ impl LogStore {
     /// # Errors
     /// [`LogOpenError`]: it is in use, unreadable or damaged.
     pub(crate) fn open(path: &Path, tail_bytes: usize) -> Result<Self, LogOpenError> {
-        let Recovered { db, vote, committed, purged, last, tail } = recover(path, tail_bytes)?;
+        let Recovered {
+            db,
+            vote,
+            committed,
+            purged,
+            last,
+            tail,
+        } = recover(path, tail_bytes)?;
         let counters = Arc::new(LogCounters::default());
         // The writer reports to the view, which needs the writer's queue first: hence the cell. It is weak,
         // so that a log that is dropped without being closed ends its writer.
@@ -84,9 +93,23 @@ impl LogStore {
         })
         .map_err(LogOpenError::Thread)?;
         let first = next_index(purged);
-        let view = Arc::new(Mutex::new(View { vote, committed, purged, first, last, tail, sequence: 0, queue }));
+        let view = Arc::new(Mutex::new(View {
+            vote,
+            committed,
+            purged,
+            first,
+            last,
+            tail,
+            sequence: 0,
+            queue,
+        }));
         cell.set(Arc::downgrade(&view)).expect("it is set once, here");
-        Ok(Self { db, view, counters, writer: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self {
+            db,
+            view,
+            counters,
+            writer: Arc::new(Mutex::new(Some(thread))),
+        })
     }
 
     /// What the writer has done so far.
@@ -138,7 +161,12 @@ impl LogStore {
         // Both parts are taken under the lock, so that together they are the log of one moment.
         let mut cursor = (start < disk_end).then(|| self.db.raw_iterator_opt(bounded_by(disk_end)));
         let cached: Vec<LogEntry> = (disk_end.max(start)..end)
-            .map(|index| view.tail.get(index).cloned().expect("the tail reaches to the end of the log"))
+            .map(|index| {
+                view.tail
+                    .get(index)
+                    .cloned()
+                    .expect("the tail reaches to the end of the log")
+            })
             .collect();
         drop(view);
 
@@ -257,7 +285,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let view = self.view();
-        Ok(LogState { last_purged_log_id: view.purged, last_log_id: view.last })
+        Ok(LogState {
+            last_purged_log_id: view.purged,
+            last_log_id: view.last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -271,7 +302,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             view.vote = Some(*vote);
             view.enqueue(LogWrite::Vote(*vote, done))?;
         }
-        durable.await.map_err(|_| io::Error::other("the log was closed before the vote was durable"))
+        durable
+            .await
+            .map_err(|_| io::Error::other("the log was closed before the vote was durable"))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -295,8 +328,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         // Encoding needs no lock.
-        let sealed: Vec<(Bytes, LogEntry)> =
-            entries.into_iter().map(|mut entry| (record::seal(&mut entry), entry)).collect();
+        let sealed: Vec<(Bytes, LogEntry)> = entries
+            .into_iter()
+            .map(|mut entry| (record::seal(&mut entry), entry))
+            .collect();
         let mut view = self.view();
         let Some((_, first)) = sealed.first() else {
             drop(view);
@@ -316,7 +351,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             view.tail.push(entry, sequence);
             records.push(record);
         }
-        view.queue.send(sequence, LogWrite::Append { first_index, records, callback })
+        view.queue.send(
+            sequence,
+            LogWrite::Append {
+                first_index,
+                records,
+                callback,
+            },
+        )
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
@@ -327,7 +369,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         };
         view.tail.truncate_from(first);
         view.last = last_log_id;
-        view.enqueue(LogWrite::Truncate { first, last: last.index })
+        view.enqueue(LogWrite::Truncate {
+            first,
+            last: last.index,
+        })
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {

@@ -20,7 +20,13 @@ use crate::limits;
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LogOpenError {
-    /// The database could not be opened: it is in use, cannot be read, or RocksDB found damage.
+    /// Another process has it open.
+    #[error("the data directory is in use: another process has the Raft log in {path} open; stop that one first")]
+    InUse {
+        /// Where.
+        path: String,
+    },
+    /// The database could not be opened: the disk or its permissions do not allow it.
     #[error("cannot open the Raft log in {path}")]
     Database {
         /// Where.
@@ -58,16 +64,31 @@ pub(super) struct Recovered {
 /// Opens and checks the log in `path`.
 pub(super) fn recover(path: &Path, tail_bytes: usize) -> Result<Recovered, LogOpenError> {
     let shown = path.display().to_string();
-    let db = DB::open(&options(), path).map_err(|source| match source.kind() {
-        rocksdb::ErrorKind::Corruption => {
-            LogOpenError::Quarantined { path: shown.clone(), what: source.to_string() }
-        }
-        _ => LogOpenError::Database { path: shown.clone(), source },
-    })?;
+    let db = DB::open(&options(), path).map_err(|source| open_error(&shown, source))?;
     let checked = check(&db, tail_bytes);
     let (vote, committed, purged, last, tail) =
         checked.map_err(|what| LogOpenError::Quarantined { path: shown, what })?;
-    Ok(Recovered { db: Arc::new(db), vote, committed, purged, last, tail })
+    Ok(Recovered {
+        db: Arc::new(db),
+        vote,
+        committed,
+        purged,
+        last,
+        tail,
+    })
+}
+
+fn open_error(path: &str, source: rocksdb::Error) -> LogOpenError {
+    let path = path.to_owned();
+    let text = source.to_string();
+    if source.kind() == rocksdb::ErrorKind::Corruption {
+        LogOpenError::Quarantined { path, what: text }
+    } else if source.kind() == rocksdb::ErrorKind::IOError && text.contains("/LOCK") {
+        // RocksDB has no code of its own for it.
+        LogOpenError::InUse { path }
+    } else {
+        LogOpenError::Database { path, source }
+    }
 }
 
 fn options() -> Options {
@@ -121,7 +142,10 @@ fn check(db: &DB, tail_bytes: usize) -> Result<Checked, String> {
     if let (Some(vote), Some(last)) = (&vote, last)
         && last.leader_id.term > vote.leader_id.term
     {
-        return Err(format!("the log reaches term {}, but the vote is of term {}", last.leader_id.term, vote.leader_id.term));
+        return Err(format!(
+            "the log reaches term {}, but the vote is of term {}",
+            last.leader_id.term, vote.leader_id.term
+        ));
     }
     Ok((vote, committed, purged, last, tail))
 }

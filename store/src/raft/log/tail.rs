@@ -31,7 +31,13 @@ pub(super) struct Tail {
 impl Tail {
     /// An empty tail behind which the next entry is `next_index`.
     pub(super) fn new(next_index: u64, bytes_max: usize) -> Self {
-        Self { entries: VecDeque::new(), first_index: next_index, bytes: 0, bytes_max, durable: 0 }
+        Self {
+            entries: VecDeque::new(),
+            first_index: next_index,
+            bytes: 0,
+            bytes_max,
+            durable: 0,
+        }
     }
 
     /// Index of its first entry; one behind the last entry of the log if it is empty.

@@ -88,7 +88,9 @@ pub(super) struct Queue {
 impl Queue {
     /// Queues a write. The caller holds the log's lock, so that sequences are queued in order.
     pub(super) fn send(&self, sequence: WriteSequence, write: LogWrite) -> std::io::Result<()> {
-        self.sender.send((sequence, write)).map_err(|_| std::io::Error::other("the log has been closed"))
+        self.sender
+            .send((sequence, write))
+            .map_err(|_| std::io::Error::other("the log has been closed"))
     }
 }
 
@@ -129,7 +131,11 @@ impl Pending {
                 self.needs_sync = true;
                 self.dones.push(done);
             }
-            LogWrite::Append { first_index, records, callback } => {
+            LogWrite::Append {
+                first_index,
+                records,
+                callback,
+            } => {
                 for (index, record) in (first_index..).zip(&records) {
                     self.bytes += record.len();
                     self.batch.put(entry_key(index), record);
