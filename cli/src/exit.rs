@@ -106,7 +106,11 @@ impl Failure {
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        let text = cause.to_string();
+        let mut text = cause.to_string();
+        // Rust's number of a system error says nothing that the words before it do not.
+        if let Some(end) = text.find(" (os error ") {
+            text.truncate(end);
+        }
         if line.contains(&text) {
             continue;
         }
@@ -137,8 +141,10 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Failure> {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return Some(Failure::new(Exit::Usage, error.to_string()));
     }
-    if error.is::<std::io::Error>() {
-        return Some(Failure::new(Exit::Local, error.to_string()));
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        let message = error.to_string();
+        let end = message.find(" (os error ").unwrap_or(message.len());
+        return Some(Failure::new(Exit::Local, &message[..end]));
     }
     None
 }
@@ -221,6 +227,7 @@ fn of_kubeconfig(error: &KubeconfigError) -> Failure {
     let mut message = error.to_string();
     if let Some(source) = std::error::Error::source(error) {
         message = format!("{message}: {source}");
+        message.truncate(message.find(" (os error ").unwrap_or(message.len()));
     }
     let exit = match error {
         KubeconfigError::Read { .. } | KubeconfigError::Write { .. } => Exit::Local,

@@ -17,6 +17,9 @@ pub(crate) const MANIFEST_MAX_ALIASES: usize = 1_000;
 /// See [`MANIFEST_MAX_ALIASES`].
 pub(crate) const MANIFEST_MAX_NODES: usize = 500_000;
 
+/// Largest annotation of the last apply, in bytes; all annotations of an object together may have 256 KiB.
+pub(crate) const LAST_APPLIED_MAX_BYTES: usize = 200 << 10;
+
 /// Objects in one page of a list.
 pub(crate) const LIST_PAGE_ITEMS: i64 = 500;
 

@@ -192,6 +192,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[allow(clippy::needless_pass_by_value, reason = "the calls read better")]
     fn check(what: &str, original: Value, modified: Value, live: Value, expected: Value) {
         assert_eq!(merge(&original, &modified, &live), expected, "{what}");
         let again = merge(&modified, &modified, &expected);

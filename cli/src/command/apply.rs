@@ -242,8 +242,13 @@ impl Applier<'_> {
         }
         let original = original(&live, resource);
         wanted.remove_metadata("resourceVersion");
+        let remembered = wanted.annotation(LAST_APPLIED).is_some();
         let mut merged = three_way::merge(&original, wanted.value(), live.value());
         keep_servers_fields(&mut merged, live.value());
+        if !remembered && let Some(Value::Object(annotations)) = merged.pointer_mut("/metadata/annotations") {
+            // What an earlier apply remembered is not what was applied last any more.
+            annotations.remove(LAST_APPLIED);
+        }
         let patch = diff::between(live.value(), &merged);
         let changed = self
             .resources
@@ -272,11 +277,19 @@ fn in_document(mut failure: Failure, document: &Document) -> Failure {
     failure
 }
 
-/// The object with the annotation that remembers it.
+/// The object with the annotation that remembers it, if that fits.
 fn annotate(object: &Object) -> Object {
     let mut plain = object.clone();
     plain.remove_annotation(LAST_APPLIED);
     let last_applied = format!("{}\n", plain.value());
+    if last_applied.len() > limits::LAST_APPLIED_MAX_BYTES {
+        warn(format!(
+            "{} {:?} is too large to remember what was applied: fields that you take out of its manifest later will stay",
+            plain.kind(),
+            plain.name()
+        ));
+        return plain;
+    }
     let mut annotated = plain;
     annotated.set_annotation(LAST_APPLIED, &last_applied);
     annotated
@@ -348,6 +361,13 @@ mod tests {
             serde_json::from_str::<Value>(once.annotation(LAST_APPLIED).unwrap()).unwrap(),
             *object.value()
         );
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_remembered() {
+        let text = "x".repeat(limits::LAST_APPLIED_MAX_BYTES);
+        let large = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": text}});
+        assert_eq!(annotate(&Object::new(large).unwrap()).annotation(LAST_APPLIED), None);
     }
 
     #[test]

@@ -48,12 +48,12 @@ enum Verb {
     /// Remove a server; its id is never used again
     Remove {
         /// Its name or id
-        server: String,
+        member: String,
     },
     /// Hand the leadership to another server
     TransferLeader {
         /// Its name or id
-        server: String,
+        member: String,
     },
 }
 
@@ -64,8 +64,8 @@ pub(crate) async fn run(args: ClusterArgs, session: &Session) -> Result<()> {
         Verb::Status { output } => show(&status, &output.format(), true),
         Verb::Members { output } => show(&status, &output.format(), false),
         Verb::Add { name } => add(session, &name).await,
-        Verb::Remove { server } => {
-            let member = find(&status, &server)?;
+        Verb::Remove { member } => {
+            let member = find(&status, &member)?;
             let id = member.id;
             let call = |link: Link| async move {
                 ClusterClient::new(link.channel)
@@ -78,8 +78,8 @@ pub(crate) async fn run(args: ClusterArgs, session: &Session) -> Result<()> {
                 member.name
             ))
         }
-        Verb::TransferLeader { server } => {
-            let member = find(&status, &server)?;
+        Verb::TransferLeader { member } => {
+            let member = find(&status, &member)?;
             let to = member.id;
             if to == status.leader_id {
                 return say(format!("server/{} leads already", member.name));

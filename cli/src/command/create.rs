@@ -138,7 +138,7 @@ pub(crate) async fn run(args: CreateArgs, session: &Session) -> Result<()> {
     create(
         vec![Document {
             object,
-            place: "command line".to_owned(),
+            place: String::new(),
         }],
         &common,
         session,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::object::Object;
-use crate::output::describe::{describe, event_time};
+use crate::output::describe::{describe, sort_events};
 use crate::output::{print, warn};
 use crate::resolve::{Discovery, reference};
 use crate::resources::{Resources, Selection};
@@ -106,7 +106,7 @@ pub(crate) async fn events_of(object: &Object, resources: &Resources, discovery:
         Ok(mut events) => {
             // Not those of an earlier object of the same name.
             events.retain(|event| ["", object.uid()].contains(&event.text("/involvedObject/uid")));
-            events.sort_by(|a, b| event_time(a).cmp(event_time(b)));
+            sort_events(&mut events);
             events
         }
         Err(error) => {

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::exit::Failure;
 use crate::follow::Follow;
 use crate::object::Object;
-use crate::output::describe::{event_age, event_time};
+use crate::output::describe::{event_age, sort_events};
 use crate::output::table::Table;
 use crate::output::{Format, OutputArgs, print, print_objects};
 use crate::resolve::reference;
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: EventsArgs, session: &Session) -> Result<()> {
     }
     let mut events = resources.list(&reference(kind, namespace, ""), &selection).await?;
     events.retain(|event| args.wants(event));
-    events.sort_by(|a, b| event_time(a).cmp(event_time(b)));
+    sort_events(&mut events);
     match args.output.format() {
         Format::Table | Format::Wide if events.is_empty() => {
             eprintln!("No events found");
@@ -113,10 +113,10 @@ async fn watch(args: &EventsArgs, follow: &mut Follow) -> Result<()> {
     let mut table = args.table(&[]);
     loop {
         follow.changed().await?;
-        let mut fresh: Vec<&Object> = follow.objects().filter(|event| args.wants(event)).collect();
+        let mut fresh: Vec<Object> = follow.objects().filter(|event| args.wants(event)).cloned().collect();
         fresh.retain(|event| shown.insert((event.uid().to_owned(), event.resource_version().to_owned())));
-        fresh.sort_by(|a, b| event_time(a).cmp(event_time(b)));
-        for event in fresh {
+        sort_events(&mut fresh);
+        for event in &fresh {
             let first = table.is_empty();
             args.add(&mut table, event);
             let widths = table.widths();

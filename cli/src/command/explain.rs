@@ -24,7 +24,7 @@ pub(crate) struct ExplainArgs {
 }
 
 /// Last element of a path that asks for everything below.
-const RECURSIVE: &str = "**";
+const RECURSIVE: &str = "*";
 
 /// Width of the text, in columns.
 const WIDTH: usize = 96;

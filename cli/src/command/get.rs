@@ -246,9 +246,9 @@ impl Get<'_> {
             let mut shape = self.shape(target, &list.columns);
             for item in &list.items {
                 if is_table {
-                    shape.add(item)?
+                    shape.add(item)?;
                 } else {
-                    print_one(&format, item)?
+                    print_one(&format, item)?;
                 }
             }
             if is_table && !shape.table.is_empty() {

@@ -80,6 +80,8 @@ fn options() -> Options {
     options.budget = Some(budget);
     options.with_snippet = false;
     options.duplicate_keys = DuplicateKeyPolicy::Error;
+    // A label `y` or a value `no` is a text. Where a boolean is wanted, the server says that `yes` is none.
+    options.strict_booleans = true;
     options
 }
 
@@ -119,6 +121,12 @@ mod tests {
         );
         assert_eq!(values("{\"a\": {\"b\": null}}"), [json!({"a": {"b": null}})]);
         assert_eq!(values(""), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn texts_that_older_yaml_took_for_booleans() {
+        let expected = json!({"a": "y", "b": "no", "c": true, "d": "on", "e": 8, "f": "0x8"});
+        assert_eq!(values("{a: y, b: no, c: true, d: on, e: 8, f: '0x8'}"), [expected]);
     }
 
     #[test]

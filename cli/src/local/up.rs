@@ -48,7 +48,8 @@ impl Up {
     /// Reads or makes the plan. Nothing is started yet.
     pub(crate) fn prepare(layout: Layout, wish: &Wish) -> Result<Self> {
         let progress = Progress::start();
-        let plan = match Plan::read(&layout)? {
+        let made = |plan: &Plan| plan.servers.iter().any(|server| is_made(&layout, server));
+        let plan = match Plan::read(&layout)?.filter(made) {
             Some(mut plan) => {
                 plan.grow(wish)?;
                 plan
@@ -58,7 +59,6 @@ impl Up {
                 ..wish.clone()
             })?,
         };
-        plan.write(&layout)?;
         Ok(Self {
             layout,
             plan,
@@ -71,8 +71,9 @@ impl Up {
     /// Starts what does not run, and waits until the cluster stands.
     pub(crate) async fn start(&mut self) -> Result<()> {
         self.check_ports()?;
+        self.plan.write(&self.layout)?;
         let servers = self.plan.servers.clone();
-        let (there, new): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| self.is_made(server));
+        let (there, new): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| is_made(&self.layout, server));
         for server in &there {
             self.start_server(server, &[], None)?;
         }
@@ -86,11 +87,6 @@ impl Up {
         self.start_rest(&client, new.collect()).await?;
         self.wait_for_members(&client).await?;
         self.wait_for_nodes(&client).await
-    }
-
-    /// Whether a server's data is there.
-    fn is_made(&self, server: &ServerPlan) -> bool {
-        self.layout.server(&server.name).join("server.json").exists()
     }
 
     /// Whether the process of this name runs.
@@ -445,6 +441,11 @@ fn settled(runtime: RuntimeKind) -> RuntimeKind {
         },
         settled => settled,
     }
+}
+
+/// Whether a server's data is there.
+fn is_made(layout: &Layout, server: &ServerPlan) -> bool {
+    layout.server(&server.name).join("server.json").exists()
 }
 
 /// Whether a failure may pass while a cluster comes up.

@@ -56,12 +56,26 @@ pub(crate) fn describe(object: &Object, events: &[Object], now: Timestamp) -> St
     text
 }
 
+/// Fields whose keys are the user's own words, not names of fields.
+const DATA_MAPS: [&str; 14] = [
+    "allocatable",
+    "annotations",
+    "binaryData",
+    "capacity",
+    "data",
+    "hard",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "requests",
+    "selector",
+    "stringData",
+    "used",
+];
+
 /// `startTime` as `Start Time`.
 fn heading(key: &str) -> String {
-    // Keys with dots or slashes are data, such as the names of a ConfigMap's files.
-    if key.contains(['.', '/', '-', '_']) {
-        return key.to_owned();
-    }
     let mut heading = String::new();
     let mut previous_lower = false;
     for (position, c) in key.chars().enumerate() {
@@ -70,9 +84,9 @@ fn heading(key: &str) -> String {
         }
         previous_lower = c.is_lowercase() || c.is_ascii_digit();
         if position == 0 {
-            heading.extend(c.to_uppercase())
+            heading.extend(c.to_uppercase());
         } else {
-            heading.push(c)
+            heading.push(c);
         }
     }
     heading
@@ -156,6 +170,11 @@ impl Lines {
             Value::Object(map) if map.is_empty() => {}
             Value::Array(items) if items.is_empty() => {}
             Value::Null => {}
+            // A selector of the structured form holds fields, the plain form labels.
+            Value::Object(map) if DATA_MAPS.contains(&key) && !map.values().any(Value::is_object) => {
+                self.title(depth, &label);
+                map.iter().for_each(|(key, value)| self.datum(depth + 1, key, value));
+            }
             Value::Object(map) => {
                 self.title(depth, &label);
                 self.map(depth + 1, map);
@@ -182,6 +201,18 @@ impl Lines {
                     .for_each(|line| self.raw(depth + 1, &harmless(line.to_owned())));
             }
             other => self.pair(depth, &label, &text_of(other)),
+        }
+    }
+
+    /// A key of the user's own with its value.
+    fn datum(&mut self, depth: usize, key: &str, value: &Value) {
+        let text = text_of(value);
+        if text.trim_end().contains('\n') {
+            self.title(depth, &harmless(key.to_owned()));
+            text.lines()
+                .for_each(|line| self.raw(depth + 1, &harmless(line.to_owned())));
+        } else {
+            self.pair(depth, &harmless(key.to_owned()), text.trim_end());
         }
     }
 
@@ -266,8 +297,18 @@ pub(crate) fn events_section(events: &[Object], now: Timestamp) -> String {
     format!("Events:\n{rows}")
 }
 
+/// Sorts events by when they were last seen; those of the same second by when they were written.
+pub(crate) fn sort_events(events: &mut [Object]) {
+    events.sort_by(|a, b| {
+        let version = |event: &Object| event.resource_version().parse::<u64>().unwrap_or(0);
+        event_time(a)
+            .cmp(event_time(b))
+            .then_with(|| version(a).cmp(&version(b)))
+    });
+}
+
 /// When an event was last seen, RFC 3339.
-pub(crate) fn event_time(event: &Object) -> &str {
+fn event_time(event: &Object) -> &str {
     let places = [
         "/series/lastObservedTime",
         "/lastTimestamp",
@@ -315,7 +356,7 @@ mod tests {
                 "annotations": {crate::apply::LAST_APPLIED: "{}"}, "managedFields": [{}],
             },
             "spec": {
-                "nodeName": "node-1", "tolerations": [{"key": "a", "operator": "Exists"}],
+                "nodeName": "node-1", "nodeSelector": {"diskType": "ssd", "a.io/b": "c"}, "tolerations": [{"key": "a", "operator": "Exists"}],
                 "containers": [{"name": "main", "image": "hello:1", "args": ["-v", "x"], "ports": [{"containerPort": 80}]}],
             },
             "status": {
@@ -353,6 +394,9 @@ mod tests {
                     [0]:
                       Container Port:  80
               Node Name:  node-1
+              Node Selector:
+                a.io/b:    c
+                diskType:  ssd
               Tolerations:
                 [0]:
                   Key:       a

@@ -127,15 +127,17 @@ fn write_block(out: &mut String, text: &str, depth: usize) {
 fn write_string(out: &mut String, text: &str) {
     if is_plain(text) {
         out.push_str(text);
-    } else if text.chars().any(|c| c.is_control() || is_odd(c)) {
-        write_double_quoted(out, text);
-    } else if text.contains('\'') && !text.contains(['"', '\\']) {
+    } else if needs_escapes(text) || means_something_else(text) || text.is_empty() || !text.contains(['"', '\\']) {
         write_double_quoted(out, text);
     } else {
         out.push('\'');
         out.push_str(&text.replace('\'', "''"));
         out.push('\'');
     }
+}
+
+fn needs_escapes(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || is_odd(c))
 }
 
 fn write_double_quoted(out: &mut String, text: &str) {
@@ -181,17 +183,44 @@ fn means_something_else(text: &str) -> bool {
     if WORDS.contains(&lower.as_str()) {
         return true;
     }
-    let unsigned = lower.trim_start_matches(['+', '-']);
-    let numeric_start = unsigned.starts_with(|c: char| c.is_ascii_digit())
-        || (unsigned.starts_with('.') && unsigned[1..].starts_with(|c: char| c.is_ascii_digit()));
-    if !numeric_start {
-        return false;
-    }
-    // Digits with signs, dots, underscores, colons (sexagesimal), exponents and base prefixes: numbers, or near enough.
-    // Dates too: `2001-01-23`.
-    unsigned
-        .chars()
-        .all(|c| c.is_ascii_hexdigit() || matches!(c, '.' | '_' | ':' | '+' | '-' | 'x' | 'o' | 't' | 'z'))
+    let unsigned = lower.strip_prefix(['+', '-']).unwrap_or(&lower);
+    is_number(unsigned) || is_sexagesimal(unsigned) || is_date(unsigned)
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.replace('_', "");
+    let based = |prefix: &str, radix: u32| {
+        digits
+            .strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix)))
+    };
+    let decimal = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-'))
+        && digits.parse::<f64>().is_ok();
+    decimal || based("0x", 16) || based("0o", 8) || based("0b", 2)
+}
+
+/// `12:30:45`, which older YAML takes for a number to the base of sixty.
+fn is_sexagesimal(text: &str) -> bool {
+    text.contains(':')
+        && text
+            .split(':')
+            .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || matches!(c, '_' | '.')))
+}
+
+/// `2001-01-23`, with or without a time.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.splitn(3, '-');
+    let digits = |part: Option<&str>, most: usize| {
+        part.is_some_and(|p| !p.is_empty() && p.len() <= most && p.chars().all(|c| c.is_ascii_digit()))
+    };
+    digits(parts.next(), 4)
+        && digits(parts.next(), 2)
+        && parts
+            .next()
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -221,9 +250,9 @@ mod tests {
               b: |-
                 x
                 y
-              c: ''
-              d: 'true'
-              e: '1e3'
+              c: ""
+              d: "true"
+              e: "1e3"
               f: it's
             empty: {}
             kind: ConfigMap
@@ -305,6 +334,12 @@ mod tests {
             "0o17",
             "sha256:12ab",
             "registry/a:1.2",
+            "0c7c9dd3-4320-4bcc",
+            "12e45",
+            "1e",
+            "0b11",
+            "1.2.3.4",
+            "1-2",
             "2024-01-01T00:00:00Z",
             "127.0.0.1",
             "+.inf",

@@ -68,7 +68,7 @@ impl ApiError {
             Some(api) => Self::from_api(status, api),
             None => Self {
                 code: status.code(),
-                reason: reason_of(status.code()).to_owned(),
+                reason: reason_of(status).to_owned(),
                 message: transport_message(status),
                 http_code: 0,
                 causes: Vec::new(),
@@ -157,8 +157,12 @@ fn transport_message(status: &tonic::Status) -> String {
     }
 }
 
-fn reason_of(code: Code) -> &'static str {
-    match code {
+fn reason_of(status: &tonic::Status) -> &'static str {
+    // What tonic says, on either side, of a message over its limit.
+    if status.message().contains("message length too large") {
+        return "RequestEntityTooLarge";
+    }
+    match status.code() {
         Code::NotFound => "NotFound",
         Code::AlreadyExists => "AlreadyExists",
         Code::Aborted => "Conflict",
