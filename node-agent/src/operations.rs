@@ -33,22 +33,24 @@ pub(crate) struct Order {
     pub(crate) pod_addresses: Vec<IpAddr>,
 }
 
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderOutcome {
+    /// The journal on disk is the order's.
+    pub(crate) journal_saved: bool,
+    pub(crate) result: Result<(), OrderFailure>,
+}
+
 /// Why an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderFailure {
     /// The word for the status.
     pub(crate) reason: &'static str,
     pub(crate) message: String,
-    /// The journal was saved before it failed.
-    pub(crate) journal_saved: bool,
 }
 
 fn failure(reason: &'static str, message: String) -> OrderFailure {
-    OrderFailure {
-        reason,
-        message,
-        journal_saved: true,
-    }
+    OrderFailure { reason, message }
 }
 
 fn of_runtime(reason: &'static str) -> impl Fn(RuntimeError) -> OrderFailure {
@@ -56,24 +58,34 @@ fn of_runtime(reason: &'static str) -> impl Fn(RuntimeError) -> OrderFailure {
 }
 
 impl Workshop {
-    /// Carries out an order.
-    pub(crate) async fn carry_out(&self, order: Order) -> Result<(), OrderFailure> {
-        if let Some(journal) = order.journal.clone() {
-            let store = self.journals.clone();
-            let saved = tokio::task::spawn_blocking(move || store.save(&journal)).await;
-            let unsaved = |message| OrderFailure {
-                reason: "JournalError",
-                message,
-                journal_saved: false,
-            };
-            saved
-                .map_err(|error| unsaved(error.to_string()))?
-                .map_err(|error| unsaved(format!("cannot save the pod's journal: {error}")))?;
-        }
-        match order.operation.clone() {
-            Some(operation) => self.operate(operation, order).await,
-            None => Ok(()),
-        }
+    /// Carries out an order. A journal that cannot be saved stops what makes things, and never what
+    /// ends them: a full disk must not keep pods alive.
+    pub(crate) async fn carry_out(&self, order: Order) -> OrderOutcome {
+        let saved = self.save(order.journal.clone()).await;
+        let journal_saved = saved.is_ok();
+        let result = match (saved, order.operation.clone()) {
+            (Err(unsaved), Some(operation)) if operation.is_ending() => {
+                tracing::warn!(
+                    uid = order.uid,
+                    message = unsaved.message,
+                    "ending a pod without its journal"
+                );
+                self.operate(operation, order).await
+            }
+            (Err(unsaved), _) => Err(unsaved),
+            (Ok(()), Some(operation)) => self.operate(operation, order).await,
+            (Ok(()), None) => Ok(()),
+        };
+        OrderOutcome { journal_saved, result }
+    }
+
+    async fn save(&self, journal: Option<PodJournal>) -> Result<(), OrderFailure> {
+        let Some(journal) = journal else { return Ok(()) };
+        let store = self.journals.clone();
+        let saved = tokio::task::spawn_blocking(move || store.save(&journal)).await;
+        saved
+            .map_err(|error| failure("JournalError", error.to_string()))?
+            .map_err(|error| failure("JournalError", format!("cannot save the pod's journal: {error}")))
     }
 
     async fn operate(&self, operation: Operation, order: Order) -> Result<(), OrderFailure> {
@@ -224,6 +236,9 @@ pub(crate) async fn import_images(runtime: &dyn Runtime, directory: &std::path::
     archives.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
     archives.sort();
     for archive in archives {
+        if is_imported(runtime, &archive).await {
+            continue;
+        }
         match runtime.import_image(&archive).await {
             Ok(names) => tracing::info!(?names, "images imported"),
             Err(error) => {
@@ -231,6 +246,25 @@ pub(crate) async fn import_images(runtime: &dyn Runtime, directory: &std::path::
             }
         }
     }
+}
+
+/// True if the runtime has every image of the archive under each of its names, with the same content.
+async fn is_imported(runtime: &dyn Runtime, archive: &std::path::Path) -> bool {
+    let path = archive.to_owned();
+    let read = tokio::task::spawn_blocking(move || crate::image::Archive::open(&path)?.images()).await;
+    let Ok(Ok(images)) = read else {
+        // The import says what is wrong with it.
+        return false;
+    };
+    for image in images {
+        for name in &image.names {
+            let found = runtime.image(name).await.ok().flatten();
+            if found.is_none_or(|found| found.id != format!("sha256:{}", image.id)) {
+                return false;
+            }
+        }
+    }
+    true
 }
 
 /// The delay before a failed operation is tried again.

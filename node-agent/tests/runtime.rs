@@ -91,6 +91,7 @@ async fn containerd_runtime() {
     }
     containerd.remove_network().await;
     containerd.stop().await.unwrap();
+    containerd.remove_run_directory();
     outcome.unwrap();
 }
 

@@ -9,7 +9,7 @@ use super::world::World;
 use crate::journal::PodJournal;
 use crate::limits;
 use crate::logs::{LogOptions, log_file};
-use crate::operations::{Order, OrderFailure, Workshop};
+use crate::operations::{Order, OrderOutcome, Workshop};
 use crate::pod::containers::record_observations;
 use crate::pod::probe::{ProbeKind, ProbeState, probe_of};
 use crate::pod::spec::spec_of;
@@ -40,10 +40,7 @@ const LOG_ROTATION_PERIOD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Event {
     /// An order ended.
-    Done {
-        uid: String,
-        outcome: Result<(), OrderFailure>,
-    },
+    Done { uid: String, outcome: OrderOutcome },
     /// The runtime was listed.
     Listed {
         number: u64,
@@ -501,6 +498,12 @@ impl Driver {
         let Some(state) = self.pods.get_mut(uid) else { return };
         let must_save = state.saved_journal.as_ref() != Some(&plan.journal);
         if plan.operation.is_none() && !must_save {
+            return;
+        }
+        // While the last failure holds the pod up, a journal alone is not tried again and again.
+        let held_until = state.observed.failures.get("").map(|failure| failure.retry_at);
+        if let Some(retry_at) = held_until.filter(|retry_at| plan.operation.is_none() && wall_now() < *retry_at) {
+            state.wake_at = Some(state.wake_at.map_or(retry_at, |earlier| earlier.min(retry_at)));
             return;
         }
         if let Some(operation) = &plan.operation {

@@ -262,6 +262,7 @@ pub async fn teardown(config: &AgentConfig) -> Result<(), AgentError> {
     if let Some(containerd) = containerd {
         containerd.remove_network().await;
         containerd.stop().await?;
+        containerd.remove_run_directory();
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What the driver keeps of each pod between two decisions.
 
 use crate::journal::PodJournal;
-use crate::operations::{OrderFailure, retry_delay};
+use crate::operations::{OrderFailure, OrderOutcome, retry_delay};
 use crate::pod::machine::grace_seconds;
 use crate::pod::probe::ProbeState;
 use crate::pod::spec::spec_of;
@@ -78,12 +78,11 @@ impl PodState {
     }
 
     /// Takes in how an order ended.
-    pub(super) fn finish(&mut self, busy: &Busy, outcome: Result<(), OrderFailure>, now: Moment) {
-        let journal_saved = outcome.as_ref().map_or_else(|failure| failure.journal_saved, |()| true);
-        if journal_saved {
+    pub(super) fn finish(&mut self, busy: &Busy, outcome: OrderOutcome, now: Moment) {
+        if outcome.journal_saved {
             self.saved_journal = Some(busy.journal.clone());
         }
-        match outcome {
+        match outcome.result {
             Ok(()) => self.succeeded(busy.operation.as_ref()),
             Err(failure) => self.failed(busy.operation.as_ref(), failure, now),
         }
@@ -91,9 +90,7 @@ impl PodState {
     }
 
     fn succeeded(&mut self, operation: Option<&Operation>) {
-        if operation.is_some() {
-            self.observed.failures.remove(&self.failure_key(operation));
-        }
+        self.observed.failures.remove(&self.failure_key(operation));
         match operation {
             Some(Operation::PrepareVolumes) => self.observed.volumes = VolumeObservation::Ready,
             Some(Operation::EnsureImage { image, .. }) => {

@@ -149,6 +149,24 @@ pub(crate) enum Operation {
     RemoveData,
 }
 
+impl Operation {
+    /// True for what ends or removes, and makes nothing.
+    pub(crate) fn is_ending(&self) -> bool {
+        match self {
+            Self::StopContainers { .. }
+            | Self::StopSandbox { .. }
+            | Self::RemoveContainer { .. }
+            | Self::RemoveSandbox { .. }
+            | Self::RemoveData => true,
+            Self::PrepareVolumes
+            | Self::RunSandbox(_)
+            | Self::EnsureImage { .. }
+            | Self::RunContainer { .. }
+            | Self::StartContainer { .. } => false,
+        }
+    }
+}
+
 /// When to fetch an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PullPolicy {

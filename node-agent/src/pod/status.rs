@@ -302,7 +302,7 @@ impl Builder<'_> {
             .readiness_gates
             .iter()
             .map(|gate| gate.condition_type.as_str());
-        gates.find(|gate| is_closed(&gate)).map(str::to_owned)
+        gates.find(|gate| is_closed(gate)).map(str::to_owned)
     }
 
     /// Sets this agent's conditions and keeps everybody else's. A condition keeps its time while its
@@ -330,7 +330,7 @@ impl Builder<'_> {
                 r#type: kind.to_owned(),
                 status: word.to_owned(),
                 last_transition_time: same
-                    .and_then(|condition| condition.last_transition_time.clone())
+                    .and_then(|condition| condition.last_transition_time)
                     .or_else(|| Some(time(self.input.now))),
                 reason: reason.to_owned(),
                 message,

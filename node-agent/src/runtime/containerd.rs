@@ -169,6 +169,20 @@ impl Containerd {
         let _ = crate::paths::remove_tree(&self.config.run_directory.join("addresses"));
     }
 
+    /// Removes what only a running containerd needs: its socket and state, and the empty control groups.
+    pub fn remove_run_directory(&self) {
+        let _ = crate::paths::remove_tree(&self.config.run_directory);
+        let group = super::cri::cgroup_parent(&self.config.node);
+        let group = group.trim_start_matches('/');
+        // Version 2 has one hierarchy, version 1 one a controller.
+        let root = Path::new("/sys/fs/cgroup");
+        let _ = std::fs::remove_dir(root.join(group));
+        for controller in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            // Only an empty group can be removed, so nothing that runs is in danger.
+            let _ = std::fs::remove_dir(controller.path().join(group));
+        }
+    }
+
     async fn answers(&self) -> bool {
         UnixStream::connect(self.config.socket()).await.is_ok()
     }

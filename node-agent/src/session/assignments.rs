@@ -45,7 +45,7 @@ async fn one_stream(
         };
         loop {
             let message = stream.message().await?.ok_or(CallError::Ended)?;
-            let change = sequence.accept(message)?;
+            let change = sequence.accept(&message)?;
             // The driver is gone only when the agent ends.
             let _ = events.send(SessionEvent::Assignments(change)).await;
         }
@@ -65,7 +65,7 @@ struct Sequence<'a> {
 }
 
 impl Sequence<'_> {
-    fn accept(&mut self, message: v1::AssignmentsMessage) -> Result<AssignmentChange, CallError> {
+    fn accept(&mut self, message: &v1::AssignmentsMessage) -> Result<AssignmentChange, CallError> {
         if message.revision < *self.seen_revision {
             return Err(CallError::Behind {
                 got: message.revision,
@@ -77,7 +77,7 @@ impl Sequence<'_> {
                 "a difference came before the complete set".to_owned(),
             ));
         }
-        let change = decode(&message)?;
+        let change = decode(message)?;
         self.had_complete = true;
         *self.seen_revision = message.revision;
         Ok(change)
@@ -132,10 +132,10 @@ mod tests {
             seen_revision: &mut seen,
             had_complete: false,
         };
-        assert!(first.accept(message(true, 7)).unwrap().complete);
-        assert!(first.accept(message(false, 9)).is_ok());
+        assert!(first.accept(&message(true, 7)).unwrap().complete);
+        assert!(first.accept(&message(false, 9)).is_ok());
         assert!(matches!(
-            first.accept(message(false, 8)),
+            first.accept(&message(false, 8)),
             Err(CallError::Behind { got: 8, seen: 9 })
         ));
         let mut second = Sequence {
@@ -143,10 +143,10 @@ mod tests {
             had_complete: false,
         };
         assert!(
-            matches!(second.accept(message(true, 8)), Err(CallError::Behind { .. })),
+            matches!(second.accept(&message(true, 8)), Err(CallError::Behind { .. })),
             "nor on the next stream"
         );
-        assert!(second.accept(message(true, 9)).is_ok());
+        assert!(second.accept(&message(true, 9)).is_ok());
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
             had_complete: false,
         };
         assert!(matches!(
-            sequence.accept(message(false, 1)),
+            sequence.accept(&message(false, 1)),
             Err(CallError::Malformed(_))
         ));
     }

@@ -128,7 +128,7 @@ pub(super) fn sandbox_config(config: &SandboxConfig, node: &str) -> cri::PodSand
 }
 
 /// The control group above all containers of a node.
-fn cgroup_parent(node: &str) -> String {
+pub(crate) fn cgroup_parent(node: &str) -> String {
     format!("/trireme-{}", hex::encode(&crate::network::hash(node)[..4]))
 }
 

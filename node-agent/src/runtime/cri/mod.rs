@@ -5,6 +5,8 @@
 
 mod messages;
 
+pub(crate) use messages::cgroup_parent;
+
 use super::{
     ContainerConfig, ContainerInfo, ExecOutcome, ImageInfo, Inventory, LABEL_NODE, Runtime, RuntimeError,
     RuntimeVersion, SandboxConfig, SandboxInfo, SandboxState,
