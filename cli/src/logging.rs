@@ -50,7 +50,7 @@ impl LogArgs {
         // A server tells what it does; a verb only what goes wrong.
         let usual = match (command.is_daemon(), self.verbose) {
             // Consensus tells the same at its own length; what matters of it, the store says.
-            (true, false) => "info,openraft=warn",
+            (true, false) => "info,openraft=error",
             (true, true) => "debug,h2=info,hyper=info,openraft=info,tower=info",
             (false, false) => "error",
             (false, true) => "debug,h2=info,hyper=info,openraft=info,tower=info",

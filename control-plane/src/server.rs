@@ -166,7 +166,7 @@ async fn open_store(config: &ServerConfig, home: &Home, connector: Arc<Connector
         peer_address: identity.peer_address.clone(),
     };
     let mut store_config = StoreConfig::new(home.store_dir(), &identity.cluster_id, identity.server_id, node);
-    store_config.timings = config.timings.clone();
+    store_config.timings = config.timings;
     if identity.founder {
         Store::bootstrap_cluster(store_config, connector).await
     } else {
@@ -286,6 +286,14 @@ impl Server {
             })
             .await;
             Ok(())
+        });
+        let store = self.store.clone();
+        tasks.spawn(async move {
+            store.stopped().await;
+            Err(ServerError::Ended {
+                what: "the store",
+                why: "see its last message".to_owned(),
+            })
         });
         let (heartbeats, peers) = (self.heartbeats.clone(), self.peers.clone());
         tasks.spawn(async move {

@@ -16,9 +16,12 @@ pub struct Violation {
 /// How many findings of one rule are told.
 const FINDINGS_MAX: usize = 10;
 
+/// A rule: what it finds wrong.
+type Check = fn(&History) -> Vec<String>;
+
 /// Everything that is wrong with a history; empty if all is well.
 pub fn violations(history: &History) -> Vec<Violation> {
-    let rules: [(&'static str, fn(&History) -> Vec<String>); 8] = [
+    let rules: [(&'static str, Check); 8] = [
         ("I1: every acknowledged write is there", acknowledged_writes_are_there),
         ("I1: nothing is there that nobody wrote", nothing_unwritten),
         ("I2: servers show the same objects at the same revisions", servers_agree),

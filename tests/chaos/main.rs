@@ -40,6 +40,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         faults: arguments.kills,
         fault: arguments.mode,
         writers: arguments.writers,
+        leave_broken: false,
         verbose: true,
     })
     .await?;

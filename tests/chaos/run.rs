@@ -39,6 +39,8 @@ pub struct ChaosOptions {
     pub fault: Fault,
     /// Concurrent writers.
     pub writers: usize,
+    /// Leave the broken leader broken, and judge what the survivors show. For one fault only.
+    pub leave_broken: bool,
     /// Say what happens.
     pub verbose: bool,
 }
@@ -133,8 +135,10 @@ async fn run_on(cluster: &Cluster, options: &ChaosOptions) -> Result<ChaosReport
             successor.name,
             gap.as_millis()
         ));
-        options.fault.mend(cluster, &leader).await?;
-        cluster.all_healthy().await?;
+        if !options.leave_broken {
+            options.fault.mend(cluster, &leader).await?;
+            cluster.all_healthy().await?;
+        }
     }
     wait_for_writes(&progress, WRITES_BETWEEN_FAULTS).await?;
     stop.send_replace(true);
@@ -155,7 +159,7 @@ async fn run_on(cluster: &Cluster, options: &ChaosOptions) -> Result<ChaosReport
         .await
         .with_context(|| format!("the watcher did not reach revision {end}"))???;
     history.pods = pod_watcher.await??;
-    read_final_state(cluster, &mut history).await?;
+    read_final_state(cluster, options.leave_broken, &mut history).await?;
 
     let found = violations(&history);
     let unknown = history
@@ -220,9 +224,14 @@ async fn settle_deployment(client: &Client) -> Result<i32> {
 }
 
 /// Reads what each server itself shows, once all have applied the same.
-async fn read_final_state(cluster: &Cluster, history: &mut History) -> Result<()> {
+async fn read_final_state(cluster: &Cluster, survivors_only: bool, history: &mut History) -> Result<()> {
     let members = poll_until("all servers to show one state at one index", PATIENCE, || async {
-        let members = cluster.all_healthy().await?;
+        let members = if survivors_only {
+            let members = cluster.members().await?;
+            members.into_iter().filter(|member| member.process_id != 0).collect()
+        } else {
+            cluster.all_healthy().await?
+        };
         let indexes: BTreeSet<u64> = members.iter().map(|member| member.applied_index).collect();
         if indexes.len() > 1 {
             bail!("the servers have applied up to {indexes:?}");

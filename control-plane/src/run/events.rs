@@ -5,10 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use tokio::{sync::mpsc, time::Instant};
 use trireme_logic::controller::{EventRecord, EventType};
 use trireme_proto::api::{
     core::v1::{Event, EventSource, ObjectReference},
@@ -174,6 +171,8 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

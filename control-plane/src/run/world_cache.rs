@@ -10,8 +10,9 @@ use std::{
 
 use tokio::sync::{Notify, mpsc, watch};
 use trireme_logic::{
+    kind::KindInfo,
     kinds,
-    object::{Object, ObjectKey},
+    object::ObjectKey,
     world::{Change, Mutation, World},
 };
 use trireme_proto::api::core::v1::Pod;
@@ -110,8 +111,8 @@ impl WorldCache {
 
     async fn list_and_watch(&self, kv: &dyn Kv) -> Result<(), KvError> {
         let range = KeyRange::prefix(kinds::REGISTRY_PREFIX);
-        let (objects, revision) = list_all(kv, &range).await?;
-        self.replace_all(objects, revision);
+        let (listed, revision) = list_all(kv, &range).await?;
+        self.replace_all(listed, revision);
         let mut watcher = kv
             .watch(WatchRequest {
                 range,
@@ -125,7 +126,7 @@ impl WorldCache {
                 let mut world = self.world.write().expect("no code panics while it holds the world");
                 for event in &batch.events {
                     let mutation = match event.kind {
-                        EventKind::Put => decode(&event.kv).map(Mutation::Put),
+                        EventKind::Put => observed(&event.kv),
                         EventKind::Delete => removal(&event.kv),
                     };
                     let change = mutation.and_then(|mutation| world.apply(mutation, event.kv.mod_revision));
@@ -137,22 +138,19 @@ impl WorldCache {
         }
     }
 
-    /// Makes the world show exactly `objects`, by the same changes that a watch would have brought.
-    fn replace_all(&self, objects: Vec<Arc<dyn Object>>, revision: Revision) {
+    /// Makes the world show exactly what is `listed`, by the same changes that a watch would have brought.
+    fn replace_all(&self, listed: Vec<Mutation>, revision: Revision) {
         let mut changes = Vec::new();
         {
             let mut world = self.world.write().expect("no code panics while it holds the world");
-            let listed: BTreeSet<(&str, &str, ObjectKey)> = objects
-                .iter()
-                .map(|object| (object.info().group, object.info().plural, object.key()))
-                .collect();
+            let present: BTreeSet<(&str, &str, ObjectKey)> = listed.iter().map(identity).collect();
             let gone: Vec<Mutation> = world
                 .tables()
                 .flat_map(|table| table.list("").map(|object| (table.info(), object.key())))
-                .filter(|(info, key)| !listed.contains(&(info.group, info.plural, key.clone())))
+                .filter(|(info, key)| !present.contains(&(info.group, info.plural, key.clone())))
                 .map(|(info, key)| Mutation::Remove { info, key })
                 .collect();
-            for mutation in gone.into_iter().chain(objects.into_iter().map(Mutation::Put)) {
+            for mutation in gone.into_iter().chain(listed) {
                 changes.extend(world.apply(mutation, revision).map(Arc::new));
             }
             world.advance(revision);
@@ -206,8 +204,8 @@ impl WorldCache {
     }
 }
 
-async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Arc<dyn Object>>, Revision), KvError> {
-    let mut objects = Vec::new();
+async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Mutation>, Revision), KvError> {
+    let mut listed = Vec::new();
     let mut request = RangeRequest {
         limit: WORLD_LIST_PAGE,
         ..RangeRequest::latest(range.clone())
@@ -218,9 +216,9 @@ async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Arc<dyn Object>>
             // All pages show the revision of the first.
             request.revision = page.revision;
         }
-        objects.extend(page.kvs.iter().filter_map(decode));
+        listed.extend(page.kvs.iter().filter_map(observed));
         let Some(last) = page.kvs.last().filter(|_| page.more) else {
-            return Ok((objects, request.revision));
+            return Ok((listed, request.revision));
         };
         let mut next = last.key.to_vec();
         next.push(0);
@@ -228,19 +226,33 @@ async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Arc<dyn Object>>
     }
 }
 
-/// Decodes a stored object. One that does not decode is logged and left out: a later version of Trireme may
-/// have stored it, and the loops must go on without it.
-fn decode(kv: &KeyValue) -> Option<Arc<dyn Object>> {
+/// What a stored value is to the world. An object that does not decode is there all the same: a later version of
+/// Trireme may have stored it, and what it owns must not be taken for orphaned.
+fn observed(kv: &KeyValue) -> Option<Mutation> {
     match Stored::of_key_value(kv)?.decode() {
-        Ok(object) => Some(Arc::from(object)),
+        Ok(object) => Some(Mutation::Put(Arc::from(object))),
         Err(error) => {
             tracing::error!(key = %String::from_utf8_lossy(&kv.key), %error, "a stored object does not decode");
-            None
+            let (info, key) = named(kv)?;
+            Some(Mutation::Unreadable { info, key })
         }
     }
 }
 
+/// Group, plural and key of what a mutation is about.
+fn identity(mutation: &Mutation) -> (&'static str, &'static str, ObjectKey) {
+    match mutation {
+        Mutation::Put(object) => (object.info().group, object.info().plural, object.key()),
+        Mutation::Remove { info, key } | Mutation::Unreadable { info, key } => (info.group, info.plural, key.clone()),
+    }
+}
+
 fn removal(kv: &KeyValue) -> Option<Mutation> {
+    let (info, key) = named(kv)?;
+    Some(Mutation::Remove { info, key })
+}
+
+fn named(kv: &KeyValue) -> Option<(&'static KindInfo, ObjectKey)> {
     let (ops, key) = kinds::parse_storage_key(std::str::from_utf8(&kv.key).ok()?)?;
-    Some(Mutation::Remove { info: ops.info(), key })
+    Some((ops.info(), key))
 }

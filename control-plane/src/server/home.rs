@@ -48,7 +48,7 @@ pub struct ServerIdentity {
 }
 
 /// A server's folder, opened.
-pub struct Home {
+pub(super) struct Home {
     directory: PathBuf,
     /// Who it is.
     pub identity: ServerIdentity,
@@ -122,7 +122,7 @@ impl Home {
     ///
     /// # Errors
     /// See [`HomeError`].
-    pub async fn open_or_found(
+    pub(super) async fn open_or_found(
         config: &ServerConfig,
         api_port: u16,
         environment: &Environment,
@@ -246,22 +246,22 @@ impl Home {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save_certificate(&self, certificate_pem: &str, key_pem: &str) -> Result<(), PkiError> {
+    pub(super) fn save_certificate(&self, certificate_pem: &str, key_pem: &str) -> Result<(), PkiError> {
         save_certificate(&self.directory, certificate_pem, key_pem)
     }
 
     /// Where the replica lives.
-    pub fn store_dir(&self) -> PathBuf {
+    pub(super) fn store_dir(&self) -> PathBuf {
         self.directory.join("store")
     }
 
     /// Where the admin's kubeconfig lives.
-    pub fn kubeconfig_path(&self) -> PathBuf {
+    pub(super) fn kubeconfig_path(&self) -> PathBuf {
         self.directory.join("admin.kubeconfig")
     }
 
     /// The folder.
-    pub fn directory(&self) -> &Path {
+    pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
 }
@@ -270,7 +270,7 @@ impl Home {
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn save_certificate(directory: &Path, certificate_pem: &str, key_pem: &str) -> Result<(), PkiError> {
+pub(super) fn save_certificate(directory: &Path, certificate_pem: &str, key_pem: &str) -> Result<(), PkiError> {
     let pki = pki_dir(directory);
     files::create_private_directory(&pki)?;
     files::write_private(&pki.join(KEY_FILE), key_pem.as_bytes())?;

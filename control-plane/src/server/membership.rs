@@ -14,7 +14,7 @@ use super::{
 use crate::{
     environment::Environment,
     limits::{CERTIFICATE_CHECK_PERIOD, PROMOTION_RETRY},
-    pki::{CertificateAuthority, PkiError, Profile, renewal_due},
+    pki::{CertificateAuthority, Profile, renewal_due},
     run::servers::ServerList,
     status::ApiError,
     transport::CertificateSource,
@@ -141,7 +141,7 @@ impl Renewal {
         let issued = self
             .authority
             .issue_with_key(&self.profile, self.environment.bytes(), now)?;
-        save_certificate(&self.directory, &issued.certificate_pem, &issued.key_pem).map_err(PkiError::from)?;
+        save_certificate(&self.directory, &issued.certificate_pem, &issued.key_pem)?;
         self.certificates.replace(&issued.certificate_pem, &issued.key_pem)?;
         self.certificate_pem = issued.certificate_pem;
         Ok(true)
