@@ -15,40 +15,40 @@ use trireme_proto::api::core::v1::{Container, Pod, PodStatus};
 
 /// One pod of this node.
 #[derive(Debug, Default)]
-pub(super) struct PodState {
-    pub(super) identity: PodIdentity,
+pub(in crate::agent) struct PodState {
+    pub(in crate::agent) identity: PodIdentity,
     /// The last object that was seen.
-    pub(super) pod: Option<Pod>,
+    pub(in crate::agent) pod: Option<Pod>,
     /// The cluster wants it here.
-    pub(super) is_assigned: bool,
-    pub(super) observed: Observed,
+    pub(in crate::agent) is_assigned: bool,
+    pub(in crate::agent) observed: Observed,
     /// What is on disk.
-    pub(super) saved_journal: Option<PodJournal>,
+    pub(in crate::agent) saved_journal: Option<PodJournal>,
     /// The order that is being carried out.
-    pub(super) busy: Option<Busy>,
+    pub(in crate::agent) busy: Option<Busy>,
     /// Decisions wait for a list of the runtime that was begun after this one.
-    pub(super) stale_until: u64,
-    pub(super) is_dirty: bool,
-    pub(super) wake_at: Option<Moment>,
+    pub(in crate::agent) stale_until: u64,
+    pub(in crate::agent) is_dirty: bool,
+    pub(in crate::agent) wake_at: Option<Moment>,
     /// By container id.
-    pub(super) probes: BTreeMap<String, ProbeState>,
+    pub(in crate::agent) probes: BTreeMap<String, ProbeState>,
     /// Containers with a probe under way.
-    pub(super) probing: BTreeSet<String>,
-    pub(super) reported: Option<(PodStatus, bool)>,
+    pub(in crate::agent) probing: BTreeSet<String>,
+    pub(in crate::agent) reported: Option<(PodStatus, bool)>,
 }
 
 /// An order under way.
 #[derive(Debug)]
-pub(super) struct Busy {
-    pub(super) operation: Option<Operation>,
-    pub(super) journal: PodJournal,
-    pub(super) abort: AbortHandle,
+pub(in crate::agent) struct Busy {
+    pub(in crate::agent) operation: Option<Operation>,
+    pub(in crate::agent) journal: PodJournal,
+    pub(in crate::agent) abort: AbortHandle,
     /// For a stop: when it kills.
-    pub(super) kill_at: Option<Moment>,
+    pub(in crate::agent) kill_at: Option<Moment>,
 }
 
 impl PodState {
-    pub(super) fn new(identity: PodIdentity) -> Self {
+    pub(in crate::agent) fn new(identity: PodIdentity) -> Self {
         Self {
             identity,
             is_dirty: true,
@@ -56,7 +56,7 @@ impl PodState {
         }
     }
 
-    pub(super) fn goal(&self, is_world_complete: bool) -> Goal {
+    pub(in crate::agent) fn goal(&self, is_world_complete: bool) -> Goal {
         let is_deleted = self
             .pod
             .as_ref()
@@ -73,12 +73,12 @@ impl PodState {
     }
 
     /// True if a decision about this pod may rest on the list numbered `inventory`.
-    pub(super) fn is_ready_to_plan(&self, inventory: u64) -> bool {
+    pub(in crate::agent) fn is_ready_to_plan(&self, inventory: u64) -> bool {
         self.is_dirty && self.busy.is_none() && inventory > self.stale_until
     }
 
     /// Takes in how an order ended.
-    pub(super) fn finish(&mut self, busy: &Busy, outcome: OrderOutcome, now: Moment) {
+    pub(in crate::agent) fn finish(&mut self, busy: &Busy, outcome: OrderOutcome, now: Moment) {
         if outcome.journal_saved {
             self.saved_journal = Some(busy.journal.clone());
         }
@@ -156,7 +156,7 @@ impl PodState {
     }
 
     /// The pod's address for probes: its own, or the host's.
-    pub(super) fn probe_address(&self, host: Option<IpAddr>) -> Option<IpAddr> {
+    pub(in crate::agent) fn probe_address(&self, host: Option<IpAddr>) -> Option<IpAddr> {
         let ready = self
             .observed
             .sandboxes
@@ -166,7 +166,7 @@ impl PodState {
     }
 
     /// Running containers whose object has probes: id, start and object.
-    pub(super) fn probed_containers(&self) -> Vec<(String, Moment, Container)> {
+    pub(in crate::agent) fn probed_containers(&self) -> Vec<(String, Moment, Container)> {
         let Some(pod) = self.pod.as_ref().filter(|_| self.is_assigned) else {
             return Vec::new();
         };

@@ -10,21 +10,21 @@ use trireme_proto::v1::AssignedKind;
 
 /// What the cluster wants of this node.
 #[derive(Debug, Default)]
-pub(super) struct World {
+pub(in crate::agent) struct World {
     /// By uid.
-    pub(super) pods: BTreeMap<String, Pod>,
-    pub(super) references: Arc<References>,
+    pub(in crate::agent) pods: BTreeMap<String, Pod>,
+    pub(in crate::agent) references: Arc<References>,
     /// True once a complete set has arrived. Only then is what is not in it unwanted.
-    pub(super) is_complete: bool,
+    pub(in crate::agent) is_complete: bool,
 }
 
 /// What a change touched.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Touched {
+pub(in crate::agent) struct Touched {
     /// Pods by uid.
-    pub(super) pods: BTreeSet<String>,
+    pub(in crate::agent) pods: BTreeSet<String>,
     /// Namespaces whose configuration or secrets changed.
-    pub(super) namespaces: BTreeSet<String>,
+    pub(in crate::agent) namespaces: BTreeSet<String>,
 }
 
 fn key(meta: Option<&ObjectMeta>) -> (String, String) {
@@ -34,7 +34,7 @@ fn key(meta: Option<&ObjectMeta>) -> (String, String) {
 
 impl World {
     /// Takes a change in.
-    pub(super) fn apply(&mut self, change: AssignmentChange) -> Touched {
+    pub(in crate::agent) fn apply(&mut self, change: AssignmentChange) -> Touched {
         let mut touched = Touched::default();
         let mut references = (*self.references).clone();
         if change.complete {
