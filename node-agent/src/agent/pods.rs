@@ -48,6 +48,15 @@ pub(in crate::agent) struct Busy {
 }
 
 impl PodState {
+    /// Whether the cluster holds another readiness of the pod than was reported last: it marks the pods of a node
+    /// that it did not hear from as not ready, and only the node can say that they are.
+    pub(in crate::agent) fn is_contradicted_by(&self, pod: &Pod) -> bool {
+        let stored = pod.status.as_ref().and_then(readiness);
+        self.reported
+            .as_ref()
+            .is_some_and(|(reported, _)| readiness(reported) != stored)
+    }
+
     pub(in crate::agent) fn new(identity: PodIdentity) -> Self {
         Self {
             identity,
@@ -187,4 +196,9 @@ impl PodState {
             })
             .collect()
     }
+}
+
+fn readiness(status: &PodStatus) -> Option<&str> {
+    let ready = status.conditions.iter().find(|condition| condition.r#type == "Ready")?;
+    Some(&ready.status)
 }

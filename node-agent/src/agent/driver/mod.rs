@@ -234,6 +234,9 @@ impl Driver {
             state.observed.last_status = pod.status.clone();
         }
         state.identity = identity;
+        if state.is_contradicted_by(pod) {
+            state.reported = None;
+        }
         state.pod = Some(pod.clone());
         state.is_assigned = true;
         state.is_dirty = true;
