@@ -38,6 +38,9 @@ pub(crate) const UP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long `up` waits for the pods of the manifests that it applied.
 pub(crate) const UP_PODS_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// How long `up` sees no progress of the pods before it says why they do not run.
+pub(crate) const UP_STALL: Duration = Duration::from_secs(5);
+
 /// How long `down` waits for a process to end before it is killed. Agents end their pods in this time.
 pub(crate) const DOWN_TIMEOUT: Duration = Duration::from_secs(40);
 

@@ -365,7 +365,7 @@ impl Up {
         let resource = applier.discovery.of_object(object)?;
         let mut follow = Follow::object(&applier.resources, resource, object.namespace(), object.name());
         let mut last = String::new();
-        let step = |now: &Follow| {
+        let mut step = |now: &Follow| {
             let Some(object) = now.first() else {
                 return Err(Failure::new(Exit::NotFound, format!("{} was deleted", object.name())).into());
             };
@@ -389,7 +389,16 @@ impl Up {
                 rollout::Progress::Failed(text) => Err(Failure::new(Exit::Other, text).into()),
             }
         };
-        follow.until(step).await
+        loop {
+            tokio::select! {
+                outcome = follow.until(&mut step) => return outcome,
+                () = tokio::time::sleep(limits::UP_STALL) => {
+                    if let Some(reason) = why_not(applier, object.namespace()).await {
+                        self.progress.step(reason);
+                    }
+                }
+            }
+        }
     }
 
     fn session(&self) -> Result<Session> {
@@ -465,8 +474,63 @@ fn is_ready(object: &Object) -> bool {
     object.condition("Ready").is_some_and(|(status, _, _)| status == "True")
 }
 
+/// Why a pod of the namespace does not run: what its node or the scheduler says of it.
+async fn why_not(applier: &Applier<'_>, namespace: &str) -> Option<String> {
+    let kind = applier.discovery.resource("pods").ok()?;
+    let pods = applier
+        .resources
+        .list(&reference(kind, namespace, ""), &Selection::default())
+        .await
+        .ok()?;
+    pods.iter().filter(|pod| !is_ready(pod)).find_map(|pod| {
+        let reason = reason_of(pod)?;
+        Some(format!("pod {:?} does not run yet: {reason}", pod.name()))
+    })
+}
+
+/// The reason that a pod's status gives.
+fn reason_of(pod: &Object) -> Option<String> {
+    if let Some(("False", reason, message)) = pod.condition("PodScheduled") {
+        return Some(format!("{reason}: {message}"));
+    }
+    pod.list("/status/containerStatuses").iter().find_map(|status| {
+        let waiting = status.pointer("/state/waiting")?;
+        let field = |name: &str| {
+            waiting
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+        };
+        Some(format!("{}: {}", field("reason"), field("message"))).filter(|text| text != ": ")
+    })
+}
+
 async fn nodes(client: &Client, resources: &Resources) -> Result<Vec<Object>> {
     let discovery = Discovery::new(client.discover().await?.resources);
     let kind = discovery.resource("nodes")?;
     resources.list(&reference(kind, "", ""), &Selection::default()).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_say_why_they_do_not_run() {
+        let check = |status: serde_json::Value, expected: Option<&str>| {
+            let pod = Object::new(json!({"apiVersion": "v1", "kind": "Pod", "status": status})).unwrap();
+            assert_eq!(reason_of(&pod).as_deref(), expected);
+        };
+        let condition =
+            json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes fit"});
+        check(json!({"conditions": [condition]}), Some("Unschedulable: 0/2 nodes fit"));
+        let waiting = json!({"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}});
+        check(
+            json!({"containerStatuses": [{"state": {"running": {}}}, waiting]}),
+            Some("ErrImagePull: no such image"),
+        );
+        check(json!({}), None);
+    }
 }
