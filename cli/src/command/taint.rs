@@ -18,8 +18,8 @@ use crate::session::Session;
   trireme taint node node-1 dedicated:NoSchedule-
   trireme taint node node-1 dedicated-")]
 pub(crate) struct TaintArgs {
-    /// `node` NAME..., then KEY[=VALUE]:EFFECT to add and KEY[:EFFECT]- to remove
-    #[arg(required = true, num_args = 3..)]
+    // In an attribute, since documentation would take the brackets for links.
+    #[arg(required = true, num_args = 3.., help = "`node` NAME..., then KEY[=VALUE]:EFFECT to add and KEY[:EFFECT]- to remove")]
     arguments: Vec<String>,
     /// Replace the value of a taint that is there
     #[arg(long)]
