@@ -84,7 +84,8 @@ fn default_trireme() -> PathBuf {
     workspace().join("target/debug/trireme")
 }
 
-fn workspace() -> PathBuf {
+/// The folder of the whole project.
+pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map_or_else(PathBuf::new, Path::to_path_buf)
@@ -308,7 +309,7 @@ impl Cluster {
     }
 
     /// Whether a process was started for this cluster: its command line names our folder.
-    fn owns_process(&self, pid: i32) -> bool {
+    pub(super) fn owns_process(&self, pid: i32) -> bool {
         let folder = self.data_dir().into_os_string();
         std::fs::read(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()))
@@ -367,7 +368,10 @@ impl Output {
 }
 
 /// The first of `count` neighbouring ports on loopback that nobody uses now.
-fn free_ports(count: usize) -> Result<u16> {
+///
+/// # Errors
+/// If there seem to be none.
+pub fn free_ports(count: usize) -> Result<u16> {
     let count = u16::try_from(count)?;
     for _ in 0..200 {
         let base = rand::random_range(20_000..32_000_u16);

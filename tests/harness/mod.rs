@@ -1,7 +1,9 @@
 //! A local cluster of real processes, started and stopped as a user would.
 
 mod cluster;
+mod look;
 mod wait;
 
-pub use cluster::{Cluster, ClusterOptions, Member, Output, Runtime};
+pub use cluster::{Cluster, ClusterOptions, Member, Output, Runtime, free_ports, workspace};
+pub use look::{PATIENCE, condition, number, rows, runs, text};
 pub use wait::{poll_until, wait_until};
