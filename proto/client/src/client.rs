@@ -214,7 +214,13 @@ impl Client {
         let timeout = self.connection.config().request_timeout;
         let verdict = match tokio::time::timeout(timeout, call(link.clone())).await {
             Ok(Ok(response)) => return Ok(response.into_inner()),
-            Ok(Err(status)) => judge(&status),
+            Ok(Err(status)) => match link.refused() {
+                Some(refused) => {
+                    self.connection.abandon(&link);
+                    return Err(Attempt::Connect(refused));
+                }
+                None => judge(&status),
+            },
             Err(_) => Verdict::Unknown {
                 message: format!("{} did not answer within {} s", link.endpoint, timeout.as_secs()),
             },

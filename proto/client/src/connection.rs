@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 use crate::config::{ClientConfig, ConfigError, Identity, split_endpoint};
 use crate::dial::{DialError, Tls, dial};
 use crate::limits;
+use crate::refusal::Refusal;
 
 /// No server could be reached.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +36,19 @@ pub struct Link {
     pub endpoint: String,
     /// Counts the links of a connection, to tell an old one from the present one.
     generation: u64,
+    refusal: Refusal,
+}
+
+impl Link {
+    /// Whether the server refused our certificate, which shows only when the link is used: then nothing that was sent
+    /// over it was carried out, and trying again is no use.
+    pub(crate) fn refused(&self) -> Option<ConnectError> {
+        let reason = self.refusal.reason()?;
+        Some(ConnectError {
+            attempts: vec![format!("{}: {reason}", self.endpoint)],
+            untrusted: true,
+        })
+    }
 }
 
 /// A handle on a cluster's servers. Cloning shares the live channel.
@@ -165,7 +179,7 @@ impl Connection {
                 .collect();
             (order, state.tls.clone())
         };
-        let (endpoint, channel) = self.race(order, &tls).await?;
+        let (endpoint, (channel, refusal)) = self.race(order, &tls).await?;
         let mut state = self.state();
         state.generation += 1;
         state.next = state.endpoints.iter().position(|e| *e == endpoint).unwrap_or(0);
@@ -173,6 +187,7 @@ impl Connection {
             channel,
             endpoint,
             generation: state.generation,
+            refusal,
         };
         state.live = Some(link.clone());
         tracing::debug!(server = %link.endpoint, "connected");
@@ -196,7 +211,7 @@ impl Connection {
 
     /// Dials servers in order, each [`limits::CONNECT_STAGGER`] after the one before or as soon as that one
     /// failed, and takes the first that answers.
-    async fn race(&self, order: Vec<String>, tls: &Tls) -> Result<(String, Channel), ConnectError> {
+    async fn race(&self, order: Vec<String>, tls: &Tls) -> Result<(String, (Channel, Refusal)), ConnectError> {
         let config = &self.shared.config;
         let mut waiting = order.into_iter();
         let mut running = FuturesUnordered::new();
@@ -211,7 +226,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 Some((endpoint, result)) = running.next() => match result {
-                    Ok(channel) => return Ok((endpoint, channel)),
+                    Ok(dialled) => return Ok((endpoint, dialled)),
                     Err(error) => {
                         tracing::debug!(%error, "cannot connect");
                         untrusted |= matches!(error, DialError::Tls { .. });

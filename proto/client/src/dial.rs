@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::config::{ConfigError, Identity, split_endpoint};
 use crate::limits;
+use crate::refusal::{Attentive, Refusal};
 use crate::token::CaDigest;
 
 /// Marks errors of calls that were certainly never sent.
@@ -188,12 +189,18 @@ impl ServerCertVerifier for PinnedCa {
     }
 }
 
-type TlsIo = TokioIo<tokio_rustls::client::TlsStream<TcpStream>>;
+type TlsIo = TokioIo<Attentive<tokio_rustls::client::TlsStream<TcpStream>>>;
 
 /// Connects to one server, within `timeout`.
-pub(crate) async fn dial(address: &str, tls: &Tls, timeout: Duration, user_agent: &str) -> Result<Channel, DialError> {
+pub(crate) async fn dial(
+    address: &str,
+    tls: &Tls,
+    timeout: Duration,
+    user_agent: &str,
+) -> Result<(Channel, Refusal), DialError> {
     let attempt = async {
-        let io = open(address, tls).await?;
+        let refusal = Refusal::default();
+        let io = open(address, tls, refusal.clone()).await?;
         let connect_error = |e: &dyn std::error::Error| DialError::Connect {
             address: address.to_owned(),
             reason: chain(e),
@@ -204,7 +211,7 @@ pub(crate) async fn dial(address: &str, tls: &Tls, timeout: Duration, user_agent
         let origin = format!("https://{address}")
             .parse()
             .map_err(|e: http::uri::InvalidUri| connect_error(&e))?;
-        endpoint
+        let channel = endpoint
             .origin(origin)
             .http2_keep_alive_interval(limits::KEEPALIVE_INTERVAL)
             .keep_alive_timeout(limits::KEEPALIVE_TIMEOUT)
@@ -213,7 +220,8 @@ pub(crate) async fn dial(address: &str, tls: &Tls, timeout: Duration, user_agent
             .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
             .connect_with_connector(once(io))
             .await
-            .map_err(|e| connect_error(&e))
+            .map_err(|e| connect_error(&e))?;
+        Ok((channel, refusal))
     };
     tokio::time::timeout(timeout, attempt).await.unwrap_or_else(|_| {
         Err(DialError::Timeout {
@@ -233,7 +241,7 @@ fn once(
     tower::service_fn(move |_uri| std::future::ready(io.take().ok_or(NotSent)))
 }
 
-async fn open(address: &str, tls: &Tls) -> Result<TlsIo, DialError> {
+async fn open(address: &str, tls: &Tls, refusal: Refusal) -> Result<TlsIo, DialError> {
     let connect_error = |reason: String| DialError::Connect {
         address: address.to_owned(),
         reason,
@@ -264,7 +272,7 @@ async fn open(address: &str, tls: &Tls) -> Result<TlsIo, DialError> {
             "it is no Trireme server: it does not speak HTTP/2".to_owned(),
         ));
     }
-    Ok(TokioIo::new(stream))
+    Ok(TokioIo::new(Attentive::new(stream, refusal)))
 }
 
 /// The sentence of an I/O error, without Rust's `(os error N)`.

@@ -209,7 +209,12 @@ impl Kubeconfig {
     /// # Errors
     /// A sentence that says where the text is not a kubeconfig.
     pub fn parse(text: &str) -> Result<Self, String> {
-        serde_saphyr::from_str(text).map_err(|e| e.to_string())
+        serde_saphyr::from_str(text).map_err(|error| {
+            // The further lines show the place once more, as a drawing.
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.trim_start_matches("error: ").to_owned()
+        })
     }
 
     /// The file's text.

@@ -14,6 +14,7 @@ pub mod join;
 pub mod kubeconfig;
 pub mod limits;
 mod outcome;
+mod refusal;
 pub mod token;
 mod typed;
 mod watch;

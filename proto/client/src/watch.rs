@@ -237,6 +237,10 @@ impl Watch {
     }
 
     fn failed(&self, status: &tonic::Status, link: &Link) -> Failure {
+        if let Some(refused) = link.refused() {
+            self.client.connection().abandon(link);
+            return Failure::Refused(ClientError::Connect(refused));
+        }
         match judge(status) {
             Verdict::Refused(error) => Failure::Refused(ClientError::Api(error)),
             Verdict::NotCarriedOut { message, .. } | Verdict::Unknown { message } => {
