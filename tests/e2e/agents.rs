@@ -17,7 +17,7 @@ use trireme_client::{Api, Client, TypedWatchItem};
 use trireme_proto::api::core::v1::Pod;
 use trireme_tests::harness::{Cluster, ClusterOptions, PATIENCE, condition, number, rows, text, wait_until};
 
-use crate::manifests::{IMAGE, cluster_with_hello, deployment, pod};
+use crate::manifests::{cluster_with_hello, deployment, pod};
 
 /// What must stay the same of a pod's containers: which they are, when they began, how often they were restarted.
 pub(crate) fn containers(pods: &[Value]) -> BTreeMap<String, Value> {
@@ -327,12 +327,4 @@ pub(crate) async fn a_pod_ends_gracefully(cluster: &Cluster) -> Result<()> {
     let gone = cluster.run(&["get", "pod/sleeper"]).await?;
     ensure!(gone.code == 4, "{gone:?}");
     Ok(())
-}
-
-/// The address of a pod's container in the manifests is not asked for here, only that there are several containers.
-pub(crate) fn two_containers(name: &str) -> Value {
-    let container = |name: &str, port: &str| json!({"name": name, "image": IMAGE, "args": ["serve"], "env": [{"name": "PORT", "value": port}]});
-    let mut pod = pod(name, &[]);
-    pod["spec"]["containers"] = json!([container("first", "8081"), container("second", "8082")]);
-    pod
 }

@@ -11,8 +11,8 @@ use tokio::{
 use trireme_tests::harness::{Cluster, ClusterOptions, PATIENCE, Runtime, poll_until, runs, text, wait_until};
 
 use crate::{
-    agents::{a_pod_ends_gracefully, agents_adopt, crashes_are_backed_off, two_containers},
-    manifests::cluster_with_hello,
+    agents::{a_pod_ends_gracefully, agents_adopt, crashes_are_backed_off},
+    manifests::{cluster_with_hello, two_containers},
 };
 
 /// Set to 1 where the tests must not be skipped.
@@ -229,6 +229,9 @@ async fn everything_goes_with_the_cluster(cluster: Cluster, before: &Traces) -> 
     ensure!(during.len() >= 2, "the look at the machine is blind: {during:?}");
     let folder = cluster.data_dir().to_string_lossy().into_owned();
     cluster.ok(&["down", "--data-dir", &folder]).await?;
+    // Asked again, with nothing to do, it does nothing and complains of nothing.
+    let again = cluster.run(&["down", "--data-dir", &folder]).await?;
+    ensure!(again.code == 0 && !again.stderr.contains("warning"), "{again:?}");
     wait_until("nothing to be left of the cluster", PATIENCE, || async {
         let left = Traces::of_machine()?.since(before);
         ensure!(left.is_empty(), "{left:?} are left");

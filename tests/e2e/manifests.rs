@@ -24,6 +24,14 @@ pub(crate) fn pod(name: &str, mode: &[&str]) -> Value {
     })
 }
 
+/// A pod of two containers that serve HTTP, each on a port of its own.
+pub(crate) fn two_containers(name: &str) -> Value {
+    let container = |name: &str, port: &str| json!({"name": name, "image": IMAGE, "args": ["serve"], "env": [{"name": "PORT", "value": port}]});
+    let mut pod = pod(name, &[]);
+    pod["spec"]["containers"] = json!([container("first", "8081"), container("second", "8082")]);
+    pod
+}
+
 /// A Deployment of the example program, asleep.
 pub(crate) fn deployment(name: &str, replicas: u32) -> Value {
     json!({
