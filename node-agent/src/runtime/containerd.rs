@@ -4,8 +4,8 @@
 //! agent ends; the next agent finds its socket answering and adopts it. If containerd itself ends, its
 //! containers go on under their shims, and it is started again.
 
-use super::RuntimeError;
 use super::cri::CriRuntime;
+use super::{Runtime, RuntimeError};
 use crate::image::pack::PAUSE_IMAGE;
 use crate::limits;
 use crate::network::{PodCidr, bridge_name};
@@ -234,15 +234,17 @@ impl Containerd {
             write_file_durably(&path, pid.to_string().as_bytes(), 0o600)
                 .map_err(|source| ContainerdError::Write { path, source })?;
         }
-        self.await_socket(&mut child).await?;
+        self.await_service(&mut child).await?;
         // As long as we are its parent we must take its exit status.
         tokio::spawn(async move { child.wait().await });
         Ok(())
     }
 
-    async fn await_socket(&self, child: &mut tokio::process::Child) -> Result<(), ContainerdError> {
+    /// Its socket answers before it has read its own state back; until then it refuses every call.
+    async fn await_service(&self, child: &mut tokio::process::Child) -> Result<(), ContainerdError> {
         let deadline = Instant::now() + limits::CONTAINERD_START_TIMEOUT;
-        while !self.answers().await {
+        let runtime = self.runtime();
+        while !self.answers().await || runtime.inventory().await.is_err() {
             let ended = child.try_wait().ok().flatten().is_some_and(|status| !status.success());
             if ended || Instant::now() >= deadline {
                 return Err(ContainerdError::NotUp {
