@@ -291,8 +291,8 @@ impl Up {
         }
     }
 
-    /// Waits until every agent's node is ready. A node that was ready before is only believed once its agent has said so
-    /// again: its condition must be younger than the agent's start, or the agent must have run all along.
+    /// Waits until every agent's node is ready, as the cluster has it. Right after a `down` and `up` that may still be what
+    /// was stored before: the leader gives every node a grace before it judges it anew.
     async fn wait_for_nodes(&mut self, client: &Client) -> Result<()> {
         let resources = Resources::new(client);
         let mut told: Vec<String> = Vec::new();

@@ -154,6 +154,10 @@ impl FieldErrors {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            // The object as a whole.
+            return formatter.write_str(&self.message);
+        }
         write!(formatter, "{}: {}", self.field, self.message)
     }
 }

@@ -7,8 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use trireme_logic::{
     controller::Outcome,
-    scheduler::{Options, SCHEDULER_NAME, schedule},
+    controllers::pods,
+    scheduler::{Options, SCHEDULER_NAME, is_ours, schedule},
+    world::Change,
 };
+use trireme_proto::api::core::v1::Pod;
 
 use super::{leader::LoopContext, writes::carry_out};
 use crate::limits::SCHEDULING_PASS_PODS;
@@ -37,10 +40,10 @@ pub async fn run(context: Arc<LoopContext>) {
             }
             continue;
         }
-        // Nothing to decide until a pod or a node changes.
+        // Nothing to decide until something changes that a decision depends on.
         loop {
             let Some(change) = changes.recv().await else { return };
-            if matches!(change.info.plural, "pods" | "nodes") {
+            if may_help(&change) {
                 break;
             }
         }
@@ -56,4 +59,17 @@ fn decide(context: &LoopContext) -> Outcome {
     context
         .world
         .read(|world| schedule(world, &options).outcome(world, &options))
+}
+
+/// Whether another pass may decide more after this change: a pod waits for a node, a node changed, or a pod that took up
+/// room is gone.
+fn may_help(change: &Change) -> bool {
+    if change.info.plural == "nodes" {
+        return true;
+    }
+    let Some((old, new)) = change.of::<Pod>() else {
+        return false;
+    };
+    let takes_room = |pod: Option<&Pod>| pod.is_some_and(|pod| pods::is_bound(pod) && pods::is_active(pod));
+    new.is_some_and(is_ours) || (takes_room(old) && !takes_room(new))
 }

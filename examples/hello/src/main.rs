@@ -53,7 +53,10 @@ fn exit(code: &str) -> ExitCode {
 }
 
 /// Sleeps, and ends early and cleanly on SIGTERM.
-#[expect(clippy::disallowed_methods, reason = "this program has one thread and no async runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this program has one thread and no async runtime"
+)]
 fn sleep(seconds: &str) -> ExitCode {
     let Ok(seconds) = seconds.parse::<u64>() else {
         return usage();
