@@ -1,6 +1,6 @@
 //! A server, put together: identity, replica, listeners, services, loops.
 //!
-//! Starting reads top to bottom in [`run`]; what a server keeps on disk beside its replica is in [`home`].
+//! Starting reads top to bottom in [`run`]; what a server keeps on disk beside its replica is in `home`.
 
 mod home;
 mod membership;

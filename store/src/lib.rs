@@ -1,7 +1,7 @@
 //! The replicated store: one server's replica, and consensus with the others.
 //!
 //! [`Kv`](kv::Kv) is what everything above speaks. [`Store`] implements it over Raft and RocksDB,
-//! [`LocalKv`](local::LocalKv) in memory for tests. What openraft is, only `raft/` knows; what RocksDB is,
+//! [`LocalKv`] in memory for tests. What openraft is, only `raft/` knows; what RocksDB is,
 //! only `raft/log/` and `engine/` do (D3). What a command means is `trireme-mvcc`'s, without any I/O.
 //!
 //! Invariants kept here: I1 (an acknowledged write survives), I2 (every server applies the same), I3 (watches),

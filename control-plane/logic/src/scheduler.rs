@@ -1,7 +1,7 @@
 //! Decides which pending pod goes to which node: many in one pass, each aware of those before it.
 //!
 //! A pass is a pure function of the world and a seed. It takes pods in order of priority and age, groups
-//! those that are alike into a [`class`], filters and scores each node once for a class, and afterwards
+//! those that are alike into a `class`, filters and scores each node once for a class, and afterwards
 //! only the nodes that changed. Every filter has a typed [`reason`](FilterReason) that ends up in the pod's
 //! condition and in an event, so "why is my pod pending" has an answer with numbers.
 //!

@@ -1,6 +1,6 @@
 //! Objects of every kind on top of the store: the only place that reads and writes them.
 //!
-//! Every function takes a [`Permit`](crate::pipeline::Permit) that covers what it does. A write is one transaction with the revision of what
+//! Every function takes a [`Permit`] that covers what it does. A write is one transaction with the revision of what
 //! it was decided on as its precondition, so that nothing is overwritten unseen; a write without a precondition of
 //! the client's is decided again when another got in between. Stored are objects in protobuf without their
 //! `resourceVersion`, which is the store's revision (D2).

@@ -2,7 +2,7 @@
 //! batches, kept in the leader's memory, never written.
 //!
 //! A node's state is written only when it changes; that decision belongs to the node lifecycle
-//! controller, which reads [`Heartbeats::health`].
+//! controller, which reads [`Heartbeats::latest`].
 
 use std::{
     collections::BTreeMap,
