@@ -20,7 +20,7 @@ program="$images/build/$target/release/trireme-hello"
 # Packed beside its place and renamed, so that whoever reads the folder sees whole archives.
 for name in hello pause; do
     "$trireme" image pack --binary "$program" --name "trireme.local/$name:1" --entrypoint "/$name" \
-        -o "$images/.$name.tar.new"
+        --output "$images/.$name.tar.new"
     mv -f "$images/.$name.tar.new" "$images/$name.tar"
 done
 echo "$images"
