@@ -186,7 +186,7 @@ async fn servers_join_vote_and_serve_and_the_leader_runs_its_loops() {
             .iter()
             .filter_map(|pod| pod.status.as_ref())
             .flat_map(|status| &status.conditions);
-        told.filter(|condition| condition.message.contains("nodes are available"))
+        told.filter(|condition| condition.r#type == "PodScheduled" && condition.message.contains("no nodes available"))
             .nth(2)
             .map(drop)
     })
