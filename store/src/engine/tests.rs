@@ -64,18 +64,32 @@ fn content(engine: &Engine) -> Vec<(Bytes, i64)> {
     all.kvs.into_iter().map(|kv| (kv.key, kv.mod_revision)).collect()
 }
 
-/// A copy of the files as they are now: what a crash would leave.
+/// A copy of the files as they are at one moment: what a crash would leave. The database removes files that it no longer
+/// needs in the background; a copy that ran into that is begun anew.
 fn crash_copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for item in std::fs::read_dir(from).unwrap() {
-        let item = item.unwrap();
-        let target = to.join(item.file_name());
-        if item.file_type().unwrap().is_dir() {
-            crash_copy(&item.path(), &target);
-        } else {
-            std::fs::copy(item.path(), target).unwrap();
+    const ATTEMPTS: usize = 100;
+    for _ in 0..ATTEMPTS {
+        match copy_files(from, to) {
+            Ok(()) => return,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::remove_dir_all(to).unwrap(),
+            Err(error) => panic!("cannot copy {}: {error}", from.display()),
         }
     }
+    panic!("{} never kept still", from.display());
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for item in std::fs::read_dir(from)? {
+        let item = item?;
+        let target = to.join(item.file_name());
+        if item.file_type()?.is_dir() {
+            copy_files(&item.path(), &target)?;
+        } else {
+            std::fs::copy(item.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
