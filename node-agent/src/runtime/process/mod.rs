@@ -173,9 +173,12 @@ impl ProcessRuntime {
         let Some(running) = records::read::<RunningRecord>(directory, RUNNING_FILE)? else {
             return Ok(());
         };
-        running.process.signal_group(Signal::SIGTERM);
         let ended = || !running.process.is_alive();
-        if !wait_for(grace, ended).await {
+        // No grace is a kill: a program that is quick to obey must not get to end in its own way.
+        if !grace.is_zero() {
+            running.process.signal_group(Signal::SIGTERM);
+        }
+        if grace.is_zero() || !wait_for(grace, ended).await {
             running.process.signal_group(Signal::SIGKILL);
             if !wait_for(KILL_TIMEOUT, ended).await {
                 return Err(RuntimeError::Failed {
