@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::ChangeMembers;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use tokio::time::Instant;
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
@@ -53,7 +53,9 @@ pub enum MembershipError {
 
 /// Why the leader's side did not carry out a change.
 enum LeaderError {
+    /// It does not lead, or not now: ask again.
     NotLeader(String),
+    /// Asking again cannot help.
     Refused(String),
 }
 
@@ -291,6 +293,11 @@ impl Node {
 fn classify(error: &ClientWriteError<TypeConfig>) -> LeaderError {
     match error {
         ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_) => {
+            LeaderError::NotLeader(error.to_string())
+        }
+        // Another change is under way, such as the founding of the cluster or a server that joins at the same time:
+        // this one takes its turn.
+        ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)) => {
             LeaderError::NotLeader(error.to_string())
         }
         ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
