@@ -97,13 +97,6 @@ impl Heartbeats {
         self.lock().latest.clone()
     }
 
-    /// Forgets a node that no longer exists.
-    pub fn forget(&self, node: &str) {
-        let mut state = self.lock();
-        state.latest.remove(node);
-        state.to_forward.remove(node);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the heartbeats")
     }
