@@ -59,12 +59,13 @@ const BOXED: &[&str] = &[
 fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
-    for folder in ["build", "kubernetes", "trireme", "cri"] {
+    for folder in ["build", "kubernetes", "trireme", "cri", "etcd"] {
         println!("cargo::rerun-if-changed={folder}");
     }
 
     let descriptors = Descriptors::compile(Path::new("."))?;
-    std::fs::write(out_dir.join("descriptors.bin"), descriptors.for_reflection())?;
+    std::fs::write(out_dir.join("descriptors.bin"), descriptors.for_reflection(false))?;
+    std::fs::write(out_dir.join("etcd_descriptors.bin"), descriptors.for_reflection(true))?;
 
     let mut builder = tonic_prost_build::configure()
         .out_dir(&out_dir)

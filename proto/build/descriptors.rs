@@ -13,6 +13,9 @@ use crate::names;
 /// Prefix of the packages whose messages have Kubernetes JSON.
 const KUBERNETES: &str = "kubernetes.";
 
+/// The packages of etcd's API. They have no JSON, and are served on a listener of their own.
+const ETCD: &[&str] = &["etcdserverpb", "mvccpb", "v3electionpb", "v3lockpb"];
+
 /// Everything that the `.proto` files say.
 pub(crate) struct Descriptors {
     pool: DescriptorPool,
@@ -72,7 +75,7 @@ impl Descriptors {
     /// Compiles every `.proto` file below `root`.
     pub(crate) fn compile(root: &Path) -> Result<Self, Box<dyn Error>> {
         let mut paths = Vec::new();
-        for folder in ["kubernetes", "trireme", "cri"] {
+        for folder in ["kubernetes", "trireme", "cri", "etcd"] {
             paths.extend(proto_files(&root.join(folder))?);
         }
         // Files in `trireme` import each other by bare name, so it is an include root of its own.
@@ -87,23 +90,25 @@ impl Descriptors {
         })
     }
 
-    /// The descriptors for gRPC reflection: without comments, which would more than double them.
-    pub(crate) fn for_reflection(&self) -> Vec<u8> {
+    /// The descriptors for gRPC reflection: without comments, which would more than double them. Either those of
+    /// etcd's API or all the others, since each of the two listeners tells only what it serves.
+    pub(crate) fn for_reflection(&self, etcd: bool) -> Vec<u8> {
         let mut files = self.files.clone();
+        files.file.retain(|file| ETCD.contains(&file.package()) == etcd);
         for file in &mut files.file {
             file.source_code_info = None;
         }
         files.encode_to_vec()
     }
 
-    /// The descriptors for prost: Kubernetes' fields renamed to their Rust names, options left out.
+    /// The descriptors for prost: Kubernetes' and etcd's fields renamed to their Rust names, options left out.
     pub(crate) fn for_prost(&self) -> FileDescriptorSet {
         let mut files = self.files.clone();
         files
             .file
             .retain(|file| file.package() != "trireme" && file.package() != "google.protobuf");
         for file in &mut files.file {
-            if file.package().starts_with(KUBERNETES) {
+            if file.package().starts_with(KUBERNETES) || ETCD.contains(&file.package()) {
                 file.message_type.iter_mut().for_each(rename_fields);
             }
         }

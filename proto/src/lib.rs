@@ -19,8 +19,11 @@ pub use scalars::{InvalidIntOrPercent, InvalidTime, Rounding};
 pub use trireme::{peer, v1};
 pub use typed_object::TypedObject;
 
-/// The descriptors of every service and message, without comments, for gRPC reflection.
+/// The descriptors of every service and message but etcd's, without comments, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The same for etcd's API, which has a listener of its own.
+pub const ETCD_FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/etcd_descriptors.bin"));
 
 /// Includes the code that the build script generated for one package. Its form is prost's and tonic's,
 /// so our lints do not apply to it.
@@ -98,6 +101,30 @@ pub mod runtime {
     /// Version 1.
     pub mod v1 {
         generated!("runtime.v1");
+    }
+}
+
+/// etcd's API, version 3. The modules are named as its packages are, because generated code looks for its
+/// neighbours there; the shorter names are for everybody else.
+#[allow(unused_qualifications, rustdoc::all, clippy::all, reason = "generated code")]
+pub mod etcd {
+    pub use {etcdserverpb as server, mvccpb as kv, v3electionpb as election, v3lockpb as lock};
+
+    /// Keys, watches, leases, members, maintenance.
+    pub mod etcdserverpb {
+        generated!("etcdserverpb");
+    }
+    /// Versions of keys and their changes.
+    pub mod mvccpb {
+        generated!("mvccpb");
+    }
+    /// Elections.
+    pub mod v3electionpb {
+        generated!("v3electionpb");
+    }
+    /// Locks.
+    pub mod v3lockpb {
+        generated!("v3lockpb");
     }
 }
 
