@@ -44,6 +44,8 @@ fn put(key: &str, value: &str) -> Op {
         value: value.to_owned().into(),
         lease: 0,
         prev_kv: true,
+        ignore_value: false,
+        ignore_lease: false,
     }
 }
 

@@ -12,7 +12,7 @@ use trireme_mvcc::command::Command;
 
 use crate::engine::{AppliedPosition, Engine, Entry, Outcome};
 use crate::kv::{
-    Consistency, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
+    Consistency, HashKv, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
     Watcher,
 };
 use crate::watch::Hub;
@@ -121,6 +121,10 @@ impl Kv for LocalKv {
                 Err(error) => return Err(KvError::Stopped(error.to_string())),
             }
         }
+    }
+
+    async fn hash_kv(&self, revision: Revision) -> Result<HashKv, KvError> {
+        self.engine.read_hash_kv(revision).await
     }
 
     fn applied_revision(&self) -> Revision {

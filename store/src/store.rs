@@ -6,16 +6,18 @@ use async_trait::async_trait;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tonic::service::Routes;
+use trireme_mvcc::alarm::{Alarm, AlarmKind};
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use crate::kv::{
-    Consistency, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
+    Consistency, HashKv, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
     Watcher,
 };
 use crate::raft::{
     self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
 };
+use crate::space::Space;
 use crate::{limits, server};
 
 /// This server's replica of the store.
@@ -120,6 +122,15 @@ impl Store {
         server::routes(self.node.clone())
     }
 
+    /// etcd's API over this replica. Host it for administrators only, on any runtime.
+    pub fn etcd_service(self: &Arc<Self>) -> Routes {
+        server::etcd::routes(self.clone())
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// The runtime that consensus runs on.
     pub fn consensus_runtime(&self) -> Handle {
         self.handle.clone()
@@ -195,6 +206,38 @@ impl Store {
             Ok(view) => view.stopped.clone().unwrap_or_default(),
             Err(_) => "consensus has ended".into(),
         }
+    }
+
+    /// Why this server is quarantined, if it is. It then takes no part any more, now or after a restart: see
+    /// [`quarantined_peer_service`](crate::quarantined_peer_service).
+    pub fn quarantined(&self) -> Option<String> {
+        self.node.gate.cause()
+    }
+
+    /// The alarms that are raised, as far as this server knows.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.node.engine.alarms()
+    }
+
+    /// Raises an alarm. Returns whether it was not raised yet.
+    ///
+    /// # Errors
+    /// [`KvError`], as any write.
+    pub async fn set_alarm(&self, alarm: Alarm) -> Result<bool, KvError> {
+        self.node.raise_alarm(alarm).await
+    }
+
+    /// Clears an alarm. Returns whether it was raised. One whose cause goes on is raised again.
+    ///
+    /// # Errors
+    /// [`KvError`], as any write.
+    pub async fn clear_alarm(&self, kind: AlarmKind, member: u64) -> Result<bool, KvError> {
+        self.node.clear_alarm(kind, member).await
+    }
+
+    /// How this server's disk stands.
+    pub fn space(&self) -> Space {
+        *self.node.space.borrow()
     }
 
     /// This server's leadership: `Some` once it leads and has applied an entry of its own term, and so everything
@@ -273,6 +316,10 @@ impl Store {
 
     /// Waits for what `consistency` asks for.
     async fn fresh(&self, consistency: Consistency) -> Result<(), KvError> {
+        // Not even what needs no other server may be read from a replica that cannot be trusted.
+        if let Some(cause) = self.quarantined() {
+            return Err(KvError::Stopped(format!("it is quarantined: {cause}")));
+        }
         match consistency {
             Consistency::Linearizable => self.node.linearizable().await,
             Consistency::Serializable => Ok(()),
@@ -316,7 +363,7 @@ impl Kv for Store {
         match self.node.propose(command.check_and_encode()?).await? {
             Outcome::Txn(response) => Ok(response),
             Outcome::Refused(refusal) => Err(refusal.into()),
-            Outcome::Blank | Outcome::Compacted => Err(wrong_answer()),
+            _ => Err(wrong_answer()),
         }
     }
 
@@ -332,8 +379,12 @@ impl Kv for Store {
         {
             Outcome::Compacted => Ok(()),
             Outcome::Refused(refusal) => Err(refusal.into()),
-            Outcome::Blank | Outcome::Txn(_) => Err(wrong_answer()),
+            _ => Err(wrong_answer()),
         }
+    }
+
+    async fn hash_kv(&self, revision: Revision) -> Result<HashKv, KvError> {
+        self.node.engine.read_hash_kv(revision).await
     }
 
     fn applied_revision(&self) -> Revision {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
+use trireme_mvcc::hash_kv::hash_kv;
 use trireme_mvcc::range::{ReadError, range};
 use trireme_mvcc::storage::Storage;
-use trireme_mvcc::types::{KeyRange, RangeRequest, RangeResponse, Revision};
+use trireme_mvcc::types::{HashKv, KeyRange, Order, RangeRequest, RangeResponse, Revision};
 
 use super::limits::INLINE_RANGE_KEYS;
 use super::replica::Engine;
@@ -26,8 +27,7 @@ impl Engine {
     /// # Errors
     /// [`KvError::Compacted`], [`KvError::FutureRevision`]; [`KvError::Stopped`] if the storage failed.
     pub async fn read_range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, KvError> {
-        let small = request.range.end.is_none() || (1..=INLINE_RANGE_KEYS).contains(&request.limit);
-        if small && !request.count_only {
+        if is_small(&request) {
             return Ok(self.range(&request)?);
         }
         self.blocking(move |engine| engine.range(&request)).await
@@ -62,6 +62,18 @@ impl Engine {
             .await
     }
 
+    /// A hash over everything that can be read up to `revision`, 0 for the latest, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Compacted`], [`KvError::FutureRevision`]; [`KvError::Stopped`] if the storage failed.
+    pub async fn read_hash_kv(self: &Arc<Self>, revision: Revision) -> Result<HashKv, KvError> {
+        self.blocking(move |engine| {
+            let storage = engine.storage();
+            engine.noting(hash_kv(&storage.snapshot(), revision))
+        })
+        .await
+    }
+
     /// Runs a read where it may block. In memory nothing blocks, and staying on the spot keeps simulations in order.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -87,4 +99,14 @@ impl Engine {
         }
         result
     }
+}
+
+/// Whether a read touches only a few keys, whatever the store holds.
+fn is_small(request: &RangeRequest) -> bool {
+    if request.range.end.is_none() {
+        return true;
+    }
+    let few = (1..=INLINE_RANGE_KEYS).contains(&request.limit);
+    let ends_early = !request.count_only && !request.count_total && request.filter.is_open();
+    few && ends_early && request.order == Order::default()
 }

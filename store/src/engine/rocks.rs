@@ -1,6 +1,6 @@
 //! The storage on RocksDB.
 //!
-//! Three column families, one for each table, flushed atomically together. The write-ahead log is off: the Raft log
+//! One column family for each table, flushed atomically together. The write-ahead log is off: the Raft log
 //! is the one durable truth, and after a crash this database stands at its last flush, data and applied position
 //! alike. `Data` has a bloom filter on the escaped user key, so that looking for a key that is not there costs no read.
 
@@ -83,6 +83,8 @@ fn family_name(table: Table) -> &'static str {
         Table::Meta => "default",
         Table::Data => "data",
         Table::Events => "events",
+        Table::Leases => "leases",
+        Table::LeaseKeys => "lease-keys",
     }
 }
 
@@ -118,7 +120,9 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             blocks.set_whole_key_filtering(false);
         }
-        Table::Meta | Table::Events => options.set_write_buffer_size(write_buffer_bytes / SMALL_TABLE_SHARE),
+        Table::Meta | Table::Events | Table::Leases | Table::LeaseKeys => {
+            options.set_write_buffer_size(write_buffer_bytes / SMALL_TABLE_SHARE);
+        }
     }
     options.set_block_based_table_factory(&blocks);
     options
@@ -155,6 +159,7 @@ impl Storage for RocksStorage {
             match write {
                 Write::Put { table, key, value } => writes.put_cf(self.family(table), key, value),
                 Write::Delete { table, key } => writes.delete_cf(self.family(table), key),
+                Write::DeleteRange { table, from, to } => writes.delete_range_cf(self.family(table), from, to),
             }
         }
         let mut options = WriteOptions::default();

@@ -13,12 +13,7 @@ use super::rocks::RocksStorage;
 use super::{AppliedPosition, Command, Engine, EngineError, EngineOptions, Entry, conformance};
 
 fn put_of(key: &str, value: &str) -> Command {
-    let op = Op::Put {
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        lease: 0,
-        prev_kv: false,
-    };
+    let op = Op::put(key.to_owned(), value.to_owned());
     Command::Txn {
         txn: Txn {
             success: vec![op],

@@ -231,12 +231,7 @@ impl Cluster {
 
 /// A put.
 pub fn put(key: &str, value: impl Into<String>) -> Txn {
-    let put = Op::Put {
-        key: key.to_owned().into(),
-        value: value.into().into(),
-        lease: 0,
-        prev_kv: false,
-    };
+    let put = Op::put(key.to_owned(), value.into());
     Txn {
         compares: vec![],
         success: vec![put],
