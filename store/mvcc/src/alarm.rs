@@ -115,6 +115,15 @@ impl Alarms {
         (no_space && any(txn, &takes_space)).then_some(Refusal::NoSpace)
     }
 
+    /// Why the alarms forbid what only adds to the state, such as a lease, if they do.
+    pub(crate) fn refuse_growth(&self) -> Option<Refusal> {
+        if self.contains(AlarmKind::Corrupt, WHOLE_CLUSTER) {
+            return Some(Refusal::Corrupt);
+        }
+        let no_space = self.0.keys().any(|(kind, _)| *kind == AlarmKind::NoSpace);
+        no_space.then_some(Refusal::NoSpace)
+    }
+
     pub(crate) fn write(&self, writer: &mut Writer) {
         writer.count(self.0.len());
         for ((kind, member), cause) in &self.0 {

@@ -83,12 +83,11 @@ pub fn lease_id(id: i64) -> Result<(), CommandError> {
     if id == 0 { Err(CommandError::LeaseId) } else { Ok(()) }
 }
 
-/// Checks what a lease is to be.
+/// Checks how long a lease is to live.
 ///
 /// # Errors
-/// [`CommandError::LeaseId`], [`CommandError::LeaseTtl`].
-pub fn lease_grant(id: i64, ttl_s: i64) -> Result<(), CommandError> {
-    lease_id(id)?;
+/// [`CommandError::LeaseTtl`].
+pub fn lease_ttl(ttl_s: i64) -> Result<(), CommandError> {
     if (1..=LEASE_TTL_MAX_S).contains(&ttl_s) {
         Ok(())
     } else {

@@ -51,7 +51,7 @@ pub enum Command {
     },
     /// Makes a lease.
     LeaseGrant {
-        /// Its id; not 0.
+        /// Its id; 0 for one that is chosen where it is applied.
         id: i64,
         /// Its time to live, in seconds.
         ttl_s: i64,
@@ -94,7 +94,7 @@ impl Command {
                 check::txn_shape(txn)?;
             }
             Self::Compact { revision: _ } | Self::RaiseAlarm(_) | Self::ClearAlarm { .. } => {}
-            Self::LeaseGrant { id, ttl_s } => check::lease_grant(*id, *ttl_s)?,
+            Self::LeaseGrant { id: _, ttl_s } => check::lease_ttl(*ttl_s)?,
             Self::LeaseRevoke { id, fence_term: _ } => check::lease_id(*id)?,
             Self::LeaseCheckpoint { entries, fence_term: _ } => check::lease_checkpoint(entries)?,
         }
@@ -582,7 +582,15 @@ mod tests {
         let grant = |id, ttl_s| Command::LeaseGrant { id, ttl_s }.check();
         grant(1, 1).unwrap();
         grant(-1, LEASE_TTL_MAX_S).unwrap();
-        assert_eq!(grant(0, 1), Err(CommandError::LeaseId));
+        grant(0, 1).unwrap();
+        assert_eq!(
+            Command::LeaseRevoke {
+                id: 0,
+                fence_term: None
+            }
+            .check(),
+            Err(CommandError::LeaseId)
+        );
         for ttl_s in [i64::MIN, 0, LEASE_TTL_MAX_S + 1] {
             assert_eq!(grant(1, ttl_s), Err(CommandError::LeaseTtl { ttl_s }));
         }

@@ -20,6 +20,9 @@ use crate::view::View;
 
 pub use crate::meta::AppliedPosition;
 
+/// Ids that the state machine chooses for leases have this bit: people choose small ones.
+const LEASE_ID_FIRST: i64 = 1 << 62;
+
 /// A committed entry.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -196,7 +199,7 @@ impl<R: StorageRead> Step<'_, R> {
             None => Outcome::Blank,
             Some(Command::Txn { txn, fence_term }) => self.txn(&txn, fence_term, position.term, &mut hash)?,
             Some(Command::Compact { revision }) => self.compact(revision, &mut hash),
-            Some(Command::LeaseGrant { id, ttl_s }) => self.grant(id, ttl_s, &mut hash)?,
+            Some(Command::LeaseGrant { id, ttl_s }) => self.grant(id, ttl_s, position.index, &mut hash)?,
             Some(Command::LeaseRevoke { id, fence_term }) => self.revoke(id, fence_term, position.term, &mut hash)?,
             Some(Command::LeaseCheckpoint { entries, fence_term }) => {
                 self.checkpoint(entries, fence_term, position.term, &mut hash)?
@@ -267,7 +270,11 @@ impl<R: StorageRead> Step<'_, R> {
         });
     }
 
-    fn grant(&mut self, id: i64, ttl_s: i64, hash: &mut EntryHash) -> Result<Outcome, StorageError> {
+    fn grant(&mut self, id: i64, ttl_s: i64, index: u64, hash: &mut EntryHash) -> Result<Outcome, StorageError> {
+        if let Some(refusal) = self.state.alarms.refuse_growth() {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let id = if id == 0 { self.free_lease(index)? } else { id };
         if self.view.lease(id)?.is_some() {
             return Ok(Outcome::Refused(Refusal::LeaseExists { id }));
         }
@@ -281,6 +288,15 @@ impl<R: StorageRead> Step<'_, R> {
             ttl_s,
             revision: self.state.revision,
         })
+    }
+
+    /// An id that no lease has, different for each entry: an id that was in use is not given out again soon.
+    fn free_lease(&self, index: u64) -> Result<i64, StorageError> {
+        let mut id = LEASE_ID_FIRST | (index.cast_signed() & (LEASE_ID_FIRST - 1));
+        while self.view.lease(id)?.is_some() {
+            id = LEASE_ID_FIRST | (id.wrapping_add(1) & (LEASE_ID_FIRST - 1));
+        }
+        Ok(id)
     }
 
     fn set_lease(&mut self, id: i64, lease: Lease, granted: bool, hash: &mut EntryHash) {

@@ -993,3 +993,22 @@ fn a_state_of_the_first_release_is_counted() {
     let again = StateMachine::open(Arc::clone(one.storage())).unwrap();
     assert_eq!(again.state(), one.state());
 }
+
+#[test]
+fn a_lease_without_an_id_gets_one_that_is_free() {
+    let mut machine = machine();
+    let taken = (1 << 62) | 3;
+    let grant = |id| Some(Command::LeaseGrant { id, ttl_s: 60 });
+    let applied = machine
+        .apply([entry(1, grant(taken)), entry(2, grant(0)), entry(3, grant(0)), entry(4, grant(0))])
+        .unwrap();
+    let ids: Vec<_> = applied
+        .outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::LeaseGranted { id, .. } => *id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ids, [taken, taken - 1, taken + 1, taken + 2]);
+}

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
 use trireme_mvcc::hash_kv::hash_kv;
+use trireme_mvcc::lease;
 use trireme_mvcc::range::{ReadError, range};
 use trireme_mvcc::storage::Storage;
-use trireme_mvcc::types::{HashKv, KeyRange, Order, RangeRequest, RangeResponse, Revision};
+use trireme_mvcc::types::{HashKv, KeyRange, Lease, Order, RangeRequest, RangeResponse, Revision};
 
 use super::limits::INLINE_RANGE_KEYS;
 use super::replica::Engine;
@@ -70,6 +72,30 @@ impl Engine {
         self.blocking(move |engine| {
             let storage = engine.storage();
             engine.noting(hash_kv(&storage.snapshot(), revision))
+        })
+        .await
+    }
+
+    /// All leases of the local replica, by ascending id, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub async fn read_leases(self: &Arc<Self>) -> Result<Vec<(i64, Lease)>, KvError> {
+        self.blocking(|engine| {
+            let storage = engine.storage();
+            engine.noting(lease::leases(&storage.snapshot()).map_err(ReadError::from))
+        })
+        .await
+    }
+
+    /// The keys attached to a lease, in order, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub async fn read_attached_keys(self: &Arc<Self>, id: i64) -> Result<Vec<Bytes>, KvError> {
+        self.blocking(move |engine| {
+            let storage = engine.storage();
+            engine.noting(lease::attached_keys(&storage.snapshot(), id).map_err(ReadError::from))
         })
         .await
     }
