@@ -13,10 +13,14 @@ pub const ELECTION_TIMEOUT_MAX_MS: u64 = 1_000;
 /// Worker threads of the consensus runtime.
 pub const CONSENSUS_THREADS: usize = 2;
 
-/// Memory of one write buffer of the Raft log's database, in bytes; there are at most two.
-pub const LOG_WRITE_BUFFER_BYTES: usize = 16 << 20;
-/// Block cache of the Raft log's database, in bytes. Its readers are followers that fell behind.
-pub const LOG_BLOCK_CACHE_BYTES: usize = 1 << 20;
+/// Length of a segment of the Raft log, in bytes. A batch that is larger gets a longer one.
+pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
+/// A new segment is filled with zeros in pieces of this many bytes.
+pub const LOG_ZERO_FILL_BYTES: usize = 1 << 20;
+/// Memory that the log's writer keeps for its next batch, in bytes.
+pub const LOG_WRITE_BUFFER_KEPT_BYTES: usize = 1 << 20;
+/// The last batch of the log is marked as whole when nothing was written behind it for this long.
+pub const LOG_MARK_AFTER: Duration = Duration::from_millis(100);
 /// The newest log entries kept in memory for replication and apply, in bytes.
 pub const LOG_TAIL_CACHE_BYTES: usize = 4 << 20;
 /// At most this much is put into one write of the log, in bytes, whatever is queued.
@@ -27,8 +31,6 @@ pub const APPEND_BATCH_BYTES: usize = 2 << 20;
 pub const APPLY_BATCH_BYTES: usize = 2 << 20;
 /// Entries in one append to a follower.
 pub const APPEND_BATCH_ENTRIES: u64 = 1_024;
-/// Truncations up to this many entries are point deletions, above it one range deletion.
-pub const TRUNCATE_POINT_DELETES: u64 = 1_000;
 
 /// A snapshot is made after this many new log entries.
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
@@ -53,18 +55,18 @@ pub const SNAPSHOT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const PEER_MESSAGE_BYTES: usize = 32 << 20;
 /// Largest encoded command, in bytes.
 pub const COMMAND_BYTES: usize = 6 << 20;
-/// Commands forwarded to the leader in one message.
-pub const FORWARD_BATCH_COMMANDS: usize = 256;
-/// Bytes of commands forwarded in one message, beyond its first command.
-pub const FORWARD_BATCH_BYTES: usize = 1 << 20;
-/// Messages with forwarded commands under way at once. More would make smaller batches.
-pub const FORWARD_IN_FLIGHT: usize = 8;
+/// Commands in one batch of proposals.
+pub const PROPOSAL_BATCH_COMMANDS: usize = 1_024;
+/// Bytes of commands in one batch of proposals, beyond its first command.
+pub const PROPOSAL_BATCH_BYTES: usize = 1 << 20;
+/// Batches of proposals under way at once. More would make smaller batches.
+pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 3;
 /// Commands that one server has under way, in bytes; what would go beyond is refused as overload.
 pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
 /// What a command counts for at least, in bytes; also the unit that is counted in. Bounds their number to 65,536.
 pub const PROPOSAL_MIN_BYTES: usize = 1 << 10;
-/// Commands that wait for a message to the leader.
-pub const FORWARD_QUEUE_COMMANDS: usize = 10_000;
+/// Commands that wait for their batch.
+pub const PROPOSAL_QUEUE_COMMANDS: usize = 10_000;
 /// When to come back after overload.
 pub const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
@@ -102,7 +104,7 @@ pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 const _: () = assert!(SNAPSHOT_LAG_ENTRIES > LOG_KEEP_ENTRIES);
 const _: () =
     assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
-const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
+const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
-const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
+const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
 const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);

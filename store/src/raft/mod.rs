@@ -3,6 +3,7 @@
 //! Nothing outside this folder names that crate, so that an upgrade touches one place (D3). What goes
 //! out is [`Store`](crate::Store) and the few plain types it speaks.
 
+mod batch;
 mod config;
 mod forward;
 mod history;

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::batch::{Batcher, Proposal};
 use super::config::StoreConfig;
-use super::forward::{Forwarder, Proposal};
 use super::history::Housekeeper;
 use super::identity::{Identity, IdentityError};
 use super::log::{LogOpenError, LogStore};
@@ -76,7 +76,7 @@ pub(crate) struct Node {
     pub(crate) pool: Arc<PeerPool>,
     pub(crate) views: Views,
     pub(crate) applied: watch::Receiver<Option<LogId>>,
-    pub(crate) forward: mpsc::Sender<Proposal>,
+    pub(crate) batches: mpsc::Sender<Proposal>,
     pub(crate) reads: mpsc::UnboundedSender<ReadWaiter>,
     /// A permit for each unit of [`limits::PROPOSAL_MIN_BYTES`] of the commands under way.
     pub(crate) proposals: Semaphore,
@@ -138,7 +138,7 @@ impl Node {
             .map_err(|error| OpenError::Start(error.to_string()))?;
 
         let (observer, views) = Observer::new(raft.metrics(), applied.clone());
-        let (forward, proposals) = mpsc::channel(limits::FORWARD_QUEUE_COMMANDS);
+        let (batches, proposals) = mpsc::channel(limits::PROPOSAL_QUEUE_COMMANDS);
         let (reads, read_waiters) = mpsc::unbounded_channel();
         let node = Arc::new(Self {
             config,
@@ -149,7 +149,7 @@ impl Node {
             pool,
             views,
             applied,
-            forward,
+            batches,
             reads,
             proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES),
             membership_change: tokio::sync::Mutex::default(),
@@ -158,7 +158,7 @@ impl Node {
             tasks: TaskTracker::new(),
         });
         node.spawn(observer.run(node.stop.clone()));
-        node.spawn(Forwarder::new(node.clone(), proposals).run(node.stop.clone()));
+        node.spawn(Batcher::new(node.clone(), proposals).run(node.stop.clone()));
         node.spawn(ReadIndexer::new(node.clone(), read_waiters).run(node.stop.clone()));
         node.spawn(Housekeeper::new(node.clone()).run(node.stop.clone()));
         Ok(node)
@@ -205,6 +205,9 @@ impl Node {
 
     /// Waits until this replica has applied the log up to `index`.
     pub(crate) async fn wait_applied_index(&self, index: u64, deadline: Instant) -> Result<(), WaitError> {
+        if self.applied_index() >= index {
+            return Ok(());
+        }
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|id| id.is_some_and(|id| id.index >= index));
         tokio::select! {
