@@ -52,7 +52,8 @@ enum Event {
         container_id: String,
         name: String,
         kind: ProbeKind,
-        succeeded: bool,
+        /// If it failed, why.
+        outcome: Result<(), String>,
     },
 }
 
@@ -175,9 +176,9 @@ impl Driver {
                 container_id,
                 name,
                 kind,
-                succeeded,
+                outcome,
             } => {
-                self.on_probed(&uid, &container_id, &name, kind, succeeded);
+                self.on_probed(&uid, &container_id, &name, kind, &outcome);
             }
         }
     }
