@@ -30,8 +30,8 @@ pub async fn run(context: Arc<LoopContext>) {
             let written = carry_out(&context.registry, &context.permit(SCHEDULER_NAME), outcome.writes).await;
             match written.failure {
                 None => context.record_events(SCHEDULER_NAME, outcome.events),
-                Some(error) => {
-                    tracing::debug!(%error, "a binding failed; the next pass decides again");
+                Some(failure) => {
+                    tracing::debug!(error = %failure.error, "a binding failed; the next pass decides again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }

@@ -148,7 +148,7 @@ fn required_anti_affinity_keeps_away_both_ways() {
     check(webs(&["a"]), away(vec![term("web", "host")]), Ok("b"));
     // A node without the label is in no domain, and so never shared.
     check(webs(&everywhere), away(vec![term("web", "zone")]), Ok("d"));
-    let shared = format!("0/4 nodes are available: 3 {AWAY}, 1 node(s) were unschedulable.");
+    let shared = format!("0/4 nodes are available: 1 node(s) were unschedulable, 3 {AWAY}.");
     let mut others = webs(&everywhere);
     others.push(app("default", "w-b", "web", "b", None));
     let closed = node("d", |node| node.spec.get_or_insert_default().unschedulable = true);
