@@ -38,7 +38,7 @@ pub trait Controller: Send + Sync {
 }
 
 /// A write that was refused for what it is, rather than for the moment: a quota, a rule, a limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     /// What it was to do.
     pub action: Action,

@@ -131,8 +131,8 @@ impl<'w> Pass<'w> {
             .map(|(place, node)| (node.name, place))
             .collect();
         let count = nodes.len().max(1) as u64;
-        let labels_matter = world.pods_with_affinity().next().is_some()
-            || world.pending_pods().any(depends_on_other_pods);
+        let labels_matter =
+            world.pods_with_affinity().next().is_some() || world.pending_pods().any(depends_on_other_pods);
         Self {
             world,
             options,

@@ -97,7 +97,9 @@ pub fn set<C: Condition>(
 
 /// The condition of a type.
 pub fn find<'a, C: Condition>(conditions: &'a [C], condition_type: &str) -> Option<&'a C> {
-    conditions.iter().find(|condition| condition.type_of() == condition_type)
+    conditions
+        .iter()
+        .find(|condition| condition.type_of() == condition_type)
 }
 
 /// Removes the condition of a type. True if there was one.

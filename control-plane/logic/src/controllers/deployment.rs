@@ -108,13 +108,18 @@ impl Controller for DeploymentController {
         let (Some(deployment), Action::Create) = (deployment, refusal.action) else {
             return outcome;
         };
-        let message = format!("Failed to create new replica set {:?}: {}", refusal.name, refusal.message);
+        let message = format!(
+            "Failed to create new replica set {:?}: {}",
+            refusal.name, refusal.message
+        );
         let mut changed = deployment.clone();
         if status::note_refused_set(&mut changed, &message, context.now) {
             outcome.writes.push(Write::UpdateStatus(Box::new(changed)));
         }
         let reason = status::SET_REFUSED;
-        outcome.events.push(owners::event(deployment, EventType::Warning, reason, message));
+        outcome
+            .events
+            .push(owners::event(deployment, EventType::Warning, reason, message));
         outcome
     }
 }

@@ -132,7 +132,14 @@ fn unready_pods(world: &World, node: &Node, context: &Context, outcome: &mut Out
         let mut pod = pod.clone();
         let status = pod.status.get_or_insert_with(PodStatus::default);
         let message = "The node stopped reporting.";
-        conditions::set(&mut status.conditions, "Ready", "False", "NodeNotReady", message, context.now);
+        conditions::set(
+            &mut status.conditions,
+            "Ready",
+            "False",
+            "NodeNotReady",
+            message,
+            context.now,
+        );
         outcome.writes.push(Write::UpdateStatus(Box::new(pod)));
     }
 }

@@ -121,7 +121,9 @@ impl<K: Replicas> Controller for Replication<K> {
             outcome.writes.push(Write::UpdateStatus(Box::new(changed)));
         }
         let message = format!("Error {doing}: {message}");
-        outcome.events.push(owners::event(owner, EventType::Warning, reason, message));
+        outcome
+            .events
+            .push(owners::event(owner, EventType::Warning, reason, message));
         outcome
     }
 }

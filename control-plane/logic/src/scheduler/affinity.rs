@@ -205,7 +205,12 @@ impl<'w> Affinity<'w> {
     /// True if every required term has its pods in the node's domain. The first pod of a group that wants to be together
     /// finds none anywhere, and goes where it likes.
     pub(super) fn is_near_what_it_wants(&self, node: &NodeState<'_>) -> bool {
-        let counts = || self.terms.near.iter().map(|term| self.wanted.at(&term.topology_key, node));
+        let counts = || {
+            self.terms
+                .near
+                .iter()
+                .map(|term| self.wanted.at(&term.topology_key, node))
+        };
         if counts().all(|count| count.is_some_and(|count| count > 0)) {
             return true;
         }

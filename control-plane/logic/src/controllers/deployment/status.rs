@@ -177,14 +177,28 @@ impl Plan<'_> {
 
     fn set(&mut self, condition_type: &str, value: &str, reason: &str, message: &str) {
         let now = self.context.now;
-        conditions::set(&mut self.status().conditions, condition_type, value, reason, message, now);
+        conditions::set(
+            &mut self.status().conditions,
+            condition_type,
+            value,
+            reason,
+            message,
+            now,
+        );
     }
 }
 
 /// Says that the rollout does not go on since its replica set cannot be made. True if that is news.
 pub(super) fn note_refused_set(deployment: &mut Deployment, message: &str, now: Time) -> bool {
     let status = deployment.status.get_or_insert_with(DeploymentStatus::default);
-    conditions::set(&mut status.conditions, PROGRESSING, text(false), SET_REFUSED, message, now)
+    conditions::set(
+        &mut status.conditions,
+        PROGRESSING,
+        text(false),
+        SET_REFUSED,
+        message,
+        now,
+    )
 }
 
 fn find<'a>(status: &'a DeploymentStatus, condition_type: &str) -> Option<&'a DeploymentCondition> {

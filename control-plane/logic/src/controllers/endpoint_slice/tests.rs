@@ -37,7 +37,14 @@ fn slices(harness: &Harness) -> Vec<EndpointSlice> {
 }
 
 fn unready(pod: &mut Pod) {
-    conditions::set(&mut pod.status.as_mut().unwrap().conditions, "Ready", "False", "", "", at(9));
+    conditions::set(
+        &mut pod.status.as_mut().unwrap().conditions,
+        "Ready",
+        "False",
+        "",
+        "",
+        at(9),
+    );
 }
 
 fn terminate(pod: &mut Pod) {

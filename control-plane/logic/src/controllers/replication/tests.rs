@@ -245,17 +245,26 @@ fn a_refused_pod_is_told_and_taken_back() {
     let told = refuse(&harness, "web-x7k2p");
     assert_eq!(
         (told.events[0].reason.as_str(), told.events[0].message.as_str()),
-        ("FailedCreate", "Error creating: pods \"web-\" is forbidden: exceeded quota: small")
+        (
+            "FailedCreate",
+            "Error creating: pods \"web-\" is forbidden: exceeded quota: small"
+        )
     );
     let [Write::UpdateStatus(set)] = told.writes.as_slice() else {
         panic!("{:?}", told.writes)
     };
     let set: ReplicaSet = set.downcast_ref::<ReplicaSet>().unwrap().clone();
     let condition = conditions::find(&set.status.as_ref().unwrap().conditions, REPLICA_FAILURE).unwrap();
-    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("True", "FailedCreate"));
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "FailedCreate")
+    );
 
     harness.put(Box::new(set));
-    assert!(refuse(&harness, "web-9n4tt").writes.is_empty(), "the same cause is written once");
+    assert!(
+        refuse(&harness, "web-9n4tt").writes.is_empty(),
+        "the same cause is written once"
+    );
     harness.settle();
     let set = harness.get::<ReplicaSet>("default", "web");
     assert!(!set.has_failure(), "there are as many pods as wanted");

@@ -97,11 +97,7 @@ fn check(others: Vec<Box<dyn Object>>, affinity: Affinity, expected: Result<&str
         Some(node) => Ok((*node).to_owned()),
         None => Err(decisions.unschedulable[0].message.clone()),
     };
-    assert_eq!(
-        outcome.as_deref().map_err(String::as_str),
-        expected,
-        "{text}"
-    );
+    assert_eq!(outcome.as_deref().map_err(String::as_str), expected, "{text}");
 }
 
 #[test]
@@ -112,7 +108,11 @@ fn required_affinity_needs_a_pod_in_the_domain() {
     let nowhere = format!("0/4 nodes are available: 4 {NEAR}.");
     check(web(), near(vec![term("db", "zone")]), Err(&nowhere));
     // One pod must match all terms, and each term's topology must be there.
-    check(web(), near(vec![term("web", "zone"), term("db", "host")]), Err(&nowhere));
+    check(
+        web(),
+        near(vec![term("web", "zone"), term("db", "host")]),
+        Err(&nowhere),
+    );
     check(web(), near(vec![term("web", "zone"), term("web", "host")]), Ok("c"));
     check(web(), near(vec![term("web", "rack")]), Err(&nowhere));
     // A finished pod is near nobody.
@@ -234,7 +234,11 @@ fn label_keys_compare_with_the_pods_own_labels() {
             ..term("web", "zone")
         };
         let others = vec![app("default", "w", "web", "c", None)];
-        check(others, near(vec![term]), expected.as_ref().copied().map_err(String::as_str));
+        check(
+            others,
+            near(vec![term]),
+            expected.as_ref().copied().map_err(String::as_str),
+        );
     }
 }
 
@@ -250,5 +254,9 @@ fn preferences_add_up_both_ways() {
     check(others(liked()), dislike(10, "zone"), Ok("c"));
     check(others(liked()), dislike(60, "zone"), Ok("a"));
     // So does its required affinity, a little.
-    check(others(Some(near(vec![term("p", "zone")]))), preferring(vec![], vec![]), Ok("c"));
+    check(
+        others(Some(near(vec![term("p", "zone")]))),
+        preferring(vec![], vec![]),
+        Ok("c"),
+    );
 }
