@@ -43,6 +43,7 @@ impl Registry {
             Subresource::None,
             &ObjectKey::new(namespace.as_str(), name),
         )?;
+        self.require_own_event(permit, decoded.object()).await?;
         let mut surroundings = self.policies.surroundings(&namespace).await?;
         // Creates that charge one quota would only overtake each other: they go one by one on this server.
         let turn = if surroundings.quotas.is_empty() {
