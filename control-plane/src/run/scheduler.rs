@@ -83,10 +83,11 @@ fn may_lead_to(change: &Change, world: &World) -> bool {
     };
     let concerns = match change.of::<Pod>() {
         None => change.info.plural == "namespaces" && labels_changed,
-        Some((old, Some(new))) => {
-            pods::is_bound(new) && (labels_changed || old.is_none_or(|old| !pods::is_bound(old)))
-        }
+        Some((old, Some(new))) => pods::is_bound(new) && (labels_changed || old.is_none_or(|old| !pods::is_bound(old))),
         Some((_, None)) => false,
     };
-    concerns && world.pending_pods().any(|pod| is_ours(pod) && depends_on_other_pods(pod))
+    concerns
+        && world
+            .pending_pods()
+            .any(|pod| is_ours(pod) && depends_on_other_pods(pod))
 }
