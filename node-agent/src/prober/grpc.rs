@@ -28,14 +28,11 @@ pub(super) async fn check(check: &GrpcAction, address: Option<IpAddr>) -> Result
     match HealthClient::new(channel).check(request).await {
         Ok(answer) => match answer.into_inner().status() {
             ServingStatus::Serving => Ok(()),
-            other => Err(format!(
-                "service unhealthy (responded with {:?})",
-                other.as_str_name()
-            )),
+            other => Err(format!("service unhealthy (responded with {:?})", other.as_str_name())),
         },
-        Err(status) if status.code() == tonic::Code::Unimplemented => Err(
-            "this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned(),
-        ),
+        Err(status) if status.code() == tonic::Code::Unimplemented => {
+            Err("this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned())
+        }
         Err(status) => Err(format!("health rpc failed: {} ({:?})", status.message(), status.code())),
     }
 }

@@ -85,7 +85,10 @@ async fn http_answers_are_judged_by_their_status() {
 
 #[tokio::test]
 async fn a_port_that_answers_is_enough_for_tcp() {
-    for (port, expected) in [(serve("").await, None), (closed_port().await, Some("dial tcp 127.0.0.1"))] {
+    for (port, expected) in [
+        (serve("").await, None),
+        (closed_port().await, Some("dial tcp 127.0.0.1")),
+    ] {
         let tcp = TcpSocketAction {
             port: number(port),
             ..TcpSocketAction::default()
@@ -111,7 +114,9 @@ fn grpc(port: u16, service: &str) -> ProbeHandler {
 #[tokio::test]
 async fn grpc_services_are_asked_for_their_health() {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("shop.Orders", ServingStatus::NotServing).await;
+    reporter
+        .set_service_status("shop.Orders", ServingStatus::NotServing)
+        .await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(
@@ -145,7 +150,7 @@ async fn what_speaks_no_grpc_is_not_healthy() {
     check(grpc(port, ""), Some("does not implement the grpc health protocol")).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_server_that_is_silent_is_given_up_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

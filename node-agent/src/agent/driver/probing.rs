@@ -1,6 +1,7 @@
 //! Probes: which are due, and what their results change.
 
 use super::{Driver, Event};
+use crate::events::PodEvent;
 use crate::pod::probe::{ProbeKind, probe_of};
 use crate::pod::spec::spec_of;
 use crate::prober;
@@ -27,7 +28,9 @@ impl Driver {
         });
         let Some(container) = container else { return };
         if let Err(failure) = outcome {
-            tracing::debug!(pod = %state.identity, container = name, ?kind, failure, "a probe failed");
+            let message = format!("{kind:?} probe failed: {failure}");
+            let event = PodEvent::warning("Unhealthy", message).about(state.pod.as_ref(), name);
+            self.workshop.events.tell(&state.identity, event);
         }
         let probes = state.probes.entry(container_id.to_owned()).or_default();
         probes.record(container, kind, outcome.is_ok(), wall_now());
