@@ -33,6 +33,10 @@ pub(super) async fn check(check: &GrpcAction, address: Option<IpAddr>) -> Result
         Err(status) if status.code() == tonic::Code::Unimplemented => {
             Err("this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned())
         }
+        // What did not come from the server is said alike, however the connection happened to break.
+        Err(status) if std::error::Error::source(&status).is_some() => Err(format!(
+            "health rpc failed: what answers at {address} does not speak gRPC"
+        )),
         Err(status) => Err(format!("health rpc failed: {} ({:?})", status.message(), status.code())),
     }
 }

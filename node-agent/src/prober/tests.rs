@@ -138,7 +138,11 @@ async fn grpc_services_are_asked_for_their_health() {
 #[tokio::test]
 async fn what_speaks_no_grpc_is_not_healthy() {
     check(grpc(closed_port().await, ""), Some("failed to connect service")).await;
-    check(grpc(serve("HTTP/1.1 200 OK\r\n\r\n").await, ""), Some("")).await;
+    check(
+        grpc(serve("HTTP/1.1 200 OK\r\n\r\n").await, ""),
+        Some("does not speak gRPC"),
+    )
+    .await;
     // The server is there, but has no health service.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
