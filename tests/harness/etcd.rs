@@ -324,8 +324,13 @@ impl EtcdCluster {
             .member_id(member, helper)
             .await
             .context("the id of the member to replace")?;
-        let mut client = ClusterClient::new(self.connect(helper).await?);
-        client.member_remove(MemberRemoveRequest { id }).await?;
+        // A member that has seen the others for a short time only refuses, for some seconds.
+        poll_until("the others to let a member go", PATIENCE, || async {
+            let mut client = ClusterClient::new(self.connect(helper).await?);
+            client.member_remove(MemberRemoveRequest { id }).await?;
+            Ok(Some(()))
+        })
+        .await?;
         if self.pid(member).is_some() {
             self.kill(member)?;
         }
@@ -372,6 +377,12 @@ impl EtcdCluster {
             .iter()
             .find(|(_, status)| leads(status))
             .map(|(member, _)| *member)
+    }
+
+    /// The newest term that any member knows of; 0 if none answers.
+    pub async fn term(&self) -> u64 {
+        let asked = futures::future::join_all((0..self.members.len()).map(|member| self.status(member))).await;
+        asked.into_iter().flatten().map(|status| status.raft_term).max().unwrap_or(0)
     }
 
     /// Waits for a leader other than `former`.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Parser;
 use trireme_tests::{
     harness::etcd::{EtcdOptions, Peer},
-    linear::{RunOptions, faults::Fault, run},
+    linear::{RunOptions, faults::Fault, regressions, run},
 };
 
 /// Breaks three members in every way while clients and watchers work, and judges what these saw.
@@ -48,6 +48,9 @@ struct Arguments {
     /// A folder on the disk that is to be used.
     #[arg(long)]
     parent: Option<PathBuf>,
+    /// Only repeat what once broke etcd.
+    #[arg(long)]
+    regressions: bool,
 }
 
 #[tokio::main]
@@ -62,13 +65,17 @@ async fn main() -> anyhow::Result<ExitCode> {
         (None, None) => Some(faults.len()),
         (rounds, _) => rounds,
     };
+    let members = EtcdOptions {
+        trireme: std::path::absolute(arguments.trireme)?,
+        etcd: arguments.etcd,
+        parent: arguments.parent,
+        ..EtcdOptions::new(arguments.peer)
+    };
+    if arguments.regressions {
+        return repeat(&members).await;
+    }
     let options = RunOptions {
-        members: EtcdOptions {
-            trireme: std::path::absolute(arguments.trireme)?,
-            etcd: arguments.etcd,
-            parent: arguments.parent,
-            ..EtcdOptions::new(arguments.peer)
-        },
+        members,
         faults,
         rounds,
         duration: arguments.seconds.map(Duration::from_secs),
@@ -89,4 +96,17 @@ async fn main() -> anyhow::Result<ExitCode> {
         println!("again: ./x linear --peer {peer} --rounds 1 --fault {fault} --seed {}", report.seed);
     }
     Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Repeats what once broke etcd.
+async fn repeat(members: &EtcdOptions) -> anyhow::Result<ExitCode> {
+    let results = regressions::run_all(members).await?;
+    for (name, result) in &results {
+        match result {
+            Ok(()) => println!("ok      {name}"),
+            Err(error) => println!("BROKEN  {name}: {error:#}"),
+        }
+    }
+    let sound = results.iter().all(|(_, result)| result.is_ok());
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,9 +9,11 @@ pub mod check;
 pub mod driver;
 pub mod faults;
 pub mod history;
+mod known;
 pub mod load;
 pub mod model;
 pub mod past;
+pub mod regressions;
 pub mod replay;
 mod run;
 

@@ -14,6 +14,7 @@ use super::{
     },
     faults::{Fault, Surroundings},
     history::{Call, History, Outcome},
+    known,
     load::tally,
     model::{Answer, KeyAnswer, Op, State},
     past,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     harness::{
-        etcd::{EtcdCluster, EtcdOptions},
+        etcd::{EtcdCluster, EtcdOptions, Peer},
         wait_until,
     },
     watch_rules,
@@ -76,8 +77,10 @@ pub struct Report {
     pub tally: (usize, usize, usize),
     /// Answers a second before the first fault.
     pub rate: f64,
-    /// From the end of each mending to the first answers of new requests, and from each strike to there.
+    /// How long the clients worked.
     pub seconds: f64,
+    /// How many terms began: a fault of the leader that led to no election broke nothing.
+    pub terms: u64,
     /// Watches, and the events that they were sent.
     pub watches: (usize, usize),
     /// Reads of the past.
@@ -90,6 +93,8 @@ pub struct Report {
     pub check_seconds: f64,
     /// Everything that is wrong: the rule, and what it found.
     pub findings: Vec<(String, String)>,
+    /// What is wrong and known to be, in an etcd of this age: the rule, what it found, and etcd's own issue.
+    pub known: Vec<(String, String, &'static str)>,
     /// Where the data of a failed round is kept.
     pub kept: Option<PathBuf>,
 }
@@ -102,6 +107,7 @@ struct Record {
     compacted: i64,
     rate: f64,
     seconds: f64,
+    terms: u64,
     findings: Vec<(String, String)>,
 }
 
@@ -160,7 +166,10 @@ async fn run_round(options: &RunOptions, fault: Fault, seed: u64) -> Result<Repo
             return Err(error.context(format!("kept in {}\n{logs}", cluster.keep().display())));
         }
     };
+    let version = cluster.status(0).await.map_or_else(|_| String::new(), |status| status.version);
     let mut report = judge(fault, seed, record, cluster.directory())?;
+    let age = (cluster.peer() == Peer::Etcd).then_some(version);
+    (report.findings, report.known) = known::part(report.findings, age.as_deref());
     if !report.findings.is_empty() {
         report.kept = Some(cluster.keep());
     }
@@ -183,6 +192,7 @@ async fn work_through(
     if rate < RATE_MIN {
         bail!("void: {rate:.0} answers a second before the fault, {RATE_MIN} are needed");
     }
+    let term = cluster.term().await;
     let mut findings = Vec::new();
     for _ in 0..options.strikes {
         let broken = fault.strike(cluster, around, &mut random, options.hold).await?;
@@ -199,7 +209,9 @@ async fn work_through(
         }
     }
     let seconds = began.elapsed().as_secs_f64();
+    let terms = cluster.term().await.saturating_sub(term);
     let mut record = finish(work, findings).await?;
+    record.terms = terms;
     record.initial = initial;
     record.rate = rate;
     record.seconds = seconds;
@@ -281,6 +293,7 @@ async fn finish(work: Work, mut findings: Vec<(String, String)>) -> Result<Recor
         compacted: shared.compacted(),
         rate: 0.0,
         seconds: 0.0,
+        terms: 0,
         findings,
     })
 }
@@ -355,6 +368,7 @@ fn judge(fault: Fault, seed: u64, record: Record, folder: &std::path::Path) -> R
         tally: tally(&record.history.calls),
         rate: record.rate,
         seconds: record.seconds,
+        terms: record.terms,
         watches: (watches.len(), watches.iter().map(|watch| watch.events().count()).sum()),
         past_reads: record.history.past_reads.len(),
         revisions: calls
@@ -368,6 +382,7 @@ fn judge(fault: Fault, seed: u64, record: Record, folder: &std::path::Path) -> R
         verdict,
         check_seconds: started.elapsed().as_secs_f64(),
         findings,
+        known: Vec::new(),
         kept: None,
     })
 }
@@ -406,13 +421,14 @@ impl Report {
         let (done, refused, unknown) = self.tally;
         let mut line = format!(
             "round {round}: {:?}, seed {}: {:.0} op/s before, {} answered, {refused} refused, {unknown} unknown in {:.1} s ({:.0} op/s), \
-             {} revisions, {} watches with {} events, {} past reads: {} in {:.2} s",
+             {} terms, {} revisions, {} watches with {} events, {} past reads: {} in {:.2} s",
             self.fault,
             self.seed,
             self.rate,
             done,
             self.seconds,
             done as f64 / self.seconds.max(0.001),
+            self.terms,
             self.revisions,
             self.watches.0,
             self.watches.1,
@@ -420,6 +436,15 @@ impl Report {
             self.verdict,
             self.check_seconds,
         );
+        let mut issues: Vec<&str> = self.known.iter().map(|(_, _, issue)| *issue).collect();
+        issues.sort_unstable();
+        issues.dedup();
+        for issue in issues {
+            let of_issue: Vec<_> = self.known.iter().filter(|(_, _, other)| *other == issue).collect();
+            if let Some((rule, found, _)) = of_issue.first() {
+                line.push_str(&format!("\n  known, {issue}: {} findings, the first {rule}: {found}", of_issue.len()));
+            }
+        }
         for (rule, found) in &self.findings {
             line.push_str(&format!("\n  BROKEN {rule}: {found}"));
         }

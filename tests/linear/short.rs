@@ -7,7 +7,7 @@ use std::{
 
 use trireme_tests::{
     harness::etcd::{EtcdOptions, Peer},
-    linear::{Report, RunOptions, faults::{Fault, Needs}, run},
+    linear::{Report, RunOptions, faults::{Fault, Needs}, regressions, run},
 };
 
 async fn rounds(members: EtcdOptions, faults: &[Fault]) -> Vec<Report> {
@@ -36,6 +36,9 @@ async fn rounds(members: EtcdOptions, faults: &[Fault]) -> Vec<Report> {
 fn assert_sound(reports: &[Report]) {
     for report in reports {
         assert_eq!(report.findings, [], "kept in {:?}", report.kept);
+        // All the faults that are chosen here strike the leader.
+        let elections = report.fault == Fault::None || report.terms > 0;
+        assert!(elections, "{:?} led to no election: it broke nothing", report.fault);
     }
 }
 
@@ -54,6 +57,14 @@ async fn etcd_keeps_its_promises() {
 async fn trireme_keeps_its_promises() {
     let faults = [Fault::Kill, Fault::Stop, Fault::Partition, Fault::Power];
     assert_sound(&rounds(EtcdOptions::new(Peer::Trireme), &faults).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_once_broke_etcd_does_not_break_trireme() {
+    let results = regressions::run_all(&EtcdOptions::new(Peer::Trireme)).await.unwrap();
+    for (name, result) in results {
+        assert!(result.is_ok(), "{name}: {result:?}");
+    }
 }
 
 /// The program that acknowledges before its followers have the entry loses writes when its leader is killed.

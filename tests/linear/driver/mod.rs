@@ -9,4 +9,4 @@ mod wire;
 pub use client::{ClientRecord, read_all, run_client, write_last};
 pub use link::{Shared, Target};
 pub use upkeep::{compact_now_and_then, state_hash};
-pub use watcher::{WatchRecord, watch_all, watch_some, witness};
+pub use watcher::{Stream, WatchRecord, watch_all, watch_some, witness};

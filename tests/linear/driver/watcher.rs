@@ -42,7 +42,8 @@ pub struct WatchRecord {
 }
 
 /// One stream with its watches.
-struct Stream {
+#[derive(Debug)]
+pub struct Stream {
     requests: mpsc::UnboundedSender<WatchRequest>,
     responses: tonic::Streaming<WatchResponse>,
     watches: Vec<Watch>,
@@ -54,7 +55,10 @@ struct Stream {
 
 impl Stream {
     /// Opens a stream and asks for watches. Their ids are their positions, counted from 1.
-    async fn open(shared: &Shared, member: usize, watches: Vec<Watch>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the member cannot be reached.
+    pub async fn open(shared: &Shared, member: usize, watches: Vec<Watch>) -> Result<Self> {
         let mut client = WatchClient::new(shared.connect(member).await?).max_decoding_message_size(MESSAGE_MAX_BYTES);
         let (requests, receiver) = mpsc::unbounded();
         for (position, watch) in watches.iter().enumerate() {
@@ -77,7 +81,11 @@ impl Stream {
         })
     }
 
-    fn ask_progress(&self) -> Result<()> {
+    /// Asks how far the watches are; the answer comes among the messages.
+    ///
+    /// # Errors
+    /// If the stream is closed.
+    pub fn ask_progress(&self) -> Result<()> {
         let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
         self.requests.unbounded_send(WatchRequest {
             request_union: Some(request),
@@ -142,6 +150,28 @@ impl Stream {
         let foreign = foreign.iter().map(|event| event.kv.mod_revision);
         self.foreign.extend(foreign.filter(|revision| !owned.contains(revision)));
         Body::Events(ours)
+    }
+
+    /// Takes messages until every watch was sent everything up to a revision.
+    ///
+    /// # Errors
+    /// If that takes too long, or the stream breaks.
+    pub async fn reach(&mut self, revision: i64, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while self.reached() < revision {
+            ensure!(!self.is_over(), "the watches were ended: {:?}", self.watches);
+            ensure!(
+                self.next(deadline).await?,
+                "the watches were sent only up to {:?}, not to {revision}",
+                self.reached
+            );
+        }
+        Ok(())
+    }
+
+    /// What the watches were sent.
+    pub fn into_watches(self) -> Vec<Watch> {
+        self.watches
     }
 
     fn is_over(&self) -> bool {

@@ -10,11 +10,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::{errno::Errno, fcntl::posix_fallocate};
 
 use super::tool::run;
 
 /// Size of the file system. The file has holes, so it takes only what is written.
 const SIZE_BYTES: u64 = 768 << 20;
+/// The largest piece in which a file system is filled.
+const FILL_PIECE_MAX_BYTES: i64 = 64 << 20;
 /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`, for which no tool of the base system has a flag but Perl's `ioctl`.
 const SHUT_DOWN: &str = r#"open(my $f, "<", shift) or die "open: $!"; my $flags = pack("L", 2); ioctl($f, 0x8004587d, $flags) or die "ioctl: $!";"#;
 
@@ -36,7 +39,7 @@ impl Disk {
         let (image, mount) = (folder.join(format!("{name}.img")), folder.join(name));
         File::create(&image)?.set_len(SIZE_BYTES)?;
         std::fs::create_dir_all(&mount)?;
-        run(&["mkfs.ext4", "-q", "-F", &image.display().to_string()])?;
+        run(&["mkfs.ext4", "-q", "-F", "-m", "0", &image.display().to_string()])?;
         let disk = Self {
             ballast: mount.join("ballast"),
             image,
@@ -62,13 +65,16 @@ impl Disk {
     /// # Errors
     /// If that cannot be.
     pub fn fill(&mut self) -> Result<()> {
-        use std::io::Write;
-        let mut file = File::create(&self.ballast)?;
-        for block in [1 << 20, 1 << 12] {
-            let zeros = vec![0; block];
-            while file.write_all(&zeros).is_ok() {}
+        let file = File::create(&self.ballast)?;
+        let (mut end, mut piece) = (0, FILL_PIECE_MAX_BYTES);
+        while piece > 0 {
+            match posix_fallocate(&file, end, piece) {
+                Ok(()) => end += piece,
+                Err(Errno::ENOSPC) => piece /= 2,
+                Err(error) => return Err(error).context("taking all room"),
+            }
         }
-        // It is full: whether the last block reached it does not matter.
+        // What others had buffered finds no room any more.
         let _ = file.sync_all();
         Ok(())
     }
