@@ -1,4 +1,4 @@
-//! What the end-to-end tests, the chaos test and the benchmarks share: a cluster of real processes.
+//! What the end-to-end tests, the chaos test, the proof and the benchmarks share: a cluster of real processes.
 #![forbid(unsafe_code)]
 
 #[path = "bench/mod.rs"]
@@ -7,3 +7,7 @@ pub mod bench;
 pub mod chaos;
 #[path = "harness/mod.rs"]
 pub mod harness;
+#[path = "linear/mod.rs"]
+pub mod linear;
+#[path = "watch_rules/mod.rs"]
+pub mod watch_rules;

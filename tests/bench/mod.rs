@@ -3,3 +3,4 @@
 pub mod basics;
 pub mod machine;
 pub mod report;
+pub mod store;

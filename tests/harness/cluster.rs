@@ -77,7 +77,7 @@ impl Default for ClusterOptions {
 }
 
 /// The program that `cargo build` left, unless the environment names another.
-fn default_trireme() -> PathBuf {
+pub(super) fn default_trireme() -> PathBuf {
     if let Some(path) = std::env::var_os("TRIREME_BIN") {
         return path.into();
     }

@@ -1,6 +1,7 @@
 //! A local cluster of real processes, started and stopped as a user would.
 
 mod cluster;
+pub mod etcd;
 mod look;
 mod wait;
 

@@ -1,0 +1,420 @@
+//! One connection to an etcd endpoint that costs the client next to nothing: gRPC frames written and read in place.
+//!
+//! The client shares its cores with the servers that it measures. A general gRPC client spends as much on a request as
+//! a good server does, so that the ratio of two servers would mostly be that of the client with itself. This one does
+//! what such clients do on the wire, and no more: one buffer out, one buffer in, no task and no allocation a request.
+//! It knows one answer a request, or a stream of messages, and nothing of reconnecting, deadlines or metadata.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+
+use super::hpack::{self, RequestHeaders};
+
+/// What a connection begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Length of a frame's head.
+const HEAD_BYTES: usize = 9;
+/// The greatest payload of a frame that no one has to allow first.
+const MAX_FRAME_BYTES: usize = 16_384;
+/// The window that both sides begin with.
+const INITIAL_WINDOW_BYTES: u32 = 65_535;
+/// The greatest window: answers are never held up by us.
+const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
+/// How much is received before the connection's window is opened again.
+const WINDOW_UPDATE_BYTES: u64 = 256 << 20;
+/// Size of the buffer that answers are read into.
+const INPUT_BYTES: usize = 256 << 10;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
+
+/// The status of an answer that was cut off by the server.
+pub const STATUS_RESET: u8 = 255;
+/// The status of an answer that had none.
+const STATUS_UNKNOWN: u8 = 2;
+
+/// What was received.
+#[derive(Debug)]
+pub enum Received<'m> {
+    /// An answer, or a stream, has ended.
+    Ended {
+        /// When its request was written.
+        started: Instant,
+        /// How many bytes it had, with their prefixes.
+        bytes: usize,
+        /// Status of gRPC; 0 is success.
+        status: u8,
+    },
+    /// A message of a stream.
+    Message(&'m [u8]),
+}
+
+/// A request whose answer has not ended.
+#[derive(Debug)]
+struct Open {
+    started: Instant,
+    bytes: usize,
+    /// The beginning of a message whose end is not here yet; only for streams.
+    partial: Option<Vec<u8>>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+    authority: String,
+    headers: RequestHeaders,
+    input: Vec<u8>,
+    input_end: usize,
+    output: Vec<u8>,
+    output_start: usize,
+    open: HashMap<u32, Open>,
+    next_stream: u32,
+    send_window: i64,
+    max_streams: usize,
+    unreported_bytes: u64,
+}
+
+impl Wire {
+    /// Connects to `HOST:PORT`.
+    ///
+    /// # Errors
+    /// If nobody listens there.
+    pub async fn connect(endpoint: &str) -> Result<Self> {
+        let stream = TcpStream::connect(endpoint)
+            .await
+            .with_context(|| format!("connecting to {endpoint}"))?;
+        stream.set_nodelay(true)?;
+        let mut output = PREFACE.to_vec();
+        let mut settings = Vec::new();
+        // No dynamic table for answers, no pushed streams, windows as great as they get.
+        for (id, value) in [(1_u16, 0), (2, 0), (4, MAX_WINDOW_BYTES)] {
+            settings.extend_from_slice(&id.to_be_bytes());
+            settings.extend_from_slice(&value.to_be_bytes());
+        }
+        frame(&mut output, SETTINGS, 0, 0, &settings);
+        let growth = MAX_WINDOW_BYTES - INITIAL_WINDOW_BYTES;
+        frame(&mut output, WINDOW_UPDATE, 0, 0, &growth.to_be_bytes());
+        let mut wire = Self {
+            stream,
+            authority: endpoint.to_owned(),
+            headers: RequestHeaders::default(),
+            input: vec![0; INPUT_BYTES],
+            input_end: 0,
+            output,
+            output_start: 0,
+            open: HashMap::new(),
+            next_stream: 1,
+            send_window: INITIAL_WINDOW_BYTES.into(),
+            max_streams: usize::MAX,
+            unreported_bytes: 0,
+        };
+        wire.flush()?;
+        Ok(wire)
+    }
+
+    /// Requests that have no answer yet.
+    pub fn in_flight(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether the server lets a request of that size be sent now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.open.len() < self.max_streams && self.send_window >= bytes as i64
+    }
+
+    /// Appends a request, a message with its gRPC prefix, to what [`Wire::flush`] sends.
+    pub fn request(&mut self, path: &str, message: &[u8], now: Instant) {
+        self.begin(path, message, now, END_STREAM, None);
+    }
+
+    /// The same for a call whose request stays open and whose answer is a stream of messages.
+    pub fn open_stream(&mut self, path: &str, message: &[u8], now: Instant) {
+        self.begin(path, message, now, 0, Some(Vec::new()));
+    }
+
+    fn begin(&mut self, path: &str, message: &[u8], now: Instant, last_flags: u8, partial: Option<Vec<u8>>) {
+        debug_assert!(
+            message.len() <= INITIAL_WINDOW_BYTES as usize,
+            "a stream's first window must hold it"
+        );
+        let id = self.next_stream;
+        self.next_stream += 2;
+        let head = self.output.len();
+        self.output.extend_from_slice(&[0; HEAD_BYTES]);
+        self.headers.encode(path, &self.authority, &mut self.output);
+        let length = self.output.len() - head - HEAD_BYTES;
+        write_head(&mut self.output[head..], length, HEADERS, END_HEADERS, id);
+        let mut chunks = message.chunks(MAX_FRAME_BYTES).peekable();
+        while let Some(chunk) = chunks.next() {
+            let flags = if chunks.peek().is_none() { last_flags } else { 0 };
+            frame(&mut self.output, DATA, flags, id, chunk);
+        }
+        self.send_window -= message.len() as i64;
+        let opened = Open {
+            started: now,
+            bytes: 0,
+            partial,
+        };
+        self.open.insert(id, opened);
+    }
+
+    /// Sends what the socket takes without waiting.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub fn flush(&mut self) -> Result<()> {
+        while self.output_start < self.output.len() {
+            match self.stream.try_write(&self.output[self.output_start..]) {
+                Ok(sent) => self.output_start += sent,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("sending"),
+            }
+        }
+        self.output.clear();
+        self.output_start = 0;
+        Ok(())
+    }
+
+    /// Waits until something is received or sent, or until `deadline`; hands on what was received.
+    ///
+    /// # Errors
+    /// If the connection is broken or the server breaks the protocol.
+    pub async fn turn(&mut self, deadline: Instant, mut handle: impl FnMut(Received<'_>)) -> Result<()> {
+        let unsent = self.output_start < self.output.len();
+        let (mut reader, writer) = self.stream.split();
+        let received = tokio::select! {
+            biased;
+            received = reader.read(&mut self.input[self.input_end..]) => Some(received.context("receiving")?),
+            writable = writer.writable(), if unsent => {
+                writable.context("sending")?;
+                None
+            }
+            () = sleep_until(deadline) => None,
+        };
+        match received {
+            Some(0) => bail!("the server closed the connection"),
+            Some(count) => {
+                self.input_end += count;
+                self.take_frames(&mut handle)?;
+            }
+            None => {}
+        }
+        self.flush()
+    }
+
+    fn take_frames(&mut self, handle: &mut impl FnMut(Received<'_>)) -> Result<()> {
+        let mut input = std::mem::take(&mut self.input);
+        let mut at = 0;
+        while self.input_end - at >= HEAD_BYTES {
+            let head = &input[at..at + HEAD_BYTES];
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            ensure!(
+                length <= MAX_FRAME_BYTES,
+                "a frame of {length} bytes, which nobody allowed"
+            );
+            if self.input_end - at - HEAD_BYTES < length {
+                break;
+            }
+            let (kind, flags) = (head[3], head[4]);
+            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+            let payload = &input[at + HEAD_BYTES..at + HEAD_BYTES + length];
+            self.take_frame(kind, flags, id, payload, handle)?;
+            at += HEAD_BYTES + length;
+        }
+        input.copy_within(at..self.input_end, 0);
+        self.input_end -= at;
+        self.input = input;
+        Ok(())
+    }
+
+    fn take_frame(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        id: u32,
+        payload: &[u8],
+        handle: &mut impl FnMut(Received<'_>),
+    ) -> Result<()> {
+        match kind {
+            DATA => self.take_data(flags, id, payload, handle),
+            HEADERS => {
+                ensure!(flags & END_HEADERS != 0, "headers in pieces");
+                let block = unpadded(flags, payload)?;
+                let block = if flags & PRIORITY != 0 {
+                    block.get(5..).context("a short frame")?
+                } else {
+                    block
+                };
+                let status = hpack::grpc_status(block)?;
+                if flags & END_STREAM != 0 {
+                    self.end(id, status.unwrap_or(STATUS_UNKNOWN), handle);
+                }
+                Ok(())
+            }
+            RST_STREAM => {
+                self.end(id, STATUS_RESET, handle);
+                Ok(())
+            }
+            SETTINGS if flags & ACK == 0 => self.take_settings(payload),
+            PING if flags & ACK == 0 => {
+                frame(&mut self.output, PING, ACK, 0, payload);
+                Ok(())
+            }
+            GOAWAY => bail!("the server ends the connection: {}", String::from_utf8_lossy(payload)),
+            WINDOW_UPDATE if id == 0 => {
+                let bytes = <[u8; 4]>::try_from(payload).context("a window update has four bytes")?;
+                self.send_window += i64::from(u32::from_be_bytes(bytes));
+                Ok(())
+            }
+            CONTINUATION => bail!("headers in pieces"),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_settings(&mut self, payload: &[u8]) -> Result<()> {
+        for entry in payload.chunks_exact(6) {
+            let value = u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]);
+            match u16::from_be_bytes([entry[0], entry[1]]) {
+                1 => ensure!(value >= 4_096, "the server keeps fewer headers than everyone does"),
+                3 => self.max_streams = value as usize,
+                4 => ensure!(
+                    value >= INITIAL_WINDOW_BYTES,
+                    "the server's streams have a small window"
+                ),
+                _ => {}
+            }
+        }
+        frame(&mut self.output, SETTINGS, ACK, 0, &[]);
+        Ok(())
+    }
+
+    fn take_data(&mut self, flags: u8, id: u32, payload: &[u8], handle: &mut impl FnMut(Received<'_>)) -> Result<()> {
+        self.unreported_bytes += payload.len() as u64;
+        if self.unreported_bytes >= WINDOW_UPDATE_BYTES {
+            let bytes = self.unreported_bytes as u32;
+            frame(&mut self.output, WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes());
+            self.unreported_bytes = 0;
+        }
+        let content = unpadded(flags, payload)?;
+        if let Some(open) = self.open.get_mut(&id) {
+            open.bytes += content.len();
+            if let Some(partial) = &mut open.partial {
+                take_messages(partial, content, handle);
+            }
+        }
+        if flags & END_STREAM != 0 {
+            self.end(id, STATUS_UNKNOWN, handle);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, id: u32, status: u8, handle: &mut impl FnMut(Received<'_>)) {
+        if let Some(Open { started, bytes, .. }) = self.open.remove(&id) {
+            handle(Received::Ended { started, bytes, status });
+        }
+    }
+}
+
+/// Hands on each whole message of `partial` followed by `content`; leaves the rest in `partial`.
+fn take_messages(partial: &mut Vec<u8>, content: &[u8], handle: &mut impl FnMut(Received<'_>)) {
+    if partial.is_empty() {
+        let rest = whole_messages(content, handle);
+        partial.extend_from_slice(rest);
+        return;
+    }
+    partial.extend_from_slice(content);
+    let left = whole_messages(partial, handle).len();
+    partial.drain(..partial.len() - left);
+}
+
+fn whole_messages<'b>(mut bytes: &'b [u8], handle: &mut impl FnMut(Received<'_>)) -> &'b [u8] {
+    while let Some((prefix, rest)) = bytes.split_at_checked(5) {
+        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        let Some((message, behind)) = rest.split_at_checked(length) else {
+            break;
+        };
+        handle(Received::Message(message));
+        bytes = behind;
+    }
+    bytes
+}
+
+fn unpadded(flags: u8, payload: &[u8]) -> Result<&[u8]> {
+    if flags & PADDED == 0 {
+        return Ok(payload);
+    }
+    let (&padding, rest) = payload.split_first().context("a padded frame says how much")?;
+    let length = rest
+        .len()
+        .checked_sub(padding.into())
+        .context("a frame of padding only")?;
+    Ok(&rest[..length])
+}
+
+fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
+    let head = out.len();
+    out.extend_from_slice(&[0; HEAD_BYTES]);
+    write_head(&mut out[head..], payload.len(), kind, flags, id);
+    out.extend_from_slice(payload);
+}
+
+fn write_head(head: &mut [u8], length: usize, kind: u8, flags: u8, id: u32) {
+    head[..3].copy_from_slice(&(length as u32).to_be_bytes()[1..]);
+    head[3] = kind;
+    head[4] = flags;
+    head[5..HEAD_BYTES].copy_from_slice(&id.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The messages of chunks that arrive one after the other.
+    fn messages_of(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
+        let (mut partial, mut messages) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            take_messages(&mut partial, chunk, &mut |received| {
+                if let Received::Message(message) = received {
+                    messages.push(message.to_vec());
+                }
+            });
+        }
+        messages
+    }
+
+    #[test]
+    fn messages_are_found_wherever_frames_cut_them() {
+        let stream = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[0, 0, 0, 0, 1], b"d"].concat();
+        let expected = vec![b"abc".to_vec(), Vec::new(), b"d".to_vec()];
+        assert_eq!(messages_of(&[&stream]), expected);
+        for cut in 0..stream.len() {
+            assert_eq!(messages_of(&[&stream[..cut], &stream[cut..]]), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn padding_is_taken_off() {
+        assert_eq!(unpadded(0, &[1, 2]).unwrap(), &[1, 2]);
+        assert_eq!(unpadded(PADDED, &[1, 7, 0]).unwrap(), &[7]);
+        assert!(unpadded(PADDED, &[2, 0]).is_err());
+    }
+}
