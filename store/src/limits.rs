@@ -108,3 +108,47 @@ const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES)
 const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
 const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);
+/// How often the leader asks every server how it stands: quarantine, hashes, space.
+pub const CONDITION_PERIOD: Duration = Duration::from_secs(2);
+/// How long a server may take to say how it stands.
+pub const CONDITION_TIMEOUT: Duration = Duration::from_secs(1);
+/// At each multiple of this many entries every server remembers its state's hash.
+pub const HASH_AGREED_ENTRIES: u64 = 1_024;
+/// Hashes of those indexes that a server remembers.
+pub const HASH_SAMPLES_AGREED: usize = 64;
+/// Hashes of the latest batches that a server remembers.
+pub const HASH_SAMPLES_RECENT: usize = 256;
+
+/// Space that is kept back on each server's disk, in bytes: given free when nothing else is left.
+pub const SPACE_RESERVE_BYTES: u64 = 64 << 20;
+/// With less than this much left on a server's disk, in bytes, beside the reserve, the cluster takes no more data.
+pub const SPACE_LOW_BYTES: u64 = 128 << 20;
+/// With less than this much left, in bytes, the reserve is given free.
+pub const SPACE_CRITICAL_BYTES: u64 = 32 << 20;
+/// The alarm ends once this many times [`SPACE_LOW_BYTES`] are free again.
+pub const SPACE_ENOUGH_FACTOR: u64 = 2;
+/// How often the space is looked at.
+pub const SPACE_CHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How much the revision grows when a cluster is restored or recovered: more than any cluster can have written since
+/// the backup, so that no revision ever stands for two states. A day at 100,000 writes a second.
+pub const REFOUND_REVISIONS: i64 = 10_000_000_000;
+/// A piece of a backup, in bytes.
+pub const BACKUP_CHUNK_BYTES: usize = 512 << 10;
+/// Largest header of a backup, in bytes.
+pub const BACKUP_HEADER_BYTES_MAX: usize = 1 << 20;
+/// Entries of the log that a recovery applies at once.
+pub const RECOVER_BATCH_ENTRIES: usize = 256;
+
+/// How long the sender of a snapshot that broke off keeps it, so that the transfer can go on.
+pub const SNAPSHOT_RESUME_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the leader looks for a change of the membership that its predecessor has left half done.
+pub const MEMBERSHIP_CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// How long a removal waits for enough of the other voters to answer before it is refused.
+pub const VOTER_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How often a server that has moved tells the others, until they know.
+pub const ANNOUNCE_PERIOD: Duration = Duration::from_millis(500);
+
+const _: () = assert!(SPACE_CRITICAL_BYTES < SPACE_LOW_BYTES && SPACE_ENOUGH_FACTOR > 1);
+const _: () = assert!(CONDITION_TIMEOUT.as_millis() < CONDITION_PERIOD.as_millis());

@@ -18,6 +18,8 @@ use crate::raft::{
     self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
 };
 use crate::space::Space;
+use crate::backup::{self, Backup, BackupHeader, BackupMember};
+use crate::raft::PinnedExport;
 use crate::{limits, server};
 
 /// This server's replica of the store.
@@ -245,6 +247,37 @@ impl Store {
     pub fn leadership(&self) -> watch::Receiver<Option<Leadership>> {
         self.node.views.leadership.clone()
     }
+    /// Gives a backup of this server's replica as it is now. Writes go on meanwhile. A replica that is behind gives an older
+    /// state: wait with [`Kv::range`], linearizably, for the latest.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`].
+    pub async fn backup(&self) -> Result<Backup, KvError> {
+        if let Some(cause) = self.quarantined() {
+            return Err(KvError::Stopped(format!("it is quarantined: {cause}")));
+        }
+        let failed = |error: String| KvError::Stopped(format!("the backup could not be made: {error}"));
+        let engine = self.node.engine.clone();
+        let estimated_bytes = engine.estimated_bytes();
+        let export = raft::on(&self.handle, PinnedExport::start(engine))
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let pieces = export.read_from(0).map_err(|error| failed(error.to_string()))?;
+        let members = self.members().into_iter().map(|member| BackupMember {
+            id: member.id,
+            name: member.name,
+        });
+        let at = export.header();
+        let index = at.position.as_ref().map_or(0, |position| position.index);
+        let header = BackupHeader::new(&self.node.config.cluster_id, at.revision, index, members.collect());
+        Ok(Backup {
+            stream: backup::stream(&header, pieces),
+            header,
+            estimated_bytes,
+        })
+    }
+
 
     /// Gives out a server id that was never used before.
     ///

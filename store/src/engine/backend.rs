@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use trireme_mvcc::memory::{MemoryCursor, MemorySnapshot, MemoryStorage};
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
+use trireme_mvcc::types::Revision;
 
 use super::home::StateDir;
 use super::rocks::{RocksCursor, RocksSnapshot, RocksStorage};

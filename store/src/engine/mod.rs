@@ -66,6 +66,7 @@ pub mod rocks;
 pub mod conformance;
 #[cfg(test)]
 mod tests;
+mod pinned;
 
 pub use error::EngineError;
 pub use replica::{Engine, EngineOptions, Entry};
@@ -75,3 +76,4 @@ pub use trireme_mvcc::machine::{Applied, AppliedPosition, Change};
 pub use trireme_mvcc::outcome::{Outcome, Refusal};
 pub use trireme_mvcc::snapshot::SnapshotHeader;
 pub use trireme_mvcc::storage::StorageError;
+pub use pinned::Pinned;

@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
-use trireme_mvcc::compact::compact_step;
+use trireme_mvcc::alarm::Alarm;
 use trireme_mvcc::hash::StateHash;
 use trireme_mvcc::limits::SNAPSHOT_FRAME_BYTES;
 use trireme_mvcc::machine::{self, Applied, AppliedPosition, StateMachine};
@@ -155,6 +155,25 @@ impl Engine {
         if bytes == 0 && position == upkeep.flushed {
             return Ok(());
         }
+    /// The alarms that are raised.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.state.load().alarms.iter().collect()
+    }
+
+    /// Takes the state over into another log: see [`StateMachine::move_to`]. Blocking, and durable when it returns.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`], fatal.
+    pub fn move_to(&self, position: AppliedPosition, revisions: Revision) -> Result<(), EngineError> {
+        {
+            let mut machine = lock(&self.machine);
+            machine.move_to(position, revisions)?;
+            self.state.store(Arc::new(machine.state().clone()));
+        }
+        // Its position is another one now, so there is something to flush.
+        self.flush()
+    }
+
         self.storage.load_full().flush()?;
         self.unflushed_bytes.fetch_sub(bytes, Ordering::Relaxed);
         upkeep.flushed = position;

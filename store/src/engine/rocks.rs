@@ -8,12 +8,16 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, FlushOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRawIterator, FlushOptions,
     LogLevel, Options, ReadOptions, SliceTransform, Snapshot, WriteOptions,
 };
 use trireme_mvcc::keys;
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, Write, WriteBatch};
+use trireme_mvcc::types::Revision;
 
+use super::limits::{
+    BACKGROUND_WRITE_BYTES_PER_SECOND, DELETIONS_RATIO, DELETIONS_TRIGGER, DELETIONS_WINDOW, FILE_SYNC_BYTES,
+};
 use super::replica::EngineOptions;
 
 const BLOOM_BITS_PER_KEY: f64 = 10.0;

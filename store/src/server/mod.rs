@@ -3,3 +3,4 @@
 mod peer;
 
 pub(crate) use peer::routes;
+pub use peer::quarantined_peer_service;
