@@ -10,16 +10,17 @@ use trireme_mvcc::alarm::{Alarm, AlarmKind};
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
+use crate::engine::StateUse;
 use crate::kv::{
-    Consistency, HashKv, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
-    Watcher,
+    Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
+    Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
 use crate::raft::{
-    self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
+    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
 };
-use crate::space::Space;
 use crate::backup::{self, Backup, BackupHeader, BackupMember};
 use crate::raft::PinnedExport;
+use crate::space::Space;
 use crate::{limits, server};
 
 /// This server's replica of the store.
@@ -161,6 +162,15 @@ impl Store {
         }
     }
 
+    /// What the state takes, and for what.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub fn state_use(&self) -> Result<StateUse, KvError> {
+        let found = self.node.engine.state_use();
+        found.map_err(|error| KvError::Stopped(error.to_string()))
+    }
+
     /// What the log has cost.
     pub fn log_use(&self) -> LogUse {
         self.node.log.counters().read()
@@ -237,16 +247,6 @@ impl Store {
         self.node.clear_alarm(kind, member).await
     }
 
-    /// How this server's disk stands.
-    pub fn space(&self) -> Space {
-        *self.node.space.borrow()
-    }
-
-    /// This server's leadership: `Some` once it leads and has applied an entry of its own term, and so everything
-    /// that was acknowledged before. Loops that decide run while it is `Some`, and put it into their writes.
-    pub fn leadership(&self) -> watch::Receiver<Option<Leadership>> {
-        self.node.views.leadership.clone()
-    }
     /// Gives a backup of this server's replica as it is now. Writes go on meanwhile. A replica that is behind gives an older
     /// state: wait with [`Kv::range`], linearizably, for the latest.
     ///
@@ -278,6 +278,16 @@ impl Store {
         })
     }
 
+    /// How this server's disk stands.
+    pub fn space(&self) -> Space {
+        *self.node.space.borrow()
+    }
+
+    /// This server's leadership: `Some` once it leads and has applied an entry of its own term, and so everything
+    /// that was acknowledged before. Loops that decide run while it is `Some`, and put it into their writes.
+    pub fn leadership(&self) -> watch::Receiver<Option<Leadership>> {
+        self.node.views.leadership.clone()
+    }
 
     /// Gives out a server id that was never used before.
     ///
@@ -426,6 +436,68 @@ impl Kv for Store {
 
     async fn wait_applied(&self, revision: Revision) -> Result<(), KvError> {
         self.node.hub.wait_applied(revision).await
+    }
+}
+
+#[async_trait]
+impl Leases for Store {
+    async fn grant(&self, id: i64, ttl_s: i64) -> Result<LeaseGranted, KvError> {
+        let ttl_s = ttl_s.max(limits::LEASE_TTL_MIN_S);
+        let command = Command::LeaseGrant { id, ttl_s };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::LeaseGranted { id, ttl_s, revision } => Ok(LeaseGranted { id, ttl_s, revision }),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn revoke(&self, id: i64) -> Result<Revision, KvError> {
+        if id == 0 {
+            return Err(KvError::LeaseNotFound { id });
+        }
+        let command = Command::LeaseRevoke { id, fence_term: None };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::LeaseRevoked { revision } => Ok(revision),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn keep_alive(&self, id: i64) -> Result<Option<i64>, KvError> {
+        let time = self.ask_about_lease(id, LeaseQuestion::KeepAlive).await?;
+        Ok(time.map(|time| time.granted_ttl_s))
+    }
+
+    async fn time_to_live(&self, id: i64, keys: bool) -> Result<Option<LeaseStatus>, KvError> {
+        let Some(time) = self.ask_about_lease(id, LeaseQuestion::TimeToLive).await? else {
+            return Ok(None);
+        };
+        let keys = if keys {
+            self.fresh(Consistency::Linearizable).await?;
+            self.node.engine.read_attached_keys(id).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Some(LeaseStatus {
+            granted_ttl_s: time.granted_ttl_s,
+            remaining_ttl_s: time.remaining_ttl_s,
+            keys,
+        }))
+    }
+
+    async fn leases(&self) -> Result<Vec<i64>, KvError> {
+        self.fresh(Consistency::Linearizable).await?;
+        let leases = self.node.engine.read_leases().await?;
+        Ok(leases.into_iter().map(|(id, _)| id).collect())
+    }
+}
+
+impl Store {
+    async fn ask_about_lease(&self, id: i64, question: LeaseQuestion) -> Result<Option<LeaseTime>, KvError> {
+        let node = self.node.clone();
+        raft::on(&self.handle, async move { node.ask_about_lease(id, question).await })
+            .await
+            .unwrap_or_else(|error| Err(KvError::Stopped(error.to_string())))
     }
 }
 

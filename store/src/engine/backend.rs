@@ -50,6 +50,30 @@ impl Backend {
         }
     }
 
+    /// About how much it holds, in bytes.
+    pub(crate) fn estimated_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.estimated_bytes(),
+            Kind::Memory(_) => 0,
+        }
+    }
+
+    /// What the database takes, in bytes: files and memory.
+    pub(crate) fn database_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.database_bytes(),
+            Kind::Memory(_) => 0,
+        }
+    }
+
+    /// Merges the files of the index of changes below a revision, all of which was removed. Blocking.
+    pub(crate) fn merge_events(&self, before: Revision) {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.merge_events(before),
+            Kind::Memory(_) => {}
+        }
+    }
+
     /// Removes the files once the last reader has gone.
     pub(crate) fn retire(&self) {
         if let Some(dir) = &self.dir {

@@ -110,7 +110,7 @@ impl Housekeeper {
         match self.node.propose(Command::Compact { revision: target }.encode()).await {
             Ok(Outcome::Compacted) => tracing::debug!(revision = target, "compacted the history"),
             Ok(Outcome::Refused(refusal)) => tracing::debug!(%refusal, "the compaction was not needed"),
-            Ok(Outcome::Blank | Outcome::Txn(_)) => tracing::warn!("a compaction was answered as something else"),
+            Ok(_) => tracing::warn!("a compaction was answered as something else"),
             // The next round tries again.
             Err(error) => tracing::debug!(%error, "the compaction has to wait"),
         }
