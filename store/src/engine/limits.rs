@@ -56,6 +56,10 @@ pub const WATCH_STEP_REVISIONS: usize = 1_000;
 /// Bytes of events after which a watcher's batch ends; a revision is never split.
 pub const WATCH_BATCH_BYTES: usize = 1 << 20;
 
+/// Events told to the watchers of one stream after which a round of them ends, each counted as often as it is told; a
+/// revision is never split.
+pub const WATCH_ROUND_EVENTS: usize = 20_000;
+
 /// Shortest time between two progress marks of a watcher whose keys do not change.
 pub const PROGRESS_PERIOD: Duration = Duration::from_millis(250);
 

@@ -276,8 +276,11 @@ impl Node {
             let Some(replication) = &metrics.replication else {
                 return true;
             };
-            let matched = replication.get(&id).copied().flatten().map_or(0, |log_id| log_id.index);
-            metrics.last_log_index.unwrap_or(0) <= matched + limits::PROMOTE_LAG_ENTRIES
+            // One that has never answered has nothing, however short the log is.
+            let matched = replication.get(&id).copied().flatten();
+            matched.is_some_and(|log_id| {
+                metrics.last_log_index.unwrap_or(0) <= log_id.index + limits::PROMOTE_LAG_ENTRIES
+            })
         };
         let waited = self
             .raft
