@@ -91,6 +91,25 @@ pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(30);
 /// A learner within this many entries of the leader has caught up and may be promoted.
 pub const PROMOTE_LAG_ENTRIES: u64 = 1_000;
 
+/// Shortest time to live of a lease, in seconds; shorter ones are raised to it. An election must fit in.
+pub const LEASE_TTL_MIN_S: i64 = 2;
+/// What is left of a lease is noted for later leaders no later than this after the last note.
+pub const LEASE_CHECKPOINT_PERIOD_MAX: Duration = Duration::from_secs(5 * 60);
+/// And no sooner than this.
+pub const LEASE_CHECKPOINT_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// A time to live that the clock cannot express counts as this.
+pub const LEASE_HORIZON: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// Expired leases that the leader takes up at once.
+pub const LEASE_REVOKES_AT_ONCE: usize = 100;
+/// Of them, commands under way at once.
+pub const LEASE_REVOKES_IN_FLIGHT: usize = 16;
+/// Leases in one note of what is left.
+pub const LEASE_CHECKPOINTS_AT_ONCE: usize = 1_000;
+/// The leader takes up leases no more often than this: at most 1,000 are revoked a second.
+pub const LEASE_PACE: Duration = Duration::from_millis(100);
+/// Pause before a revocation is tried again.
+pub const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(500);
+
 /// Changes younger than this are always kept in the history.
 pub const HISTORY_MIN_AGE: Duration = Duration::from_secs(5 * 60);
 /// This many of the latest revisions are always kept in the history.
@@ -98,13 +117,59 @@ pub const HISTORY_MIN_REVISIONS: i64 = 100_000;
 /// How often the leader considers a compaction.
 pub const COMPACTION_PERIOD: Duration = Duration::from_secs(30);
 
+/// How often the leader asks every server how it stands: quarantine, hashes, space.
+pub const CONDITION_PERIOD: Duration = Duration::from_secs(2);
+/// How long a server may take to say how it stands.
+pub const CONDITION_TIMEOUT: Duration = Duration::from_secs(1);
+/// At each multiple of this many entries every server remembers its state's hash.
+pub const HASH_AGREED_ENTRIES: u64 = 1_024;
+/// Hashes of those indexes that a server remembers.
+pub const HASH_SAMPLES_AGREED: usize = 64;
+/// Hashes of the latest batches that a server remembers.
+pub const HASH_SAMPLES_RECENT: usize = 256;
+
+/// Space that is kept back on each server's disk, in bytes: given free when nothing else is left.
+pub const SPACE_RESERVE_BYTES: u64 = 64 << 20;
+/// With less than this much left on a server's disk, in bytes, beside the reserve, the cluster takes no more data.
+pub const SPACE_LOW_BYTES: u64 = 128 << 20;
+/// With less than this much left, in bytes, the reserve is given free.
+pub const SPACE_CRITICAL_BYTES: u64 = 32 << 20;
+/// The alarm ends once this many times [`SPACE_LOW_BYTES`] are free again.
+pub const SPACE_ENOUGH_FACTOR: u64 = 2;
+/// How often the space is looked at.
+pub const SPACE_CHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How much the revision grows when a cluster is restored or recovered: more than any cluster can have written since
+/// the backup, so that no revision ever stands for two states. A day at 100,000 writes a second.
+pub const REFOUND_REVISIONS: i64 = 10_000_000_000;
+/// A piece of a backup, in bytes.
+pub const BACKUP_CHUNK_BYTES: usize = 512 << 10;
+/// Largest header of a backup, in bytes.
+pub const BACKUP_HEADER_BYTES_MAX: usize = 1 << 20;
+/// Entries of the log that a recovery applies at once.
+pub const RECOVER_BATCH_ENTRIES: usize = 256;
+
+/// How long the sender of a snapshot that broke off keeps it, so that the transfer can go on.
+pub const SNAPSHOT_RESUME_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the leader looks for a change of the membership that its predecessor has left half done.
+pub const MEMBERSHIP_CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// How long a removal waits for enough of the other voters to answer before it is refused.
+pub const VOTER_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How often a server that has moved tells the others, until they know.
+pub const ANNOUNCE_PERIOD: Duration = Duration::from_millis(500);
+
 /// How long a clean shutdown waits for the consensus core.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SNAPSHOT_LAG_ENTRIES > LOG_KEEP_ENTRIES);
+const _: () = assert!(SPACE_CRITICAL_BYTES < SPACE_LOW_BYTES && SPACE_ENOUGH_FACTOR > 1);
+const _: () = assert!(CONDITION_TIMEOUT.as_millis() < CONDITION_PERIOD.as_millis());
 const _: () =
     assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
 const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
 const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);
+const _: () = assert!(LEASE_CHECKPOINTS_AT_ONCE <= trireme_mvcc::limits::LEASE_CHECKPOINT_ENTRIES_MAX);
+const _: () = assert!(LEASE_TTL_MIN_S as u64 * 1_000 >= 2 * ELECTION_TIMEOUT_MAX_MS);

@@ -269,6 +269,10 @@ impl Leases for LocalKv {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
     use crate::conformance;
 
@@ -277,7 +281,29 @@ mod tests {
         let kv = Arc::new(LocalKv::new());
         kv.set_term(7);
         let leadership = kv.leadership();
+        conformance::run_leases(&*kv).await;
         conformance::run(kv, leadership).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_goes_on_from_what_is_left_when_the_term_changes() {
+        let kv = LocalKv::new();
+        let id = kv.grant(0, 100).await.unwrap().id;
+        let left = |kv: &LocalKv| kv.inner.engine.leases().with(kv.inner.term(), |lessor| lessor.remaining(id, Instant::now()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(left(&kv), Some(Some((100, 40))));
+        kv.set_term(2);
+        let status = kv.time_to_live(id, false).await.unwrap().unwrap();
+        assert_eq!(status.remaining_ttl_s, 50, "as noted when half of it was over");
+        // Whoever is told that it has all of its time again does not lose it to the next term.
+        assert_eq!(kv.keep_alive(id).await, Ok(Some(100)));
+        kv.set_term(3);
+        let status = kv.time_to_live(id, false).await.unwrap().unwrap();
+        assert_eq!(status.remaining_ttl_s, 100);
+        tokio::time::sleep(Duration::from_secs(99)).await;
+        assert_eq!(kv.leases().await, Ok(vec![id]));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(kv.leases().await, Ok(vec![]));
     }
 
     #[tokio::test]

@@ -10,13 +10,16 @@ use trireme_mvcc::alarm::{Alarm, AlarmKind};
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
+use crate::engine::StateUse;
 use crate::kv::{
-    Consistency, HashKv, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
-    Watcher,
+    Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
+    Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
 use crate::raft::{
-    self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
+    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
 };
+use crate::backup::{self, Backup, BackupHeader, BackupMember};
+use crate::raft::PinnedExport;
 use crate::space::Space;
 use crate::{limits, server};
 
@@ -159,6 +162,15 @@ impl Store {
         }
     }
 
+    /// What the state takes, and for what.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub fn state_use(&self) -> Result<StateUse, KvError> {
+        let found = self.node.engine.state_use();
+        found.map_err(|error| KvError::Stopped(error.to_string()))
+    }
+
     /// What the log has cost.
     pub fn log_use(&self) -> LogUse {
         self.node.log.counters().read()
@@ -233,6 +245,37 @@ impl Store {
     /// [`KvError`], as any write.
     pub async fn clear_alarm(&self, kind: AlarmKind, member: u64) -> Result<bool, KvError> {
         self.node.clear_alarm(kind, member).await
+    }
+
+    /// Gives a backup of this server's replica as it is now. Writes go on meanwhile. A replica that is behind gives an older
+    /// state: wait with [`Kv::range`], linearizably, for the latest.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`].
+    pub async fn backup(&self) -> Result<Backup, KvError> {
+        if let Some(cause) = self.quarantined() {
+            return Err(KvError::Stopped(format!("it is quarantined: {cause}")));
+        }
+        let failed = |error: String| KvError::Stopped(format!("the backup could not be made: {error}"));
+        let engine = self.node.engine.clone();
+        let estimated_bytes = engine.estimated_bytes();
+        let export = raft::on(&self.handle, PinnedExport::start(engine))
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let pieces = export.read_from(0).map_err(|error| failed(error.to_string()))?;
+        let members = self.members().into_iter().map(|member| BackupMember {
+            id: member.id,
+            name: member.name,
+        });
+        let at = export.header();
+        let index = at.position.as_ref().map_or(0, |position| position.index);
+        let header = BackupHeader::new(&self.node.config.cluster_id, at.revision, index, members.collect());
+        Ok(Backup {
+            stream: backup::stream(&header, pieces),
+            header,
+            estimated_bytes,
+        })
     }
 
     /// How this server's disk stands.
@@ -393,6 +436,68 @@ impl Kv for Store {
 
     async fn wait_applied(&self, revision: Revision) -> Result<(), KvError> {
         self.node.hub.wait_applied(revision).await
+    }
+}
+
+#[async_trait]
+impl Leases for Store {
+    async fn grant(&self, id: i64, ttl_s: i64) -> Result<LeaseGranted, KvError> {
+        let ttl_s = ttl_s.max(limits::LEASE_TTL_MIN_S);
+        let command = Command::LeaseGrant { id, ttl_s };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::LeaseGranted { id, ttl_s, revision } => Ok(LeaseGranted { id, ttl_s, revision }),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn revoke(&self, id: i64) -> Result<Revision, KvError> {
+        if id == 0 {
+            return Err(KvError::LeaseNotFound { id });
+        }
+        let command = Command::LeaseRevoke { id, fence_term: None };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::LeaseRevoked { revision } => Ok(revision),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn keep_alive(&self, id: i64) -> Result<Option<i64>, KvError> {
+        let time = self.ask_about_lease(id, LeaseQuestion::KeepAlive).await?;
+        Ok(time.map(|time| time.granted_ttl_s))
+    }
+
+    async fn time_to_live(&self, id: i64, keys: bool) -> Result<Option<LeaseStatus>, KvError> {
+        let Some(time) = self.ask_about_lease(id, LeaseQuestion::TimeToLive).await? else {
+            return Ok(None);
+        };
+        let keys = if keys {
+            self.fresh(Consistency::Linearizable).await?;
+            self.node.engine.read_attached_keys(id).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Some(LeaseStatus {
+            granted_ttl_s: time.granted_ttl_s,
+            remaining_ttl_s: time.remaining_ttl_s,
+            keys,
+        }))
+    }
+
+    async fn leases(&self) -> Result<Vec<i64>, KvError> {
+        self.fresh(Consistency::Linearizable).await?;
+        let leases = self.node.engine.read_leases().await?;
+        Ok(leases.into_iter().map(|(id, _)| id).collect())
+    }
+}
+
+impl Store {
+    async fn ask_about_lease(&self, id: i64, question: LeaseQuestion) -> Result<Option<LeaseTime>, KvError> {
+        let node = self.node.clone();
+        raft::on(&self.handle, async move { node.ask_about_lease(id, question).await })
+            .await
+            .unwrap_or_else(|error| Err(KvError::Stopped(error.to_string())))
     }
 }
 

@@ -17,6 +17,8 @@ use crate::view::split_event;
 pub struct CompactStep {
     /// Rows of the table `Data` that it removed.
     pub removed_rows: usize,
+    /// The size of what it wrote, in bytes.
+    pub written_bytes: usize,
     /// Whether more is left to do.
     pub more: bool,
 }
@@ -40,6 +42,7 @@ pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<Compact
     if removed.revision >= watermark {
         return Ok(CompactStep {
             removed_rows: 0,
+            written_bytes: 0,
             more: false,
         });
     }
@@ -72,8 +75,13 @@ pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<Compact
     }
     store_removed(&mut batch, done);
     drop((index, versions));
+    let written_bytes = batch.bytes();
     storage.write(batch)?;
-    Ok(CompactStep { removed_rows, more })
+    Ok(CompactStep {
+        removed_rows,
+        written_bytes,
+        more,
+    })
 }
 
 /// How many revisions are compacted away, but still take space.

@@ -20,8 +20,51 @@ impl Engine {
     /// # Errors
     /// [`ReadError`].
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        if let Some(answer) = self.known_count(request) {
+            return Ok(answer);
+        }
+        let known = self.counts.get(&request.range, request.revision);
         let storage = self.storage();
-        self.noting(range(&storage.snapshot(), request))
+        let answer = match known.filter(|_| request.count_total) {
+            None => range(&storage.snapshot(), request),
+            Some(_) => {
+                // It need not be counted again.
+                let uncounted = RangeRequest {
+                    count_total: false,
+                    ..request.clone()
+                };
+                range(&storage.snapshot(), &uncounted)
+            }
+        };
+        let mut answer = self.noting(answer)?;
+        let count = answer.count.or(known);
+        if request.count_total {
+            answer.count = count;
+        }
+        self.counts.learn(request, &answer, count);
+        Ok(answer)
+    }
+
+    /// The answer to a request that only counts, if the count is known.
+    fn known_count(&self, request: &RangeRequest) -> Option<RangeResponse> {
+        if !request.count_only {
+            return None;
+        }
+        let state = self.state();
+        let revision = request.revision;
+        let is_latest = revision <= 0 || revision == state.revision;
+        let count = if is_latest && request.range == KeyRange::prefix("") {
+            state.live?.keys
+        } else if (state.compacted.max(1)..=state.revision).contains(&revision) {
+            self.counts.get(&request.range, revision)?
+        } else {
+            return None;
+        };
+        Some(RangeResponse {
+            count: Some(count),
+            revision: state.revision,
+            ..RangeResponse::default()
+        })
     }
 
     /// Reads a range of the local replica: small ones at once, others on the blocking pool, a few at a time.

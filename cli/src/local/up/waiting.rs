@@ -57,6 +57,9 @@ impl Up {
         loop {
             match client.cluster_status().await {
                 Ok(status) => {
+                    if let Some(member) = status.members.iter().find(|m| m.health == "Quarantined") {
+                        return Err(quarantined(member).into());
+                    }
                     for member in status.members.iter().filter(|m| names.contains(&m.name) && votes(m)) {
                         if !told.contains(&member.name) {
                             self.progress.step(format!("{} is in the quorum", member.name));
@@ -119,6 +122,16 @@ pub(super) fn passes(error: &ClientError) -> bool {
         ClientError::Unavailable { .. } | ClientError::UnknownOutcome { .. } => true,
         ClientError::Api(_) | ClientError::Decode(_) => false,
     }
+}
+
+/// A server that will never vote again, so that waiting for it is in vain.
+fn quarantined(member: &Member) -> Failure {
+    let message = format!("{} is quarantined: {}", member.name, member.health_message);
+    let help = format!(
+        "the other servers serve on; `trireme cluster replace {}` and delete its folder, then run `trireme up` again",
+        member.name
+    );
+    Failure::new(Exit::Other, message).help(help)
 }
 
 fn votes(member: &Member) -> bool {
