@@ -277,6 +277,32 @@ fn a_lease_that_ends_early_is_found() {
 }
 
 #[test]
+fn only_the_lease_that_is_missed_is_looked_for() {
+    // Many leases without keys are past their time; which of them are gone nobody knows, and it does not matter.
+    let mut story = Story::default();
+    for lease in 1..=30 {
+        let granted = Outcome::Done {
+            revision: 1,
+            answer: Answer::Lease,
+        };
+        story = story.call(0, 10, Op::Grant { lease }, granted);
+        story = story.call(1_000, 1_000, Op::Expire { lease }, Outcome::Unknown);
+    }
+    let leased = KeyOp::Put {
+        key: "a".to_owned(),
+        value: "1".to_owned(),
+        lease: 17,
+    };
+    let refused = Outcome::Refused(Refusal::LeaseNotFound);
+    story
+        .call(2_000, 2_010, Op::One(leased), refused)
+        .read(2_000, 2_010, "a", 1, &[])
+        .done(2_005, 2_030, put("b", "2"), 2, was(None))
+        .read(2_040, 2_050, "a", 3, &[])
+        .breaks("nothing that was sent in time makes revision 3");
+}
+
+#[test]
 fn a_revoked_lease_takes_its_keys_along() {
     let lease = |revision: i64| Outcome::Done {
         revision,

@@ -190,7 +190,7 @@ fn failure(status: Status) -> Failure {
         Code::FailedPrecondition if status.message().contains("lease already exists") => {
             Failure::Refused(Refusal::LeaseExists)
         }
-        Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted => Failure::NotDone,
+        Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted | Code::Unimplemented => Failure::NotDone,
         _ => Failure::Unknown,
     }
 }
