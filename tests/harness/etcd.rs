@@ -24,8 +24,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use trireme_proto::etcd::server::{
-    Member as KnownMember, MemberListRequest, MemberRemoveRequest, StatusRequest, StatusResponse, cluster_client::ClusterClient,
-    maintenance_client::MaintenanceClient,
+    Member as KnownMember, MemberListRequest, MemberRemoveRequest, StatusRequest, StatusResponse,
+    cluster_client::ClusterClient, maintenance_client::MaintenanceClient,
 };
 
 pub use connect::{NETWORK_NAMESPACES, connect};
@@ -388,7 +388,12 @@ impl EtcdCluster {
     /// The newest term that any member knows of; 0 if none answers.
     pub async fn term(&self) -> u64 {
         let asked = futures::future::join_all((0..self.members.len()).map(|member| self.status(member))).await;
-        asked.into_iter().flatten().map(|status| status.raft_term).max().unwrap_or(0)
+        asked
+            .into_iter()
+            .flatten()
+            .map(|status| status.raft_term)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Waits for a leader other than `former`.
@@ -441,7 +446,9 @@ impl EtcdCluster {
             let list = client.member_list(MemberListRequest::default()).await?.into_inner();
             anyhow::Ok(list.members)
         };
-        timeout(CHANGE_TIMEOUT, ask).await.context("the members are not listed")?
+        timeout(CHANGE_TIMEOUT, ask)
+            .await
+            .context("the members are not listed")?
     }
 
     /// The id that a member has in the cluster, as another one knows it.

@@ -96,13 +96,24 @@ async fn main() -> anyhow::Result<ExitCode> {
     let broken: Vec<_> = reports.iter().filter(|report| !report.findings.is_empty()).collect();
     let answered: usize = reports.iter().map(|report| report.tally.0).sum();
     println!("{} rounds, {answered} answers, {} broken", reports.len(), broken.len());
-    let peer = if options.members.peer == Peer::Etcd { "etcd" } else { "trireme" };
+    let peer = if options.members.peer == Peer::Etcd {
+        "etcd"
+    } else {
+        "trireme"
+    };
     for report in &broken {
         let fault = clap::ValueEnum::to_possible_value(&report.fault);
         let fault = fault.as_ref().map_or("none", |value| value.get_name()).to_owned();
-        println!("again: ./x linear --peer {peer} --rounds 1 --fault {fault} --seed {}", report.seed);
+        println!(
+            "again: ./x linear --peer {peer} --rounds 1 --fault {fault} --seed {}",
+            report.seed
+        );
     }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Repeats what once broke etcd.

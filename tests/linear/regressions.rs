@@ -87,7 +87,11 @@ impl SoleWriter {
     fn expect(&mut self, op: KeyOp, revision: i64) -> Result<i64> {
         let applied = self.state.evaluate(&Op::One(op)).ok().context("the model agrees")?;
         self.state.commit(&applied);
-        ensure!(applied.revision == revision, "revision {revision} instead of {}", applied.revision);
+        ensure!(
+            applied.revision == revision,
+            "revision {revision} instead of {}",
+            applied.revision
+        );
         self.events.insert(revision, applied.events);
         Ok(revision)
     }
@@ -206,7 +210,11 @@ pub async fn compacted_delete_keeps_the_revision(cluster: &mut EtcdCluster) -> R
     writer.compact(deleted).await?;
     restart_all(cluster).await?;
     let mut writer = SoleWriter::new(cluster, 0).await?;
-    ensure!(writer.state.revision >= deleted, "{} after {deleted}", writer.state.revision);
+    ensure!(
+        writer.state.revision >= deleted,
+        "{} after {deleted}",
+        writer.state.revision
+    );
     let next = writer.put("k-last", 1).await?;
     ensure!(next > deleted, "{next} after {deleted}");
     Ok(())
@@ -233,7 +241,10 @@ pub async fn reading_the_compacted_past_changes_nothing(cluster: &mut EtcdCluste
     };
     let operation = |request: Request| RequestOp { request: Some(request) };
     let txn = TxnRequest {
-        success: vec![operation(Request::RequestPut(put)), operation(Request::RequestRange(past))],
+        success: vec![
+            operation(Request::RequestPut(put)),
+            operation(Request::RequestRange(past)),
+        ],
         ..Default::default()
     };
     let refused = writer.kv.txn(txn).await;
@@ -344,7 +355,10 @@ pub async fn woken_leader_does_not_answer_from_the_past(cluster: &mut EtcdCluste
         if let Ok(Ok(answer)) = answer.await? {
             let kvs = answer.into_inner().kvs;
             let revision = kvs.first().map_or(0, |kv| kv.mod_revision);
-            ensure!(revision >= newest, "read revision {revision} after {newest} was acknowledged");
+            ensure!(
+                revision >= newest,
+                "read revision {revision} after {newest} was acknowledged"
+            );
         }
     }
     kv.range(latest("k-stale")).await?;
@@ -368,7 +382,10 @@ pub async fn lone_member_keeps_writes(cluster: &mut EtcdCluster) -> Result<()> {
         kv.put(put).await?;
         restart_all(cluster).await?;
         let read = read(cluster, 0, "k-lone").await?;
-        ensure!(read.as_deref() == Some(value.as_str()), "{read:?} after {value:?} was acknowledged");
+        ensure!(
+            read.as_deref() == Some(value.as_str()),
+            "{read:?} after {value:?} was acknowledged"
+        );
     }
     Ok(())
 }
@@ -383,7 +400,10 @@ fn latest(key: &str) -> RangeRequest {
 async fn read(cluster: &EtcdCluster, member: usize, key: &str) -> Result<Option<String>> {
     let mut kv = KvClient::new(cluster.connect(member).await?);
     let answer = kv.range(latest(key)).await?.into_inner();
-    let value = answer.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+    let value = answer
+        .kvs
+        .first()
+        .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
     Ok(value)
 }
 
@@ -404,7 +424,10 @@ async fn same_hashes(shared: &Shared, revision: i64) -> Result<()> {
         for member in 0..shared.members() {
             hashes.push(state_hash(shared, member, revision).await?);
         }
-        ensure!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?} at revision {revision}");
+        ensure!(
+            hashes.iter().all(|hash| *hash == hashes[0]),
+            "{hashes:?} at revision {revision}"
+        );
         Ok(true)
     })
     .await
@@ -467,7 +490,11 @@ impl Regression {
     /// # Errors
     /// If members do not start, or break the promise.
     pub async fn run(self, options: &EtcdOptions) -> Result<()> {
-        let members = if self == Self::LoneMember { 1 } else { options.places.len() };
+        let members = if self == Self::LoneMember {
+            1
+        } else {
+            options.places.len()
+        };
         let mut cluster = EtcdCluster::start(EtcdOptions {
             places: options.places[..members].to_vec(),
             ..options.clone()

@@ -7,7 +7,12 @@ use std::{
 
 use trireme_tests::{
     harness::etcd::{EtcdOptions, Peer},
-    linear::{Report, RunOptions, faults::{Fault, Needs}, regressions::Regression, run},
+    linear::{
+        Report, RunOptions,
+        faults::{Fault, Needs},
+        regressions::Regression,
+        run,
+    },
 };
 
 async fn rounds(members: EtcdOptions, faults: &[Fault]) -> Vec<Report> {
@@ -79,7 +84,9 @@ async fn a_planted_bug_is_caught() {
         ..EtcdOptions::new(Peer::Trireme)
     };
     let reports = rounds(members, &[Fault::Kill]).await;
-    let caught = reports.iter().any(|report| report.findings.iter().any(|(rule, _)| rule == "linearizable"));
+    let caught = reports
+        .iter()
+        .any(|report| report.findings.iter().any(|(rule, _)| rule == "linearizable"));
     assert!(caught, "acknowledged writes were lost, and nobody noticed: {reports:?}");
     for kept in reports.iter().filter_map(|report| report.kept.as_deref()) {
         // It failed as it should: there is nothing to look into.

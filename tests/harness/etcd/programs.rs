@@ -60,7 +60,12 @@ impl EtcdCluster {
         // etcd refuses for some seconds after a removal, until it has seen the others alive for long enough; and an answer
         // may get lost.
         poll_until("the others to take a member in", PATIENCE, || async {
-            if self.members_known(helper).await?.iter().any(|known| known.peer_urls.contains(&url)) {
+            if self
+                .members_known(helper)
+                .await?
+                .iter()
+                .any(|known| known.peer_urls.contains(&url))
+            {
                 return Ok(Some(()));
             }
             let mut client = ClusterClient::new(self.connect(helper).await?);

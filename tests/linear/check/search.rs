@@ -398,7 +398,12 @@ enum Fit {
 impl Position {
     /// Opens every request that was sent before the earliest answer to come. Says whether there were any.
     fn reach(&mut self, calls: &[Call], guesses: &[bool]) -> bool {
-        let mut horizon: Micros = self.open.iter().map(|call| calls[*call].returned).min().unwrap_or(Micros::MAX);
+        let mut horizon: Micros = self
+            .open
+            .iter()
+            .map(|call| calls[*call].returned)
+            .min()
+            .unwrap_or(Micros::MAX);
         let before = self.next;
         while let Some(call) = calls.get(self.next).filter(|call| call.invoked <= horizon) {
             if call.outcome == Outcome::Unknown {
