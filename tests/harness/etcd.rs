@@ -21,10 +21,11 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tonic::transport::Channel;
 use trireme_proto::etcd::server::{
-    MemberListRequest, MemberRemoveRequest, StatusRequest, StatusResponse, cluster_client::ClusterClient,
-    maintenance_client::MaintenanceClient,
+    Member as KnownMember, MemberListRequest, MemberRemoveRequest, StatusRequest, StatusResponse,
+    cluster_client::ClusterClient, maintenance_client::MaintenanceClient,
 };
 
 pub use connect::{NETWORK_NAMESPACES, connect};
@@ -39,6 +40,8 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long one member may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long a change of the members may take before it is asked for again.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Ports that one member takes at most: for etcd's clients, for the other members, for Trireme's own clients.
 pub(super) const PORTS_PER_MEMBER: usize = 3;
 /// The first port in a network namespace, where nobody else is.
@@ -324,11 +327,14 @@ impl EtcdCluster {
             .member_id(member, helper)
             .await
             .context("the id of the member to replace")?;
-        // A member that has seen the others for a short time only refuses, for some seconds.
+        // A member that has seen the others for a short time only refuses, for some seconds; and an answer may get lost.
         poll_until("the others to let a member go", PATIENCE, || async {
+            if !self.members_known(helper).await?.iter().any(|known| known.id == id) {
+                return Ok(Some(()));
+            }
             let mut client = ClusterClient::new(self.connect(helper).await?);
-            client.member_remove(MemberRemoveRequest { id }).await?;
-            Ok(Some(()))
+            timeout(CHANGE_TIMEOUT, client.member_remove(MemberRemoveRequest { id })).await??;
+            Ok(None)
         })
         .await?;
         if self.pid(member).is_some() {
@@ -355,7 +361,7 @@ impl EtcdCluster {
             let mut client = MaintenanceClient::new(self.connect(member).await?);
             anyhow::Ok(client.status(StatusRequest {}).await?.into_inner())
         };
-        tokio::time::timeout(STATUS_TIMEOUT, ask)
+        timeout(STATUS_TIMEOUT, ask)
             .await
             .with_context(|| format!("member {member} does not say how it is"))?
     }
@@ -382,7 +388,12 @@ impl EtcdCluster {
     /// The newest term that any member knows of; 0 if none answers.
     pub async fn term(&self) -> u64 {
         let asked = futures::future::join_all((0..self.members.len()).map(|member| self.status(member))).await;
-        asked.into_iter().flatten().map(|status| status.raft_term).max().unwrap_or(0)
+        asked
+            .into_iter()
+            .flatten()
+            .map(|status| status.raft_term)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Waits for a leader other than `former`.
@@ -421,27 +432,33 @@ impl EtcdCluster {
                 leaders.iter().all(|leader| *leader == leaders[0]),
                 "they follow {leaders:?}"
             );
-            let mut client = ClusterClient::new(self.connect(0).await?);
-            let list = client.member_list(MemberListRequest::default()).await?.into_inner();
-            ensure!(
-                list.members.len() == self.members.len(),
-                "there are {} members",
-                list.members.len()
-            );
+            let known = self.members_known(0).await?.len();
+            ensure!(known == self.members.len(), "there are {known} members");
             Ok(true)
         })
         .await
     }
 
+    /// The members, as one of them knows them.
+    pub(super) async fn members_known(&self, helper: usize) -> Result<Vec<KnownMember>> {
+        let ask = async {
+            let mut client = ClusterClient::new(self.connect(helper).await?);
+            let list = client.member_list(MemberListRequest::default()).await?.into_inner();
+            anyhow::Ok(list.members)
+        };
+        timeout(CHANGE_TIMEOUT, ask)
+            .await
+            .context("the members are not listed")?
+    }
+
     /// The id that a member has in the cluster, as another one knows it.
     async fn member_id(&self, member: usize, helper: usize) -> Result<u64> {
-        let mut client = ClusterClient::new(self.connect(helper).await?);
-        let list = client.member_list(MemberListRequest::default()).await?.into_inner();
         let name = &self.members[member].name;
-        let found = list.members.iter().find(|known| known.name == *name);
+        let known = self.members_known(helper).await?;
+        let found = known.iter().find(|known| known.name == *name);
         found
             .map(|found| found.id)
-            .with_context(|| format!("{name} is not one of {:?}", list.members))
+            .with_context(|| format!("{name} is not one of {known:?}"))
     }
 
     /// The ends of all logs, for a failure's message.

@@ -23,10 +23,7 @@ const KNOWN: [Known; 1] = [Known {
 pub(super) type Explained = (String, String, &'static str);
 
 /// Parts findings into those that count and those that the version of etcd explains. Without a version all count.
-pub(super) fn part(
-    findings: Vec<(String, String)>,
-    version: Option<&str>,
-) -> (Vec<(String, String)>, Vec<Explained>) {
+pub(super) fn part(findings: Vec<(String, String)>, version: Option<&str>) -> (Vec<(String, String)>, Vec<Explained>) {
     let mut counting = Vec::new();
     let mut explained = Vec::new();
     for (rule, found) in findings {

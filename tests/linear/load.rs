@@ -174,7 +174,11 @@ impl Load {
                 Compare {
                     key: to.clone(),
                     target: Target::Create(newest + 1),
-                    ordering: if random.random_bool(0.9) { Ordering::Less } else { Ordering::NotEqual },
+                    ordering: if random.random_bool(0.9) {
+                        Ordering::Less
+                    } else {
+                        Ordering::NotEqual
+                    },
                 },
             ],
             success: vec![first, read(all), self.put(to, 0)],

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Parser;
 use trireme_tests::{
     harness::etcd::{EtcdOptions, Peer},
-    linear::{RunOptions, faults::Fault, regressions, run},
+    linear::{RunOptions, faults::Fault, regressions::Regression, run},
 };
 
 /// Breaks three members in every way while clients and watchers work, and judges what these saw.
@@ -72,7 +72,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         ..EtcdOptions::new(arguments.peer)
     };
     if arguments.regressions {
-        return repeat(&members).await;
+        return tokio::select! {
+            code = repeat(&members) => code,
+            () = told_to_end() => Ok(ExitCode::FAILURE),
+        };
     }
     let options = RunOptions {
         members,
@@ -85,28 +88,59 @@ async fn main() -> anyhow::Result<ExitCode> {
         hold: Duration::from_millis(arguments.hold_ms),
         verbose: true,
     };
-    let reports = run(&options).await?;
+    // Ended by a signal, the run still ends its members.
+    let reports = tokio::select! {
+        reports = run(&options) => reports?,
+        () = told_to_end() => return Ok(ExitCode::FAILURE),
+    };
     let broken: Vec<_> = reports.iter().filter(|report| !report.findings.is_empty()).collect();
     let answered: usize = reports.iter().map(|report| report.tally.0).sum();
     println!("{} rounds, {answered} answers, {} broken", reports.len(), broken.len());
-    let peer = if options.members.peer == Peer::Etcd { "etcd" } else { "trireme" };
+    let peer = if options.members.peer == Peer::Etcd {
+        "etcd"
+    } else {
+        "trireme"
+    };
     for report in &broken {
         let fault = clap::ValueEnum::to_possible_value(&report.fault);
         let fault = fault.as_ref().map_or("none", |value| value.get_name()).to_owned();
-        println!("again: ./x linear --peer {peer} --rounds 1 --fault {fault} --seed {}", report.seed);
+        println!(
+            "again: ./x linear --peer {peer} --rounds 1 --fault {fault} --seed {}",
+            report.seed
+        );
     }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Repeats what once broke etcd.
 async fn repeat(members: &EtcdOptions) -> anyhow::Result<ExitCode> {
-    let results = regressions::run_all(members).await?;
-    for (name, result) in &results {
-        match result {
-            Ok(()) => println!("ok      {name}"),
-            Err(error) => println!("BROKEN  {name}: {error:#}"),
+    let mut sound = true;
+    for regression in Regression::ALL {
+        let issue = regression.issue();
+        match regression.run(members).await {
+            Ok(()) => println!("ok      {regression:?} (etcd-io/etcd#{issue})"),
+            Err(error) => {
+                println!("BROKEN  {regression:?} (etcd-io/etcd#{issue}): {error:#}");
+                sound = false;
+            }
         }
     }
-    let sound = results.iter().all(|(_, result)| result.is_ok());
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

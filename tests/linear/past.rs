@@ -58,9 +58,17 @@ mod tests {
             kvs: kvs.to_vec(),
             invoked: 0,
         };
-        let sound = [read(2, 3, std::slice::from_ref(&first)), read(0, 1, &[]), read(0, 9, &[])];
+        let sound = [
+            read(2, 3, std::slice::from_ref(&first)),
+            read(0, 1, &[]),
+            read(0, 9, &[]),
+        ];
         assert_eq!(check(&sound, &replay), Vec::<String>::new());
-        for broken in [read(3, 3, std::slice::from_ref(&first)), read(0, 2, &[]), read(3, 2, &[])] {
+        for broken in [
+            read(3, 3, std::slice::from_ref(&first)),
+            read(0, 2, &[]),
+            read(3, 2, &[]),
+        ] {
             assert_eq!(check(std::slice::from_ref(&broken), &replay).len(), 1, "{broken:?}");
         }
     }

@@ -166,7 +166,10 @@ async fn run_round(options: &RunOptions, fault: Fault, seed: u64) -> Result<Repo
             return Err(error.context(format!("kept in {}\n{logs}", cluster.keep().display())));
         }
     };
-    let version = cluster.status(0).await.map_or_else(|_| String::new(), |status| status.version);
+    let version = cluster
+        .status(0)
+        .await
+        .map_or_else(|_| String::new(), |status| status.version);
     let mut report = judge(fault, seed, record, cluster.directory())?;
     let age = (cluster.peer() == Peer::Etcd).then_some(version);
     (report.findings, report.known) = known::part(report.findings, age.as_deref());
@@ -200,7 +203,10 @@ async fn work_through(
         let target = shared.answered() + ANSWERS_BETWEEN_STRIKES;
         let whole = async {
             cluster.wait_until_whole().await?;
-            wait_until("answers to new requests", PATIENCE, || async { Ok(shared.answered() >= target) }).await
+            wait_until("answers to new requests", PATIENCE, || async {
+                Ok(shared.answered() >= target)
+            })
+            .await
         };
         // Without this nothing that follows can be trusted, so the strikes end here.
         if let Err(error) = whole.await {
@@ -269,7 +275,9 @@ async fn finish(work: Work, mut findings: Vec<(String, String)>) -> Result<Recor
         }
         history.calls.push(last);
         for member in 0..shared.members() {
-            history.calls.push(read_all(&shared, member, LAST_CLIENT + 1 + member).await?);
+            history
+                .calls
+                .push(read_all(&shared, member, LAST_CLIENT + 1 + member).await?);
         }
         findings.extend(compare_hashes(&shared, end).await?);
     }
@@ -282,8 +290,14 @@ async fn finish(work: Work, mut findings: Vec<(String, String)>) -> Result<Recor
     if findings.is_empty() {
         let lagging = watches.iter().filter(|record| !record.reached_end);
         findings.extend(lagging.map(|record| {
-            let name = record.watches.last().map_or("none was created", |watch| watch.name.as_str());
-            ("liveness".to_owned(), format!("a watch did not reach revision {end}: {name}"))
+            let name = record
+                .watches
+                .last()
+                .map_or("none was created", |watch| watch.name.as_str());
+            (
+                "liveness".to_owned(),
+                format!("a watch did not reach revision {end}: {name}"),
+            )
         }));
     }
     Ok(Record {
@@ -305,9 +319,16 @@ async fn compare_hashes(shared: &Shared, revision: i64) -> Result<Vec<(String, S
         hashes.push(state_hash(shared, member, revision).await?);
     }
     let differ = hashes.iter().any(|(hash, compacted)| {
-        hashes.iter().any(|(other, other_compacted)| compacted == other_compacted && hash != other)
+        hashes
+            .iter()
+            .any(|(other, other_compacted)| compacted == other_compacted && hash != other)
     });
-    let told = || ("hash".to_owned(), format!("at revision {revision} the members' hashes are {hashes:?}"));
+    let told = || {
+        (
+            "hash".to_owned(),
+            format!("at revision {revision} the members' hashes are {hashes:?}"),
+        )
+    };
     Ok(if differ { vec![told()] } else { Vec::new() })
 }
 
@@ -344,7 +365,11 @@ fn judge(fault: Fault, seed: u64, record: Record, folder: &std::path::Path) -> R
             ("BROKEN", None)
         }
         Verdict::Undecided { placed } => {
-            let found = format!("undecided after {} s, {placed} of {} placed", CHECK_PATIENCE.as_secs(), calls.len());
+            let found = format!(
+                "undecided after {} s, {placed} of {} placed",
+                CHECK_PATIENCE.as_secs(),
+                calls.len()
+            );
             findings.push(("linearizable".to_owned(), found));
             ("UNDECIDED", None)
         }
@@ -354,7 +379,11 @@ fn judge(fault: Fault, seed: u64, record: Record, folder: &std::path::Path) -> R
         replay.compacted = record.compacted;
         for watch in &watches {
             let violations = watch_rules::violations(watch, &replay);
-            findings.extend(violations.into_iter().map(|(rule, found)| (format!("watch: {rule}"), found)));
+            findings.extend(
+                violations
+                    .into_iter()
+                    .map(|(rule, found)| (format!("watch: {rule}"), found)),
+            );
         }
         let past = past::check(&record.history.past_reads, &replay);
         findings.extend(past.into_iter().map(|found| ("past reads".to_owned(), found)));
@@ -406,7 +435,11 @@ fn write_down(folder: &std::path::Path, calls: &[Call], watches: &[&watch_rules:
     std::fs::write(folder.join("calls.txt"), &text)?;
     text.clear();
     for watch in watches {
-        writeln!(text, "{} (filters: no put {}, no delete {})", watch.name, watch.no_put, watch.no_delete)?;
+        writeln!(
+            text,
+            "{} (filters: no put {}, no delete {})",
+            watch.name, watch.no_put, watch.no_delete
+        )?;
         for message in &watch.messages {
             writeln!(text, "  {message:?}")?;
         }
@@ -442,7 +475,10 @@ impl Report {
         for issue in issues {
             let of_issue: Vec<_> = self.known.iter().filter(|(_, _, other)| *other == issue).collect();
             if let Some((rule, found, _)) = of_issue.first() {
-                line.push_str(&format!("\n  known, {issue}: {} findings, the first {rule}: {found}", of_issue.len()));
+                line.push_str(&format!(
+                    "\n  known, {issue}: {} findings, the first {rule}: {found}",
+                    of_issue.len()
+                ));
             }
         }
         for (rule, found) in &self.findings {

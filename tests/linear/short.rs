@@ -7,7 +7,12 @@ use std::{
 
 use trireme_tests::{
     harness::etcd::{EtcdOptions, Peer},
-    linear::{Report, RunOptions, faults::{Fault, Needs}, regressions, run},
+    linear::{
+        Report, RunOptions,
+        faults::{Fault, Needs},
+        regressions::Regression,
+        run,
+    },
 };
 
 async fn rounds(members: EtcdOptions, faults: &[Fault]) -> Vec<Report> {
@@ -61,9 +66,9 @@ async fn trireme_keeps_its_promises() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_once_broke_etcd_does_not_break_trireme() {
-    let results = regressions::run_all(&EtcdOptions::new(Peer::Trireme)).await.unwrap();
-    for (name, result) in results {
-        assert!(result.is_ok(), "{name}: {result:?}");
+    for regression in Regression::ALL {
+        let result = regression.run(&EtcdOptions::new(Peer::Trireme)).await;
+        assert!(result.is_ok(), "{regression:?}: {result:?}");
     }
 }
 
@@ -79,7 +84,9 @@ async fn a_planted_bug_is_caught() {
         ..EtcdOptions::new(Peer::Trireme)
     };
     let reports = rounds(members, &[Fault::Kill]).await;
-    let caught = reports.iter().any(|report| report.findings.iter().any(|(rule, _)| rule == "linearizable"));
+    let caught = reports
+        .iter()
+        .any(|report| report.findings.iter().any(|(rule, _)| rule == "linearizable"));
     assert!(caught, "acknowledged writes were lost, and nobody noticed: {reports:?}");
     for kept in reports.iter().filter_map(|report| report.kept.as_deref()) {
         // It failed as it should: there is nothing to look into.

@@ -23,7 +23,9 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
             let sent = events.iter().filter(|event| event.kv.mod_revision == *revision).count();
             let whole = replay.at(*revision).iter().filter(|event| watch.wants(event)).count();
             if *revision <= replay.last() && sent < whole {
-                found.push(format!("revision {revision} has {whole} events, and one message held {sent} of them"));
+                found.push(format!(
+                    "revision {revision} has {whole} events, and one message held {sent} of them"
+                ));
             }
         }
     }
@@ -33,7 +35,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch_rules::{Message, sample::{assert_sound, replay, watch}};
+    use crate::watch_rules::{
+        Message,
+        sample::{assert_sound, replay, watch},
+    };
 
     #[test]
     fn a_revision_in_two_messages_is_found() {
@@ -43,7 +48,13 @@ mod tests {
             panic!("the sample's third message holds the transaction");
         };
         let rest = events.split_off(1);
-        planted.messages.insert(3, Message { revision: 4, body: Body::Events(rest) });
+        planted.messages.insert(
+            3,
+            Message {
+                revision: 4,
+                body: Body::Events(rest),
+            },
+        );
         assert!(!check(&planted, &replay()).is_empty());
         planted.fragment = true;
         assert!(check(&planted, &replay()).is_empty(), "fragments were asked for");

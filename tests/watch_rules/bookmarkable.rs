@@ -30,9 +30,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
                 let due = replay.between(first.max(promised + 1), message.revision.min(replay.last()));
                 let due = due.filter(|event| watch.wants(event));
                 let missing = due.filter(|event| !sent.contains(&(event.kv.mod_revision, event.kv.key.as_str())));
-                found.extend(missing.map(|event| {
-                    format!("progress at {}, and {} was not sent", message.revision, describe(event))
-                }));
+                found
+                    .extend(missing.map(|event| {
+                        format!("progress at {}, and {} was not sent", message.revision, describe(event))
+                    }));
                 promised = promised.max(message.revision);
             }
             Body::Created | Body::Canceled { .. } => {}
@@ -44,10 +45,16 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch_rules::{Message, sample::{assert_sound, replay, watch}};
+    use crate::watch_rules::{
+        Message,
+        sample::{assert_sound, replay, watch},
+    };
 
     fn progress(revision: i64) -> Message {
-        Message { revision, body: Body::Progress }
+        Message {
+            revision,
+            body: Body::Progress,
+        }
     }
 
     #[test]

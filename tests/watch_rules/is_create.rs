@@ -13,7 +13,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
         let says = event.kv.create_revision == event.kv.mod_revision;
         let is = written.previous.is_none();
         if says != is || says != (event.kv.version == 1) {
-            found.push(format!("{} says that it made the key: {says}; it did: {is}", describe(event)));
+            found.push(format!(
+                "{} says that it made the key: {says}; it did: {is}",
+                describe(event)
+            ));
         }
     }
     found
@@ -22,7 +25,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch_rules::{Body, sample::{assert_sound, replay, watch}};
+    use crate::watch_rules::{
+        Body,
+        sample::{assert_sound, replay, watch},
+    };
 
     #[test]
     fn a_change_that_poses_as_a_creation_is_found() {

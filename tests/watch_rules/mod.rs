@@ -38,6 +38,9 @@ pub const RULES: [(&str, Rule); 9] = [
 /// How many findings of one rule on one watch are told.
 const FINDINGS_MAX: usize = 5;
 
+/// How much of one finding is told.
+const FINDING_MAX_CHARS: usize = 400;
+
 /// Everything that is wrong with a watch: the rule's name, and what it found.
 pub fn violations(watch: &Watch, replay: &Replay) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
@@ -45,7 +48,10 @@ pub fn violations(watch: &Watch, replay: &Replay) -> Vec<(&'static str, String)>
         let findings = rule(watch, replay);
         let more = findings.len().saturating_sub(FINDINGS_MAX);
         let told = findings.into_iter().take(FINDINGS_MAX);
-        found.extend(told.map(|finding| (name, format!("{}: {finding}", watch.name))));
+        found.extend(told.map(|finding| {
+            let short: String = finding.chars().take(FINDING_MAX_CHARS).collect();
+            (name, format!("{}: {short}", watch.name))
+        }));
         if more > 0 {
             found.push((name, format!("{}: and {more} more", watch.name)));
         }

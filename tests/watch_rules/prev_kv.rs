@@ -14,7 +14,11 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
         // A compaction keeps what is the latest at its revision, so older predecessors may be gone.
         let gone = event.previous.is_none() && event.kv.mod_revision <= replay.compacted;
         if event.previous != *due && !gone {
-            found.push(format!("{}: before it was {due:?}, sent {:?}", describe(event), event.previous));
+            found.push(format!(
+                "{}: before it was {due:?}, sent {:?}",
+                describe(event),
+                event.previous
+            ));
         }
     }
     found
@@ -24,7 +28,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::linear::model::Event;
-    use crate::watch_rules::{Body, sample::{assert_sound, replay, watch}};
+    use crate::watch_rules::{
+        Body,
+        sample::{assert_sound, replay, watch},
+    };
 
     fn with(change: impl FnOnce(&mut Event)) -> Watch {
         let mut planted = watch();

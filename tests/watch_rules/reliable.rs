@@ -37,7 +37,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch_rules::{Body, sample::{assert_sound, replay, watch}};
+    use crate::watch_rules::{
+        Body,
+        sample::{assert_sound, replay, watch},
+    };
 
     #[test]
     fn a_gap_is_found() {
@@ -62,6 +65,10 @@ mod tests {
             panic!("the sample's second message holds the first event");
         };
         events[0].kv.key = "phantom".to_owned();
-        assert_eq!(check(&planted, &replay()).len(), 2, "one is missing, one never happened");
+        assert_eq!(
+            check(&planted, &replay()).len(),
+            2,
+            "one is missing, one never happened"
+        );
     }
 }

@@ -31,7 +31,10 @@ pub(super) fn check(watch: &Watch, replay: &Replay) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch_rules::{Message, sample::{assert_sound, replay, watch}};
+    use crate::watch_rules::{
+        Message,
+        sample::{assert_sound, replay, watch},
+    };
 
     #[test]
     fn a_beginning_that_is_skipped_is_found() {

@@ -17,8 +17,9 @@ use tokio::{
 
 use super::{
     histogram::Histogram,
+    noise::Noise,
     wire::{Received, Wire},
-    work::{Kind, Noise, Work},
+    work::{Kind, Work},
 };
 
 /// Connections to each endpoint that many clients share.

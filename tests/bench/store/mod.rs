@@ -6,10 +6,13 @@
 pub mod drive;
 mod failover;
 pub mod figures;
+mod frame;
 pub mod histogram;
 mod hpack;
 pub mod ledger;
 mod memory;
+mod messages;
+pub mod noise;
 mod pauses;
 pub mod pulse;
 mod restart;
@@ -34,6 +37,9 @@ use crate::harness::{
 
 /// How much etcd may hold: by default it would refuse writes at 2 GiB.
 const ETCD_QUOTA: &str = "--quota-backend-bytes=8589934592";
+/// What etcd logs: by default a line for every request that takes over 100 ms, which with a thousand clients is every
+/// request, and costs it more than the request.
+const ETCD_LOG_LEVEL: &str = "--log-level=error";
 
 /// A group of figures that are measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -221,7 +227,7 @@ async fn run_groups(options: &StoreOptions, peer: Peer, round: usize, groups: &[
         etcd: options.etcd.clone(),
         parent: Some(options.parent.clone()),
         arguments: match peer {
-            Peer::Etcd => vec![ETCD_QUOTA.to_owned()],
+            Peer::Etcd => vec![ETCD_QUOTA.to_owned(), ETCD_LOG_LEVEL.to_owned()],
             Peer::Trireme => Vec::new(),
         },
         ..EtcdOptions::new(peer)

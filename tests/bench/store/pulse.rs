@@ -8,8 +8,10 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::{
+    messages,
+    noise::{Dice, Noise},
     wire::{Received, Wire},
-    work::{self, Dice, Noise},
+    work,
 };
 
 /// Writes without an answer at which no more are sent.
@@ -98,7 +100,7 @@ impl Pulse {
         }
         let key = work::key(FIRST_KEY + self.dice.below(KEYS));
         let value = self.noise.value(self.value_bytes, &mut self.dice);
-        work::put_request(&mut self.request, &key, value);
-        self.wire.request(work::PUT, &self.request, now);
+        messages::put_request(&mut self.request, &key, value);
+        self.wire.request(messages::PUT, &self.request, now);
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Session,
     drive::fill,
     figures::Figure,
+    messages,
     wire::{Received, Wire},
     work,
 };
@@ -50,7 +51,7 @@ impl Session<'_> {
     async fn await_read(&mut self, member: usize, keys: u64, began: Instant) -> Result<()> {
         let address = self.addresses()[member].clone();
         let mut request = Vec::new();
-        work::get_request(&mut request, &work::key(keys / 2));
+        messages::get_request(&mut request, &work::key(keys / 2));
         loop {
             // Until it listens and has found its place, an attempt fails, and that is what is waited out.
             let attempt = timeout(READ_TIMEOUT, read_once(&address, &request)).await;
@@ -69,7 +70,7 @@ impl Session<'_> {
 /// Whether a read is answered with a value.
 async fn read_once(address: &str, request: &[u8]) -> Result<bool> {
     let mut wire = Wire::connect(address).await?;
-    wire.request(work::RANGE, request, Instant::now());
+    wire.request(messages::RANGE, request, Instant::now());
     wire.flush()?;
     let mut answered = None;
     while answered.is_none() {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use trireme_proto::etcd::server::{LeaseGrantRequest, lease_client::LeaseClient};
 
 use super::{
     Session,
@@ -14,6 +15,12 @@ use super::{
 
 /// Clients that write the keys which the others then use.
 const FILL_CLIENTS: usize = 48;
+/// Leases granted while the servers come to rest.
+const LEASES_AT_REST: usize = 4;
+/// Between those grants: more than etcd waits before it commits.
+const LEASE_PERIOD: Duration = Duration::from_millis(300);
+/// How long those leases last: longer than they matter.
+const LEASE_SECONDS: i64 = 3_600;
 
 impl Session<'_> {
     /// Writes the keys that the closed loops use, once.
@@ -46,6 +53,7 @@ impl Session<'_> {
 
     /// Puts of one client, at each endpoint in turn.
     pub(super) async fn one(&mut self) -> Result<()> {
+        self.rest().await?;
         let leader = self.leader_address().await?;
         let mut all = Outcome::default().latencies;
         for address in self.addresses() {
@@ -60,6 +68,24 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Lets the servers finish what an earlier load left, so that reads behind a flood of writes do not show the flood.
+    ///
+    /// etcd copies the buffer of the keys written last for every read, and gives it up only when it commits something
+    /// else twice: hence the leases, which make it commit without writing a key.
+    async fn rest(&mut self) -> Result<()> {
+        let leader = self.cluster.leader().await?;
+        let mut client = LeaseClient::new(self.cluster.connect(leader).await?);
+        for _ in 0..LEASES_AT_REST {
+            let request = LeaseGrantRequest {
+                ttl: LEASE_SECONDS,
+                ..LeaseGrantRequest::default()
+            };
+            client.lease_grant(request).await.context("granting a lease")?;
+            tokio::time::sleep(LEASE_PERIOD).await;
+        }
+        Ok(())
+    }
+
     /// Linearizable reads of one key.
     pub(super) async fn reads(&mut self) -> Result<()> {
         let kind = Kind::Get {
@@ -67,6 +93,7 @@ impl Session<'_> {
             value_bytes: self.sizes.value_bytes,
         };
         let clients = self.sizes.clients;
+        self.rest().await?;
         let (outcome, _) = self.load("reads", self.addresses(), clients, kind.clone()).await?;
         self.add(Figure::GetRate, outcome.rate());
         self.add_time(Figure::GetP99, outcome.latencies.percentile(99.0));
@@ -83,6 +110,7 @@ impl Session<'_> {
             width: self.sizes.width,
             value_bytes: self.sizes.value_bytes,
         };
+        self.rest().await?;
         let (outcome, _) = self.load("ranges", self.addresses(), self.sizes.clients, kind).await?;
         self.add(Figure::RangeRate, outcome.rate());
         self.add_time(Figure::RangeP99, outcome.latencies.percentile(99.0));
@@ -99,6 +127,7 @@ impl Session<'_> {
             lead_in: self.sizes.lead_in,
             measured: self.sizes.measured,
         };
+        self.rest().await?;
         let meter = self.meter();
         let outcome = watch(load).await?;
         self.note_phase(meter, "watches");

@@ -20,8 +20,10 @@ use tokio::{
 use super::{
     drive::{CONNECTIONS_PER_ENDPOINT, on_own_thread},
     histogram::Histogram,
+    messages,
+    noise::{Dice, Noise},
     wire::{Received, Wire},
-    work::{self, Dice, Noise},
+    work,
 };
 
 /// How many writes the writer is ahead of the watchers at most.
@@ -138,11 +140,11 @@ async fn write(load: &WatchLoad, shared: &Shared) -> Result<u64> {
             value.copy_from_slice(noise.value(load.value_bytes, &mut dice));
             let stamp = (Instant::now() - shared.base).as_nanos() as u64;
             value[..8].copy_from_slice(&stamp.to_be_bytes());
-            work::put_request(&mut request, &work::key(writes % KEYS), &value);
+            messages::put_request(&mut request, &work::key(writes % KEYS), &value);
             if !wire.has_room(request.len()) {
                 break;
             }
-            wire.request(work::PUT, &request, now);
+            wire.request(messages::PUT, &request, now);
             writes += 1;
         }
         wire.flush()?;
@@ -163,9 +165,9 @@ async fn write(load: &WatchLoad, shared: &Shared) -> Result<u64> {
 /// Watches on one connection until everything is over; gives events and delays of the measured time.
 async fn watch_on(mut wire: Wire, watchers: usize, load: WatchLoad, shared: Arc<Shared>) -> Result<(u64, Histogram)> {
     let mut request = Vec::new();
-    work::watch_request(&mut request, &work::key(0), &work::key(KEYS));
+    messages::watch_request(&mut request, &work::key(0), &work::key(KEYS));
     for _ in 0..watchers {
-        wire.open_stream(work::WATCH, &request, Instant::now());
+        wire.open_stream(messages::WATCH, &request, Instant::now());
     }
     wire.flush()?;
     let mut created = 0;

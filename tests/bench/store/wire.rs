@@ -14,14 +14,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::hpack::{self, RequestHeaders};
+use super::{
+    frame::{
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, MAX_FRAME_BYTES, PING, PRIORITY,
+        RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, take_messages, unpadded, write_head,
+    },
+    hpack::{self, RequestHeaders},
+};
 
 /// What a connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Length of a frame's head.
-const HEAD_BYTES: usize = 9;
-/// The greatest payload of a frame that no one has to allow first.
-const MAX_FRAME_BYTES: usize = 16_384;
 /// The window that both sides begin with.
 const INITIAL_WINDOW_BYTES: u32 = 65_535;
 /// The greatest window: answers are never held up by us.
@@ -30,21 +32,6 @@ const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 const WINDOW_UPDATE_BYTES: u64 = 256 << 20;
 /// Size of the buffer that answers are read into.
 const INPUT_BYTES: usize = 256 << 10;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-const PRIORITY: u8 = 0x20;
 
 /// The status of an answer that was cut off by the server.
 pub const STATUS_RESET: u8 = 255;
@@ -318,7 +305,7 @@ impl Wire {
         if let Some(open) = self.open.get_mut(&id) {
             open.bytes += content.len();
             if let Some(partial) = &mut open.partial {
-                take_messages(partial, content, handle);
+                take_messages(partial, content, &mut |message| handle(Received::Message(message)));
             }
         }
         if flags & END_STREAM != 0 {
@@ -331,90 +318,5 @@ impl Wire {
         if let Some(Open { started, bytes, .. }) = self.open.remove(&id) {
             handle(Received::Ended { started, bytes, status });
         }
-    }
-}
-
-/// Hands on each whole message of `partial` followed by `content`; leaves the rest in `partial`.
-fn take_messages(partial: &mut Vec<u8>, content: &[u8], handle: &mut impl FnMut(Received<'_>)) {
-    if partial.is_empty() {
-        let rest = whole_messages(content, handle);
-        partial.extend_from_slice(rest);
-        return;
-    }
-    partial.extend_from_slice(content);
-    let left = whole_messages(partial, handle).len();
-    partial.drain(..partial.len() - left);
-}
-
-fn whole_messages<'b>(mut bytes: &'b [u8], handle: &mut impl FnMut(Received<'_>)) -> &'b [u8] {
-    while let Some((prefix, rest)) = bytes.split_at_checked(5) {
-        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        let Some((message, behind)) = rest.split_at_checked(length) else {
-            break;
-        };
-        handle(Received::Message(message));
-        bytes = behind;
-    }
-    bytes
-}
-
-fn unpadded(flags: u8, payload: &[u8]) -> Result<&[u8]> {
-    if flags & PADDED == 0 {
-        return Ok(payload);
-    }
-    let (&padding, rest) = payload.split_first().context("a padded frame says how much")?;
-    let length = rest
-        .len()
-        .checked_sub(padding.into())
-        .context("a frame of padding only")?;
-    Ok(&rest[..length])
-}
-
-fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-    let head = out.len();
-    out.extend_from_slice(&[0; HEAD_BYTES]);
-    write_head(&mut out[head..], payload.len(), kind, flags, id);
-    out.extend_from_slice(payload);
-}
-
-fn write_head(head: &mut [u8], length: usize, kind: u8, flags: u8, id: u32) {
-    head[..3].copy_from_slice(&(length as u32).to_be_bytes()[1..]);
-    head[3] = kind;
-    head[4] = flags;
-    head[5..HEAD_BYTES].copy_from_slice(&id.to_be_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The messages of chunks that arrive one after the other.
-    fn messages_of(chunks: &[&[u8]]) -> Vec<Vec<u8>> {
-        let (mut partial, mut messages) = (Vec::new(), Vec::new());
-        for chunk in chunks {
-            take_messages(&mut partial, chunk, &mut |received| {
-                if let Received::Message(message) = received {
-                    messages.push(message.to_vec());
-                }
-            });
-        }
-        messages
-    }
-
-    #[test]
-    fn messages_are_found_wherever_frames_cut_them() {
-        let stream = [&[0, 0, 0, 0, 3][..], b"abc", &[0, 0, 0, 0, 0], &[0, 0, 0, 0, 1], b"d"].concat();
-        let expected = vec![b"abc".to_vec(), Vec::new(), b"d".to_vec()];
-        assert_eq!(messages_of(&[&stream]), expected);
-        for cut in 0..stream.len() {
-            assert_eq!(messages_of(&[&stream[..cut], &stream[cut..]]), expected, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn padding_is_taken_off() {
-        assert_eq!(unpadded(0, &[1, 2]).unwrap(), &[1, 2]);
-        assert_eq!(unpadded(PADDED, &[1, 7, 0]).unwrap(), &[7]);
-        assert!(unpadded(PADDED, &[2, 0]).is_err());
     }
 }

@@ -5,14 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// The call that writes a key.
-pub const PUT: &str = "/etcdserverpb.KV/Put";
-/// The call that reads a key or several.
-pub const RANGE: &str = "/etcdserverpb.KV/Range";
-/// The call that does several things at once.
-pub const TXN: &str = "/etcdserverpb.KV/Txn";
-/// The call that watches.
-pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
+use super::{
+    messages::{PUT, RANGE, TXN, bytes_field, finish, put, tag, varint, varint_bytes},
+    noise::{Dice, Noise},
+};
 
 /// Length of every key.
 const KEY_BYTES: usize = PREFIX.len() + KEY_DIGITS;
@@ -20,51 +16,10 @@ const KEY_BYTES: usize = PREFIX.len() + KEY_DIGITS;
 const PREFIX: &[u8] = b"/bench/keys/";
 /// Digits of a key's number.
 const KEY_DIGITS: usize = 10;
-/// Random bytes that values are cut from, so that no server gains by compressing them.
-const NOISE_BYTES: usize = 1 << 20;
 /// The greatest request. A server may leave a quarter of the first window unopened, and a request must fit the rest.
 const MAX_REQUEST_BYTES: usize = 40_000;
 /// The most operations in a transaction that every server takes.
 const MAX_TXN_OPS: usize = 100;
-
-/// A source of random numbers that costs nothing (xorshift).
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// A source; equal seeds give equal numbers.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        // The high bits are the better ones.
-        ((u128::from(self.0) * u128::from(end)) >> 64) as u64
-    }
-}
-
-/// Values that no compressor makes smaller.
-#[derive(Debug, Clone)]
-pub struct Noise(Arc<[u8]>);
-
-impl Default for Noise {
-    fn default() -> Self {
-        let mut dice = Dice::new(7);
-        Self((0..NOISE_BYTES).map(|_| dice.below(256) as u8).collect())
-    }
-}
-
-impl Noise {
-    /// A value of that length.
-    pub fn value(&self, bytes: usize, dice: &mut Dice) -> &[u8] {
-        let at = dice.below((NOISE_BYTES - bytes) as u64) as usize;
-        &self.0[at..at + bytes]
-    }
-}
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -211,33 +166,6 @@ pub fn puts_a_txn(value_bytes: usize) -> u64 {
     (MAX_REQUEST_BYTES / (value_bytes + KEY_BYTES + 32)).clamp(1, MAX_TXN_OPS) as u64
 }
 
-/// Replaces `out` by the put of a key and a value, prefix included.
-pub fn put_request(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    out.clear();
-    out.extend_from_slice(&[0; 5]);
-    put(out, key, value);
-    finish(out);
-}
-
-/// Replaces `out` by the read of a key, prefix included.
-pub fn get_request(out: &mut Vec<u8>, key: &[u8]) {
-    out.clear();
-    out.extend_from_slice(&[0; 5]);
-    bytes_field(out, 1, key);
-    finish(out);
-}
-
-/// Replaces `out` by the request to watch all keys in `[key, end)`, prefix included.
-pub fn watch_request(out: &mut Vec<u8>, key: &[u8], end: &[u8]) {
-    let mut create = Vec::new();
-    bytes_field(&mut create, 1, key);
-    bytes_field(&mut create, 2, end);
-    out.clear();
-    out.extend_from_slice(&[0; 5]);
-    bytes_field(out, 1, &create);
-    finish(out);
-}
-
 /// The key with a number.
 pub fn key(number: u64) -> [u8; KEY_BYTES] {
     let mut key = [b'0'; KEY_BYTES];
@@ -250,40 +178,6 @@ pub fn key(number: u64) -> [u8; KEY_BYTES] {
     key
 }
 
-fn put(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    bytes_field(out, 1, key);
-    bytes_field(out, 2, value);
-}
-
-/// Fills in the prefix of a message.
-fn finish(out: &mut [u8]) {
-    let length = (out.len() - 5) as u32;
-    out[1..5].copy_from_slice(&length.to_be_bytes());
-}
-
-fn bytes_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    tag(out, number);
-    varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-/// The tag of a field with a length.
-fn tag(out: &mut Vec<u8>, number: u8) {
-    out.push(number << 3 | 2);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn varint_bytes(value: usize) -> usize {
-    (value.max(1).ilog2() / 7 + 1) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use prost::Message;
@@ -292,6 +186,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::bench::store::messages::watch_request;
 
     /// The message behind a prefix that must be right.
     fn decode<M: Message + Default>(request: &[u8]) -> M {

@@ -31,10 +31,7 @@ pub async fn connect(url: &str, namespace: Option<&str>) -> Result<Channel> {
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
     let Some(namespace) = namespace else {
-        return endpoint
-            .connect()
-            .await
-            .with_context(|| format!("connecting to {url}"));
+        return endpoint.connect().await.with_context(|| format!("connecting to {url}"));
     };
     let address: SocketAddr = url.trim_start_matches("http://").parse()?;
     let path = format!("{NETWORK_NAMESPACES}/{namespace}");

@@ -3,13 +3,11 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::time::timeout;
 use trireme_proto::etcd::server::{MemberAddRequest, cluster_client::ClusterClient};
 
-use super::{EtcdCluster, PATIENCE};
+use super::{CHANGE_TIMEOUT, EtcdCluster, PATIENCE};
 use crate::harness::wait::poll_until;
-
-/// How often a request to change the members is made again while it is refused for now.
-const ADD_RETRY_PERIOD: Duration = Duration::from_millis(200);
 
 impl EtcdCluster {
     /// The address by which the others reach a member.
@@ -58,17 +56,27 @@ impl EtcdCluster {
 
     /// Tells the others of a new member, and starts it.
     pub(super) async fn add_etcd(&mut self, member: usize, helper: usize) -> Result<()> {
-        let mut client = ClusterClient::new(self.connect(helper).await?);
-        let request = MemberAddRequest {
-            peer_urls: vec![self.peer_url(member)],
-            ..Default::default()
-        };
-        // etcd refuses for some seconds after a removal, until it has seen the others alive for long enough.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while let Err(status) = client.member_add(request.clone()).await {
-            ensure!(tokio::time::Instant::now() < deadline, "adding a member: {status}");
-            tokio::time::sleep(ADD_RETRY_PERIOD).await;
-        }
+        let url = self.peer_url(member);
+        // etcd refuses for some seconds after a removal, until it has seen the others alive for long enough; and an answer
+        // may get lost.
+        poll_until("the others to take a member in", PATIENCE, || async {
+            if self
+                .members_known(helper)
+                .await?
+                .iter()
+                .any(|known| known.peer_urls.contains(&url))
+            {
+                return Ok(Some(()));
+            }
+            let mut client = ClusterClient::new(self.connect(helper).await?);
+            let request = MemberAddRequest {
+                peer_urls: vec![url.clone()],
+                ..Default::default()
+            };
+            timeout(CHANGE_TIMEOUT, client.member_add(request)).await??;
+            Ok(None)
+        })
+        .await?;
         let all = self.initial_cluster();
         self.spawn_etcd(member, &all, "existing")
     }

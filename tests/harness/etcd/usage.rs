@@ -60,6 +60,9 @@ mod tests {
     #[test]
     fn this_process_uses_something() {
         let usage = Usage::of(std::process::id()).expect("this process runs");
-        assert!(usage.rss_bytes > 0 && usage.rss_peak_bytes >= usage.rss_bytes, "{usage:?}");
+        assert!(
+            usage.rss_bytes > 0 && usage.rss_peak_bytes >= usage.rss_bytes,
+            "{usage:?}"
+        );
     }
 }

@@ -160,9 +160,12 @@ fn a_lost_update_is_found() {
             answers: vec![was(Some(previous))],
         },
     };
-    let story = Story::default()
-        .done(0, 10, put("a", "0"), 2, was(None))
-        .call(20, 30, unchanged("1"), succeeded(3, kv("a", "0", 2, 2, 1)));
+    let story = Story::default().done(0, 10, put("a", "0"), 2, was(None)).call(
+        20,
+        30,
+        unchanged("1"),
+        succeeded(3, kv("a", "0", 2, 2, 1)),
+    );
     story
         .call(25, 35, unchanged("2"), succeeded(4, kv("a", "1", 2, 3, 2)))
         .breaks("for revision 4 the answer must be");
@@ -210,7 +213,10 @@ fn an_unknown_outcome_stays_open() {
         .read(30, 40, "a", 2, &[])
         .read(50, 60, "a", 3, std::slice::from_ref(&value))
         .passes();
-    Story::default().unknown(0, put("a", "1")).read(30, 40, "a", 1, &[]).passes();
+    Story::default()
+        .unknown(0, put("a", "1"))
+        .read(30, 40, "a", 1, &[])
+        .passes();
     // But not before it was sent, and not undone.
     Story::default()
         .read(0, 10, "a", 2, &[kv("a", "1", 2, 2, 1)])
@@ -226,7 +232,9 @@ fn an_unknown_outcome_stays_open() {
 #[test]
 fn which_unknown_request_made_a_revision_is_found_out() {
     // Three deletes and a put of unknown outcome made revisions 3 and 4; only the state tells which.
-    let delete = |key: &str| KeyOp::Delete { range: KeyRange::one(key) };
+    let delete = |key: &str| KeyOp::Delete {
+        range: KeyRange::one(key),
+    };
     let b = kv("b", "2", 3, 3, 1);
     Story::default()
         .done(0, 10, put("a", "1"), 2, was(None))
@@ -277,6 +285,32 @@ fn a_lease_that_ends_early_is_found() {
 }
 
 #[test]
+fn only_the_lease_that_is_missed_is_looked_for() {
+    // Many leases without keys are past their time; which of them are gone nobody knows, and it does not matter.
+    let mut story = Story::default();
+    for lease in 1..=30 {
+        let granted = Outcome::Done {
+            revision: 1,
+            answer: Answer::Lease,
+        };
+        story = story.call(0, 10, Op::Grant { lease }, granted);
+        story = story.call(1_000, 1_000, Op::Expire { lease }, Outcome::Unknown);
+    }
+    let leased = KeyOp::Put {
+        key: "a".to_owned(),
+        value: "1".to_owned(),
+        lease: 17,
+    };
+    let refused = Outcome::Refused(Refusal::LeaseNotFound);
+    story
+        .call(2_000, 2_010, Op::One(leased), refused)
+        .read(2_000, 2_010, "a", 1, &[])
+        .done(2_005, 2_030, put("b", "2"), 2, was(None))
+        .read(2_040, 2_050, "a", 3, &[])
+        .breaks("nothing that was sent in time makes revision 3");
+}
+
+#[test]
 fn a_revoked_lease_takes_its_keys_along() {
     let lease = |revision: i64| Outcome::Done {
         revision,
@@ -292,7 +326,10 @@ fn a_revoked_lease_takes_its_keys_along() {
             .call(0, 10, Op::Grant { lease: 7 }, lease(1))
             .done(20, 30, leased.clone(), 2, was(None))
     };
-    story().call(40, 50, Op::Revoke { lease: 7 }, lease(3)).read(60, 70, "a", 3, &[]).passes();
+    story()
+        .call(40, 50, Op::Revoke { lease: 7 }, lease(3))
+        .read(60, 70, "a", 3, &[])
+        .passes();
     let kept = KeyValue {
         lease: 7,
         ..kv("a", "1", 2, 2, 1)

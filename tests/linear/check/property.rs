@@ -113,7 +113,10 @@ fn what_a_sequential_store_does_passes() {
         };
         let calls = history(seed, shape);
         let verdict = judge(&calls);
-        assert!(matches!(verdict, Verdict::Linearizable { .. }), "seed {seed}: {verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Linearizable { .. }),
+            "seed {seed}: {verdict:?}"
+        );
     }
 }
 
@@ -163,7 +166,10 @@ fn one_damaged_answer_does_not_pass() {
         let mut random = StdRng::seed_from_u64(seed);
         let damaged = damage(&mut calls, &mut random);
         let verdict = judge(&calls);
-        assert!(matches!(verdict, Verdict::Broken(_)), "seed {seed}: {damaged}: {verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Broken(_)),
+            "seed {seed}: {damaged}: {verdict:?}"
+        );
     }
 }
 
@@ -195,7 +201,12 @@ fn a_value_that_nobody_wrote_does_not_pass_whatever_is_unknown() {
 /// Tries every order.
 fn any_order(calls: &[Call], state: &State, left: &[usize]) -> bool {
     let known = |call: &usize| calls[*call].outcome != Outcome::Unknown;
-    let Some(horizon) = left.iter().filter(|call| known(call)).map(|call| calls[*call].returned).min() else {
+    let Some(horizon) = left
+        .iter()
+        .filter(|call| known(call))
+        .map(|call| calls[*call].returned)
+        .min()
+    else {
         return true;
     };
     left.iter().filter(|call| calls[**call].invoked <= horizon).any(|call| {
@@ -237,7 +248,9 @@ fn small_histories_are_judged_as_by_trying_every_order() {
             && let Outcome::Done { revision, answer } = &mut calls[*call].outcome
         {
             match answer {
-                Answer::One(KeyAnswer::Put { previous: previous @ Some(_) }) => *previous = None,
+                Answer::One(KeyAnswer::Put {
+                    previous: previous @ Some(_),
+                }) => *previous = None,
                 Answer::One(KeyAnswer::Range { kvs, count, .. }) if *count > 0 => {
                     kvs.clear();
                     *count = 0;

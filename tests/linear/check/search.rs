@@ -1,6 +1,6 @@
 //! The search itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     evidence::Evidence,
@@ -346,16 +346,20 @@ impl<'h> Search<'h> {
 
     /// Ends of leases without keys, which make no revision: only if somebody was told that the lease is gone.
     fn silent_ends(&self, position: &Position) -> Vec<Choice> {
-        let refused = |call: &usize| self.calls[*call].outcome == Outcome::Refused(Refusal::LeaseNotFound);
-        if !position.open.iter().any(refused) {
-            return Vec::new();
-        }
+        let refused = position.open.iter().map(|call| &self.calls[*call]);
+        let refused = refused.filter(|call| call.outcome == Outcome::Refused(Refusal::LeaseNotFound));
+        let mut missed: BTreeSet<i64> = refused.flat_map(|call| call.op.leases()).collect();
         let mut choices: Vec<Choice> = Vec::new();
+        if missed.is_empty() {
+            return choices;
+        }
         for &call in &position.unknown {
             let (Op::Expire { lease } | Op::Revoke { lease }) = &self.calls[call].op else {
                 continue;
             };
+            // However it ended, it is gone: the first way stands for all.
             if position.state.lease_is_bare(*lease)
+                && missed.remove(lease)
                 && let Ok(applied) = position.state.evaluate(&self.calls[call].op)
             {
                 choices.push(Choice { call, applied });
@@ -394,7 +398,12 @@ enum Fit {
 impl Position {
     /// Opens every request that was sent before the earliest answer to come. Says whether there were any.
     fn reach(&mut self, calls: &[Call], guesses: &[bool]) -> bool {
-        let mut horizon: Micros = self.open.iter().map(|call| calls[*call].returned).min().unwrap_or(Micros::MAX);
+        let mut horizon: Micros = self
+            .open
+            .iter()
+            .map(|call| calls[*call].returned)
+            .min()
+            .unwrap_or(Micros::MAX);
         let before = self.next;
         while let Some(call) = calls.get(self.next).filter(|call| call.invoked <= horizon) {
             if call.outcome == Outcome::Unknown {

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tonic::{Code, Status, transport::Channel};
 use trireme_proto::etcd::server::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, RangeRequest, ResponseHeader,
-    kv_client::KvClient, lease_client::LeaseClient,
+    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, RangeRequest, ResponseHeader, kv_client::KvClient,
+    lease_client::LeaseClient,
 };
 
 use super::{link::Shared, wire};
@@ -144,16 +144,40 @@ async fn request(
 async fn send(at: &mut Services, op: &Op) -> Result<(i64, Answer), Failure> {
     match op {
         Op::One(KeyOp::Range { range, limit }) => {
-            let answer = at.kv.range(wire::range(range, *limit)).await.map_err(failure)?.into_inner();
-            Ok((revision(answer.header.as_ref())?, Answer::One(wire::range_answer(&answer))))
+            let answer = at
+                .kv
+                .range(wire::range(range, *limit))
+                .await
+                .map_err(failure)?
+                .into_inner();
+            Ok((
+                revision(answer.header.as_ref())?,
+                Answer::One(wire::range_answer(&answer)),
+            ))
         }
         Op::One(KeyOp::Put { key, value, lease }) => {
-            let answer = at.kv.put(wire::put(key, value, *lease)).await.map_err(failure)?.into_inner();
-            Ok((revision(answer.header.as_ref())?, Answer::One(wire::put_answer(&answer))))
+            let answer = at
+                .kv
+                .put(wire::put(key, value, *lease))
+                .await
+                .map_err(failure)?
+                .into_inner();
+            Ok((
+                revision(answer.header.as_ref())?,
+                Answer::One(wire::put_answer(&answer)),
+            ))
         }
         Op::One(KeyOp::Delete { range }) => {
-            let answer = at.kv.delete_range(wire::delete(range)).await.map_err(failure)?.into_inner();
-            Ok((revision(answer.header.as_ref())?, Answer::One(wire::delete_answer(&answer))))
+            let answer = at
+                .kv
+                .delete_range(wire::delete(range))
+                .await
+                .map_err(failure)?
+                .into_inner();
+            Ok((
+                revision(answer.header.as_ref())?,
+                Answer::One(wire::delete_answer(&answer)),
+            ))
         }
         Op::Txn(txn) => {
             let answer = at.kv.txn(wire::txn(txn)).await.map_err(failure)?.into_inner();
@@ -190,7 +214,7 @@ fn failure(status: Status) -> Failure {
         Code::FailedPrecondition if status.message().contains("lease already exists") => {
             Failure::Refused(Refusal::LeaseExists)
         }
-        Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted => Failure::NotDone,
+        Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted | Code::Unimplemented => Failure::NotDone,
         _ => Failure::Unknown,
     }
 }

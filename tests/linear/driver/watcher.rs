@@ -148,7 +148,8 @@ impl Stream {
             .partition(|event| KeyRange::between(OURS.0, OURS.1).contains(&event.kv.key));
         let owned: Vec<i64> = ours.iter().map(|event| event.kv.mod_revision).collect();
         let foreign = foreign.iter().map(|event| event.kv.mod_revision);
-        self.foreign.extend(foreign.filter(|revision| !owned.contains(revision)));
+        self.foreign
+            .extend(foreign.filter(|revision| !owned.contains(revision)));
         Body::Events(ours)
     }
 
@@ -227,10 +228,14 @@ pub async fn watch_all(shared: Arc<Shared>, member: usize, start: i64) -> WatchR
             continue;
         };
         record.reached_end = follow(&shared, &mut stream, give_up).await;
-        let compacted = stream.watches[0].messages.iter().rev().find_map(|message| match message.body {
-            Body::Canceled { compact_revision } => Some(compact_revision),
-            _ => None,
-        });
+        let compacted = stream.watches[0]
+            .messages
+            .iter()
+            .rev()
+            .find_map(|message| match message.body {
+                Body::Canceled { compact_revision } => Some(compact_revision),
+                _ => None,
+            });
         next = (stream.reached() + 1).max(compacted.unwrap_or(0)).max(next);
         record.foreign.append(&mut stream.foreign);
         record.watches.append(&mut stream.watches);
@@ -270,7 +275,11 @@ pub async fn watch_some(shared: Arc<Shared>, watcher: usize) -> WatchRecord {
         let member = random.random_range(0..shared.members());
         let watches = (0..random.random_range(1..=3)).map(|_| {
             count += 1;
-            some_watch(&shared, &mut random, format!("watch {watcher}.{count} at member {}", member + 1))
+            some_watch(
+                &shared,
+                &mut random,
+                format!("watch {watcher}.{count} at member {}", member + 1),
+            )
         });
         let watches: Vec<Watch> = watches.collect();
         let Ok(mut stream) = Stream::open(&shared, member, watches).await else {
@@ -327,10 +336,17 @@ fn some_watch(shared: &Shared, random: &mut StdRng, name: String) -> Watch {
 /// The changes that watchers of all keys were told of, by revision, and the revisions that were others'.
 pub fn witness(records: &[WatchRecord]) -> (BTreeMap<i64, Vec<Event>>, Vec<i64>) {
     let mut events: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
-    let mut foreign: Vec<i64> = records.iter().flat_map(|record| record.foreign.iter().copied()).collect();
+    let mut foreign: Vec<i64> = records
+        .iter()
+        .flat_map(|record| record.foreign.iter().copied())
+        .collect();
     foreign.sort_unstable();
     foreign.dedup();
-    for message in records.iter().flat_map(|record| &record.watches).flat_map(|watch| &watch.messages) {
+    for message in records
+        .iter()
+        .flat_map(|record| &record.watches)
+        .flat_map(|watch| &watch.messages)
+    {
         if let Body::Events(sent) = &message.body {
             for event in sent {
                 let known = events.entry(event.kv.mod_revision).or_default();

@@ -3,8 +3,7 @@
 use trireme_proto::etcd::{
     kv,
     server::{
-        self as pb, compare::CompareResult, compare::CompareTarget, compare::TargetUnion, request_op,
-        response_op,
+        self as pb, compare::CompareResult, compare::CompareTarget, compare::TargetUnion, request_op, response_op,
     },
 };
 
@@ -127,11 +126,14 @@ pub(super) fn delete_answer(answer: &pb::DeleteRangeResponse) -> KeyAnswer {
 
 /// The answers of a transaction; none if one is missing or of another kind.
 pub(super) fn txn_answers(answer: &pb::TxnResponse) -> Option<Vec<KeyAnswer>> {
-    let answers = answer.responses.iter().map(|response| match response.response.as_ref()? {
-        response_op::Response::ResponseRange(answer) => Some(range_answer(answer)),
-        response_op::Response::ResponsePut(answer) => Some(put_answer(answer)),
-        response_op::Response::ResponseDeleteRange(answer) => Some(delete_answer(answer)),
-        response_op::Response::ResponseTxn(_) => None,
-    });
+    let answers = answer
+        .responses
+        .iter()
+        .map(|response| match response.response.as_ref()? {
+            response_op::Response::ResponseRange(answer) => Some(range_answer(answer)),
+            response_op::Response::ResponsePut(answer) => Some(put_answer(answer)),
+            response_op::Response::ResponseDeleteRange(answer) => Some(delete_answer(answer)),
+            response_op::Response::ResponseTxn(_) => None,
+        });
     answers.collect()
 }

@@ -176,7 +176,10 @@ impl Fault {
             Self::Power => broken.cut_power(cluster, around, &[leader])?,
             Self::PowerAll => broken.cut_power(cluster, around, &all)?,
         }
-        if !matches!(self, Self::Flapping | Self::SlowDisk | Self::Replace | Self::ReplaceLeader) {
+        if !matches!(
+            self,
+            Self::Flapping | Self::SlowDisk | Self::Replace | Self::ReplaceLeader
+        ) {
             tokio::time::sleep(hold).await;
         }
         Ok(broken)

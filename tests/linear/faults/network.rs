@@ -48,7 +48,9 @@ impl Network {
             let (namespace, outer) = (self.namespace(member), self.link(member));
             let address = format!("{}/24", self.address(member));
             run(&["ip", "netns", "add", &namespace])?;
-            run(&["ip", "link", "add", &outer, "type", "veth", "peer", "name", "eth0", "netns", &namespace])?;
+            run(&[
+                "ip", "link", "add", &outer, "type", "veth", "peer", "name", "eth0", "netns", &namespace,
+            ])?;
             run(&["ip", "link", "set", &outer, "master", &bridge, "up"])?;
             run(&["ip", "-n", &namespace, "link", "set", "lo", "up"])?;
             run(&["ip", "-n", &namespace, "address", "add", &address, "dev", "eth0"])?;
@@ -88,7 +90,10 @@ impl Network {
                 rules.push_str(&format!("  ip saddr {} drop\n", self.address(*from)));
             }
             rules.push_str(" }\n}\n");
-            run_with_input(&["ip", "netns", "exec", &self.namespace(member), "nft", "-f", "-"], &rules)?;
+            run_with_input(
+                &["ip", "netns", "exec", &self.namespace(member), "nft", "-f", "-"],
+                &rules,
+            )?;
         }
         Ok(())
     }

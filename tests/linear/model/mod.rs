@@ -6,6 +6,4 @@ mod state;
 mod types;
 
 pub use state::{Applied, State};
-pub use types::{
-    Answer, Compare, Event, KeyAnswer, KeyOp, KeyRange, KeyValue, Op, Ordering, Refusal, Target, Txn,
-};
+pub use types::{Answer, Compare, Event, KeyAnswer, KeyOp, KeyRange, KeyValue, Op, Ordering, Refusal, Target, Txn};

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::types::{
-    Answer, Compare, Event, KeyAnswer, KeyOp, KeyRange, KeyValue, Op, Ordering, Refusal, Target, Txn,
-};
+use super::types::{Answer, Compare, Event, KeyAnswer, KeyOp, KeyRange, KeyValue, Op, Ordering, Refusal, Target, Txn};
 
 /// All keys and leases at one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -185,7 +183,11 @@ impl<'s> Draft<'s> {
     }
 
     fn range(&self, range: &KeyRange) -> Vec<KeyValue> {
-        let untouched = self.state.keys.values().filter(|kv| !self.changed.contains_key(&kv.key));
+        let untouched = self
+            .state
+            .keys
+            .values()
+            .filter(|kv| !self.changed.contains_key(&kv.key));
         let touched = self.changed.values().flatten();
         let mut found: Vec<KeyValue> = untouched
             .chain(touched)
@@ -331,10 +333,7 @@ mod tests {
     #[test]
     fn the_end_of_a_lease_deletes_its_keys_in_one_revision() {
         let mut state = State::default();
-        assert_eq!(
-            run(&mut state, &Op::One(put("a", "1", 7))),
-            Err(Refusal::LeaseNotFound)
-        );
+        assert_eq!(run(&mut state, &Op::One(put("a", "1", 7))), Err(Refusal::LeaseNotFound));
         run(&mut state, &Op::Grant { lease: 7 }).unwrap();
         assert_eq!(run(&mut state, &Op::Grant { lease: 7 }), Err(Refusal::LeaseExists));
         assert!(state.lease_is_bare(7));

@@ -225,6 +225,20 @@ impl KeyRange {
 }
 
 impl Op {
+    /// The leases that it needs.
+    pub fn leases(&self) -> Vec<i64> {
+        let of = |op: &KeyOp| match op {
+            KeyOp::Put { lease, .. } if *lease != 0 => Some(*lease),
+            KeyOp::Put { .. } | KeyOp::Range { .. } | KeyOp::Delete { .. } => None,
+        };
+        match self {
+            Self::One(op) => of(op).into_iter().collect(),
+            Self::Txn(txn) => txn.success.iter().chain(&txn.failure).filter_map(of).collect(),
+            Self::Revoke { lease } | Self::Expire { lease } => vec![*lease],
+            Self::Grant { .. } | Self::Foreign { .. } => Vec::new(),
+        }
+    }
+
     /// Every key and value that it may write, in either list of a transaction.
     pub fn writes(&self) -> Vec<(&str, &str)> {
         let ops: Vec<&KeyOp> = match self {
