@@ -187,6 +187,9 @@ pub const NODE_MESSAGE_MAX_BYTES: usize = 8 << 20;
 /// A server whose world is further behind its replica than this is not ready, in revisions.
 pub const READINESS_LAG: i64 = 10_000;
 
+/// Pause before a server tries again to tell the others where it serves etcd's API.
+pub const ETCD_ANNOUNCE_RETRY: Duration = Duration::from_millis(500);
+
 /// Pause before a joining server asks again to become a voter.
 pub const PROMOTION_RETRY: Duration = Duration::from_millis(50);
 

@@ -2,8 +2,11 @@
 //!
 //! Starting reads top to bottom in [`run`]; what a server keeps on disk beside its replica is in `home`.
 
+mod etcd;
 mod home;
 mod membership;
+mod quarantined;
+mod refound;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -14,7 +17,9 @@ use trireme_client::token::Token;
 use trireme_proto::v1::{node_agent_server::NodeAgentServer, server_internal_server::ServerInternalServer};
 use trireme_store::{MemberNode, OpenError, Store, StoreConfig, Timings, kv::Kv};
 
+pub use etcd::EtcdListen;
 pub use home::{HomeError, ServerIdentity};
+pub use refound::{RefoundError, Restore, inspect, recover, restore};
 
 use crate::{
     environment::Environment,
@@ -48,6 +53,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where the other servers reach it.
     pub peer_listen: SocketAddr,
+    /// Where clients of etcd's API reach it, if they may.
+    pub etcd_listen: Option<EtcdListen>,
     /// The host name or address under which others reach both ports.
     pub advertise_host: String,
     /// Extra names and addresses for its certificate.
@@ -67,6 +74,8 @@ pub enum Start {
         servers: Vec<String>,
         /// A server token of that cluster.
         token: Token,
+        /// The name or id of the dead server whose place it takes; empty for none.
+        replaces: String,
     },
     /// It must be there already.
     Resume,
@@ -81,6 +90,12 @@ pub enum ServerError {
     /// A port cannot be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// etcd's API without TLS was asked for on an address that others can reach.
+    #[error("etcd's API without TLS can be served on a loopback address only, not on {address}")]
+    EtcdExposed {
+        /// Which.
+        address: SocketAddr,
+    },
     /// Its certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -109,18 +124,26 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     // Both ports are tried before anything is made or any server is asked.
     let api_listener = BoundListener::bind(config.listen).await?;
     drop(BoundListener::bind(config.peer_listen).await?);
+    let etcd_listener = EtcdListen::bind(config.etcd_listen).await?;
     let home = Home::open_or_found(&config, api_listener.address().port(), &environment).await?;
 
     let certificates = CertificateSource::new(&home.certificate_pem, &home.key_pem)?;
     let ca_pem = home.authority.certificate_pem().to_owned();
     let connector = Arc::new(Connector::new(certificates.clone(), &ca_pem)?);
-    let store = Arc::new(open_store(&config, &home, connector.clone()).await?);
+    let store = match open_store(&config, &home, connector.clone()).await {
+        Ok(store) => Arc::new(store),
+        Err(OpenError::Quarantined { cause }) => {
+            return quarantined::serve(&config, &home, api_listener, &cause, shutdown).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stop = shutdown.child_token();
     let mut tasks = JoinSet::new();
 
     let peer_listener = on_consensus(&store, BoundListener::bind(config.peer_listen)).await?;
     let peer_tls = server_config(certificates.clone(), &ca_pem)?;
     let peer_routes = peer_router(store.peer_service());
-    let stop_peer = shutdown.child_token();
+    let stop_peer = stop.child_token();
     store
         .consensus_runtime()
         .spawn(peer_listener.serve(peer_tls, peer_routes, Admits::ServersOnly, stop_peer));
@@ -128,11 +151,18 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     let server = Server::assemble(&home, store.clone(), connector, environment.clone());
     let api_tls = server_config(certificates.clone(), &ca_pem)?;
     let router = api_router(server.routes(&home), server.readiness());
-    let stop_api = shutdown.child_token();
+    let stop_api = stop.child_token();
     tasks.spawn(async move {
         api_listener.serve(api_tls, router, Admits::Anyone, stop_api).await;
         Ok(())
     });
+    let etcd_tls = server_config(certificates.clone(), &ca_pem)?;
+    let etcd_host = etcd::Host {
+        server: &server,
+        advertise_host: &config.advertise_host,
+        tls: etcd_tls,
+    };
+    etcd_host.spawn(&mut tasks, etcd_listener, stop.child_token());
     server.spawn_loops(&mut tasks);
     membership::spawn(&mut tasks, &home, &server, certificates, environment);
     tracing::info!(
@@ -152,10 +182,22 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
             Err(_) => Ok(()),
         },
     };
-    shutdown.cancel();
+    stop.cancel();
     tasks.shutdown().await;
+    let quarantine = store.quarantined();
     store.shutdown().await;
-    outcome
+    match quarantine {
+        Some(cause) if !shutdown.is_cancelled() => {
+            // Whatever else ended, ended because of it.
+            drop((server, store));
+            let api_listener = BoundListener::bind(config.listen).await?;
+            quarantined::serve(&config, &home, api_listener, &cause, shutdown).await
+        }
+        Some(_) | None => {
+            shutdown.cancel();
+            outcome
+        }
+    }
 }
 
 async fn open_store(config: &ServerConfig, home: &Home, connector: Arc<Connector>) -> Result<Store, OpenError> {

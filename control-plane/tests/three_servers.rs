@@ -41,6 +41,7 @@ fn start(directory: &Path, name: &str, start: Start) -> Running {
         start,
         listen: local(free_port()),
         peer_listen: local(free_port()),
+        etcd_listen: None,
         advertise_host: "127.0.0.1".to_owned(),
         subject_alt_names: Vec::new(),
         timings: Timings::default(),
@@ -142,6 +143,7 @@ async fn servers_join_vote_and_serve_and_the_leader_runs_its_loops() {
     let join = || Start::Join {
         servers: vec![address.clone()],
         token: token.clone(),
+        replaces: String::new(),
     };
     let second = start(directory, "s2", join());
     let third = start(directory, "s3", join());

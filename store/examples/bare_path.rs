@@ -99,14 +99,7 @@ async fn run(
         tasks.push(tokio::spawn(async move {
             let mut latencies = Vec::new();
             for number in (writer..writes).step_by(writers) {
-                let key = format!("/bench/{name}/{number}").into();
-                let value = vec![b'v'; value_bytes].into();
-                let put = Op::Put {
-                    key,
-                    value,
-                    lease: 0,
-                    prev_kv: false,
-                };
+                let put = Op::put(format!("/bench/{name}/{number}"), vec![b'v'; value_bytes]);
                 let begin = Instant::now();
                 store
                     .txn(

@@ -68,6 +68,27 @@ pub enum KvError {
     /// repeat it without a precondition.
     #[error("the outcome of the write is unknown: {0}")]
     UnknownOutcome(String),
+    /// It names a lease that does not exist, or no longer; nothing was changed.
+    #[error("lease {id} does not exist")]
+    LeaseNotFound {
+        /// The lease.
+        id: i64,
+    },
+    /// It grants a lease that exists already; nothing was changed.
+    #[error("lease {id} exists already")]
+    LeaseExists {
+        /// The lease.
+        id: i64,
+    },
+    /// It keeps the value or the lease of a key that does not exist; nothing was changed.
+    #[error("the key does not exist")]
+    KeyNotFound,
+    /// A server's disk is nearly full: only what makes room is accepted; nothing was changed.
+    #[error("a server's disk is nearly full; only what makes room is accepted")]
+    NoSpace,
+    /// The servers' data differ and no majority agrees: nothing is written any more; nothing was changed.
+    #[error("the servers' data differ, and no majority agrees; nothing is written any more")]
+    Corrupt,
     /// Too much is in flight.
     #[error("the store is overloaded; retry in {retry_after:?}")]
     Overloaded {
@@ -112,10 +133,11 @@ pub trait Watcher: Send {
 /// A consistent, replicated, revisioned key-value store.
 #[async_trait]
 pub trait Kv: Send + Sync + 'static {
-    /// Reads a range.
+    /// Reads a range. Large ones are read in pages: by `limit` or `bytes_max`, at the revision of the first page.
     ///
     /// # Errors
-    /// [`KvError::Compacted`], [`KvError::FutureRevision`], [`KvError::Unavailable`].
+    /// [`KvError::Compacted`], [`KvError::FutureRevision`], [`KvError::Unavailable`]; [`KvError::Invalid`] if the answer
+    /// would go beyond [`RANGE_BYTES_MAX`](trireme_mvcc::limits::RANGE_BYTES_MAX) and no bound was set.
     async fn range(&self, request: RangeRequest, consistency: Consistency) -> Result<RangeResponse, KvError>;
 
     /// Carries out a transaction. Returning means that it is durable on a majority and applied on this server.
@@ -130,11 +152,18 @@ pub trait Kv: Send + Sync + 'static {
     /// [`KvError::Compacted`] if `start_revision` is gone from the history.
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError>;
 
-    /// Forgets every version that is superseded at `revision`.
+    /// Forgets every version that is superseded at `revision`. The space comes back in the background.
     ///
     /// # Errors
     /// [`KvError::Compacted`] if already done, [`KvError::FutureRevision`].
     async fn compact(&self, revision: Revision) -> Result<(), KvError>;
+
+    /// A hash over everything that this server's own replica can read up to `revision`; 0 for the latest it has. It
+    /// reads all of that: a few seconds a gigabyte, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Compacted`], [`KvError::FutureRevision`].
+    async fn hash_kv(&self, revision: Revision) -> Result<HashKv, KvError>;
 
     /// The revision that this server's replica has applied.
     fn applied_revision(&self) -> Revision;
@@ -144,4 +173,67 @@ pub trait Kv: Send + Sync + 'static {
     /// # Errors
     /// [`KvError::Stopped`].
     async fn wait_applied(&self, revision: Revision) -> Result<(), KvError>;
+}
+
+/// A lease that was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseGranted {
+    /// Its id.
+    pub id: i64,
+    /// The time to live that it was granted, in seconds. It may be longer than what was asked for.
+    pub ttl_s: i64,
+    /// The store's revision, which a grant does not change.
+    pub revision: Revision,
+}
+
+/// How a lease stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// The time to live that it was granted, in seconds.
+    pub granted_ttl_s: i64,
+    /// What is left of it by the leader's clock, in seconds, rounded up; 0 if it has expired and is about to go.
+    pub remaining_ttl_s: i64,
+    /// The keys attached to it, in order; empty if they were not asked for.
+    pub keys: Vec<bytes::Bytes>,
+}
+
+/// Leases: promises to delete keys unless they are renewed in time.
+///
+/// A lease is state, like keys are; only the time that it has left runs on the leader's clock. It may live longer
+/// than it was told to, when the leader changes, but never shorter. It is no mutex: whoever holds one may have lost it
+/// without having heard of that yet (fence with revisions).
+#[async_trait]
+pub trait Leases: Send + Sync + 'static {
+    /// Makes a lease. An `id` of 0 lets the store choose; a `ttl_s` below
+    /// [`LEASE_TTL_MIN_S`](crate::limits::LEASE_TTL_MIN_S) is raised to it.
+    ///
+    /// # Errors
+    /// [`KvError::LeaseExists`]; [`KvError::Invalid`] if the time is beyond
+    /// [`LEASE_TTL_MAX_S`](trireme_mvcc::limits::LEASE_TTL_MAX_S); those of [`Kv::txn`].
+    async fn grant(&self, id: i64, ttl_s: i64) -> Result<LeaseGranted, KvError>;
+
+    /// Ends a lease, and deletes the keys attached to it in one revision, which it answers with (or the present one, if
+    /// there were none).
+    ///
+    /// # Errors
+    /// [`KvError::LeaseNotFound`]; those of [`Kv::txn`].
+    async fn revoke(&self, id: i64) -> Result<Revision, KvError>;
+
+    /// Gives a lease its whole time again, from now; answers the time in seconds, or `None` if there is no such lease.
+    ///
+    /// # Errors
+    /// [`KvError::Unavailable`] if no leader could be reached: the lease may or may not have been renewed.
+    async fn keep_alive(&self, id: i64) -> Result<Option<i64>, KvError>;
+
+    /// How a lease stands, or `None` if there is no such lease.
+    ///
+    /// # Errors
+    /// [`KvError::Unavailable`].
+    async fn time_to_live(&self, id: i64, keys: bool) -> Result<Option<LeaseStatus>, KvError>;
+
+    /// The ids of all leases, ascending. Linearizable.
+    ///
+    /// # Errors
+    /// [`KvError::Unavailable`].
+    async fn leases(&self) -> Result<Vec<i64>, KvError>;
 }

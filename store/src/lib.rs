@@ -7,20 +7,29 @@
 //! Invariants kept here: I1 (an acknowledged write survives), I2 (every server applies the same), I3 (watches),
 //! I5 (no write of a deposed leader's loop).
 
+mod backup;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod engine;
 pub mod kv;
 pub mod limits;
 pub mod local;
+mod integrity;
 mod raft;
+mod quarantine;
 mod server;
 mod store;
+mod space;
 pub mod watch;
 
 pub use local::LocalKv;
+pub use backup::{Backup, BackupError, BackupFile, BackupHeader, BackupMember};
 pub use raft::{
     ConnectError, Identity, IdentityError, LogOpenError, Member, MemberNode, MembershipError, OpenError, PeerConnector,
-    PlainConnector, Role, SERVER_ID_KEY, Sizes, StoreConfig, Timings, tune,
+    PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Role, SERVER_ID_KEY, Sizes, StoreConfig, Survivor, Timings, inspect, recover, restore, tune,
 };
 pub use store::{LogUse, Store, StoreStatus};
+pub use server::etcd::{ETCD_CLIENT_URL_PREFIX, ETCD_VERSION};
+pub use server::quarantined_peer_service;
+pub use space::{Space, SpaceLimits};
+pub use trireme_mvcc::alarm::{Alarm, AlarmKind, WHOLE_CLUSTER};

@@ -13,10 +13,14 @@ pub const ELECTION_TIMEOUT_MAX_MS: u64 = 1_000;
 /// Worker threads of the consensus runtime.
 pub const CONSENSUS_THREADS: usize = 2;
 
-/// Memory of one write buffer of the Raft log's database, in bytes; there are at most two.
-pub const LOG_WRITE_BUFFER_BYTES: usize = 16 << 20;
-/// Block cache of the Raft log's database, in bytes. Its readers are followers that fell behind.
-pub const LOG_BLOCK_CACHE_BYTES: usize = 1 << 20;
+/// Length of a segment of the Raft log, in bytes. A batch that is larger gets a longer one.
+pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
+/// A new segment is filled with zeros in pieces of this many bytes.
+pub const LOG_ZERO_FILL_BYTES: usize = 1 << 20;
+/// Memory that the log's writer keeps for its next batch, in bytes.
+pub const LOG_WRITE_BUFFER_KEPT_BYTES: usize = 1 << 20;
+/// The last batch of the log is marked as whole when nothing was written behind it for this long.
+pub const LOG_MARK_AFTER: Duration = Duration::from_millis(100);
 /// The newest log entries kept in memory for replication and apply, in bytes.
 pub const LOG_TAIL_CACHE_BYTES: usize = 4 << 20;
 /// At most this much is put into one write of the log, in bytes, whatever is queued.
@@ -27,8 +31,6 @@ pub const APPEND_BATCH_BYTES: usize = 2 << 20;
 pub const APPLY_BATCH_BYTES: usize = 2 << 20;
 /// Entries in one append to a follower.
 pub const APPEND_BATCH_ENTRIES: u64 = 1_024;
-/// Truncations up to this many entries are point deletions, above it one range deletion.
-pub const TRUNCATE_POINT_DELETES: u64 = 1_000;
 
 /// A snapshot is made after this many new log entries.
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;
@@ -53,18 +55,18 @@ pub const SNAPSHOT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const PEER_MESSAGE_BYTES: usize = 32 << 20;
 /// Largest encoded command, in bytes.
 pub const COMMAND_BYTES: usize = 6 << 20;
-/// Commands forwarded to the leader in one message.
-pub const FORWARD_BATCH_COMMANDS: usize = 256;
-/// Bytes of commands forwarded in one message, beyond its first command.
-pub const FORWARD_BATCH_BYTES: usize = 1 << 20;
-/// Messages with forwarded commands under way at once. More would make smaller batches.
-pub const FORWARD_IN_FLIGHT: usize = 8;
+/// Commands in one batch of proposals.
+pub const PROPOSAL_BATCH_COMMANDS: usize = 1_024;
+/// Bytes of commands in one batch of proposals, beyond its first command.
+pub const PROPOSAL_BATCH_BYTES: usize = 1 << 20;
+/// Batches of proposals under way at once. More would make smaller batches.
+pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 3;
 /// Commands that one server has under way, in bytes; what would go beyond is refused as overload.
 pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
 /// What a command counts for at least, in bytes; also the unit that is counted in. Bounds their number to 65,536.
 pub const PROPOSAL_MIN_BYTES: usize = 1 << 10;
-/// Commands that wait for a message to the leader.
-pub const FORWARD_QUEUE_COMMANDS: usize = 10_000;
+/// Commands that wait for their batch.
+pub const PROPOSAL_QUEUE_COMMANDS: usize = 10_000;
 /// When to come back after overload.
 pub const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
 
@@ -89,6 +91,25 @@ pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(30);
 /// A learner within this many entries of the leader has caught up and may be promoted.
 pub const PROMOTE_LAG_ENTRIES: u64 = 1_000;
 
+/// Shortest time to live of a lease, in seconds; shorter ones are raised to it. An election must fit in.
+pub const LEASE_TTL_MIN_S: i64 = 2;
+/// What is left of a lease is noted for later leaders no later than this after the last note.
+pub const LEASE_CHECKPOINT_PERIOD_MAX: Duration = Duration::from_secs(5 * 60);
+/// And no sooner than this.
+pub const LEASE_CHECKPOINT_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// A time to live that the clock cannot express counts as this.
+pub const LEASE_HORIZON: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// Expired leases that the leader takes up at once.
+pub const LEASE_REVOKES_AT_ONCE: usize = 100;
+/// Of them, commands under way at once.
+pub const LEASE_REVOKES_IN_FLIGHT: usize = 16;
+/// Leases in one note of what is left.
+pub const LEASE_CHECKPOINTS_AT_ONCE: usize = 1_000;
+/// The leader takes up leases no more often than this: at most 1,000 are revoked a second.
+pub const LEASE_PACE: Duration = Duration::from_millis(100);
+/// Pause before a revocation is tried again.
+pub const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(500);
+
 /// Changes younger than this are always kept in the history.
 pub const HISTORY_MIN_AGE: Duration = Duration::from_secs(5 * 60);
 /// This many of the latest revisions are always kept in the history.
@@ -96,13 +117,59 @@ pub const HISTORY_MIN_REVISIONS: i64 = 100_000;
 /// How often the leader considers a compaction.
 pub const COMPACTION_PERIOD: Duration = Duration::from_secs(30);
 
+/// How often the leader asks every server how it stands: quarantine, hashes, space.
+pub const CONDITION_PERIOD: Duration = Duration::from_secs(2);
+/// How long a server may take to say how it stands.
+pub const CONDITION_TIMEOUT: Duration = Duration::from_secs(1);
+/// At each multiple of this many entries every server remembers its state's hash.
+pub const HASH_AGREED_ENTRIES: u64 = 1_024;
+/// Hashes of those indexes that a server remembers.
+pub const HASH_SAMPLES_AGREED: usize = 64;
+/// Hashes of the latest batches that a server remembers.
+pub const HASH_SAMPLES_RECENT: usize = 256;
+
+/// Space that is kept back on each server's disk, in bytes: given free when nothing else is left.
+pub const SPACE_RESERVE_BYTES: u64 = 64 << 20;
+/// With less than this much left on a server's disk, in bytes, beside the reserve, the cluster takes no more data.
+pub const SPACE_LOW_BYTES: u64 = 128 << 20;
+/// With less than this much left, in bytes, the reserve is given free.
+pub const SPACE_CRITICAL_BYTES: u64 = 32 << 20;
+/// The alarm ends once this many times [`SPACE_LOW_BYTES`] are free again.
+pub const SPACE_ENOUGH_FACTOR: u64 = 2;
+/// How often the space is looked at.
+pub const SPACE_CHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How much the revision grows when a cluster is restored or recovered: more than any cluster can have written since
+/// the backup, so that no revision ever stands for two states. A day at 100,000 writes a second.
+pub const REFOUND_REVISIONS: i64 = 10_000_000_000;
+/// A piece of a backup, in bytes.
+pub const BACKUP_CHUNK_BYTES: usize = 512 << 10;
+/// Largest header of a backup, in bytes.
+pub const BACKUP_HEADER_BYTES_MAX: usize = 1 << 20;
+/// Entries of the log that a recovery applies at once.
+pub const RECOVER_BATCH_ENTRIES: usize = 256;
+
+/// How long the sender of a snapshot that broke off keeps it, so that the transfer can go on.
+pub const SNAPSHOT_RESUME_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the leader looks for a change of the membership that its predecessor has left half done.
+pub const MEMBERSHIP_CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// How long a removal waits for enough of the other voters to answer before it is refused.
+pub const VOTER_SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How often a server that has moved tells the others, until they know.
+pub const ANNOUNCE_PERIOD: Duration = Duration::from_millis(500);
+
 /// How long a clean shutdown waits for the consensus core.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SNAPSHOT_LAG_ENTRIES > LOG_KEEP_ENTRIES);
+const _: () = assert!(SPACE_CRITICAL_BYTES < SPACE_LOW_BYTES && SPACE_ENOUGH_FACTOR > 1);
+const _: () = assert!(CONDITION_TIMEOUT.as_millis() < CONDITION_PERIOD.as_millis());
 const _: () =
     assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
-const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
+const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
-const _: () = assert!(FORWARD_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
+const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
 const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);
+const _: () = assert!(LEASE_CHECKPOINTS_AT_ONCE <= trireme_mvcc::limits::LEASE_CHECKPOINT_ENTRIES_MAX);
+const _: () = assert!(LEASE_TTL_MIN_S as u64 * 1_000 >= 2 * ELECTION_TIMEOUT_MAX_MS);

@@ -6,16 +6,21 @@ use async_trait::async_trait;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tonic::service::Routes;
+use trireme_mvcc::alarm::{Alarm, AlarmKind};
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
+use crate::engine::StateUse;
 use crate::kv::{
-    Consistency, Kv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
-    Watcher,
+    Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
+    Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
 use crate::raft::{
-    self, Change, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
+    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
 };
+use crate::backup::{self, Backup, BackupHeader, BackupMember};
+use crate::raft::PinnedExport;
+use crate::space::Space;
 use crate::{limits, server};
 
 /// This server's replica of the store.
@@ -120,6 +125,15 @@ impl Store {
         server::routes(self.node.clone())
     }
 
+    /// etcd's API over this replica. Host it for administrators only, on any runtime.
+    pub fn etcd_service(self: &Arc<Self>) -> Routes {
+        server::etcd::routes(self.clone())
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// The runtime that consensus runs on.
     pub fn consensus_runtime(&self) -> Handle {
         self.handle.clone()
@@ -146,6 +160,15 @@ impl Store {
             state_hash_index,
             state_hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
+    }
+
+    /// What the state takes, and for what.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub fn state_use(&self) -> Result<StateUse, KvError> {
+        let found = self.node.engine.state_use();
+        found.map_err(|error| KvError::Stopped(error.to_string()))
     }
 
     /// What the log has cost.
@@ -195,6 +218,69 @@ impl Store {
             Ok(view) => view.stopped.clone().unwrap_or_default(),
             Err(_) => "consensus has ended".into(),
         }
+    }
+
+    /// Why this server is quarantined, if it is. It then takes no part any more, now or after a restart: see
+    /// [`quarantined_peer_service`](crate::quarantined_peer_service).
+    pub fn quarantined(&self) -> Option<String> {
+        self.node.gate.cause()
+    }
+
+    /// The alarms that are raised, as far as this server knows.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.node.engine.alarms()
+    }
+
+    /// Raises an alarm. Returns whether it was not raised yet.
+    ///
+    /// # Errors
+    /// [`KvError`], as any write.
+    pub async fn set_alarm(&self, alarm: Alarm) -> Result<bool, KvError> {
+        self.node.raise_alarm(alarm).await
+    }
+
+    /// Clears an alarm. Returns whether it was raised. One whose cause goes on is raised again.
+    ///
+    /// # Errors
+    /// [`KvError`], as any write.
+    pub async fn clear_alarm(&self, kind: AlarmKind, member: u64) -> Result<bool, KvError> {
+        self.node.clear_alarm(kind, member).await
+    }
+
+    /// Gives a backup of this server's replica as it is now. Writes go on meanwhile. A replica that is behind gives an older
+    /// state: wait with [`Kv::range`], linearizably, for the latest.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`].
+    pub async fn backup(&self) -> Result<Backup, KvError> {
+        if let Some(cause) = self.quarantined() {
+            return Err(KvError::Stopped(format!("it is quarantined: {cause}")));
+        }
+        let failed = |error: String| KvError::Stopped(format!("the backup could not be made: {error}"));
+        let engine = self.node.engine.clone();
+        let estimated_bytes = engine.estimated_bytes();
+        let export = raft::on(&self.handle, PinnedExport::start(engine))
+            .await
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(error.to_string()))?;
+        let pieces = export.read_from(0).map_err(|error| failed(error.to_string()))?;
+        let members = self.members().into_iter().map(|member| BackupMember {
+            id: member.id,
+            name: member.name,
+        });
+        let at = export.header();
+        let index = at.position.as_ref().map_or(0, |position| position.index);
+        let header = BackupHeader::new(&self.node.config.cluster_id, at.revision, index, members.collect());
+        Ok(Backup {
+            stream: backup::stream(&header, pieces),
+            header,
+            estimated_bytes,
+        })
+    }
+
+    /// How this server's disk stands.
+    pub fn space(&self) -> Space {
+        *self.node.space.borrow()
     }
 
     /// This server's leadership: `Some` once it leads and has applied an entry of its own term, and so everything
@@ -273,6 +359,10 @@ impl Store {
 
     /// Waits for what `consistency` asks for.
     async fn fresh(&self, consistency: Consistency) -> Result<(), KvError> {
+        // Not even what needs no other server may be read from a replica that cannot be trusted.
+        if let Some(cause) = self.quarantined() {
+            return Err(KvError::Stopped(format!("it is quarantined: {cause}")));
+        }
         match consistency {
             Consistency::Linearizable => self.node.linearizable().await,
             Consistency::Serializable => Ok(()),
@@ -316,7 +406,7 @@ impl Kv for Store {
         match self.node.propose(command.check_and_encode()?).await? {
             Outcome::Txn(response) => Ok(response),
             Outcome::Refused(refusal) => Err(refusal.into()),
-            Outcome::Blank | Outcome::Compacted => Err(wrong_answer()),
+            _ => Err(wrong_answer()),
         }
     }
 
@@ -332,8 +422,12 @@ impl Kv for Store {
         {
             Outcome::Compacted => Ok(()),
             Outcome::Refused(refusal) => Err(refusal.into()),
-            Outcome::Blank | Outcome::Txn(_) => Err(wrong_answer()),
+            _ => Err(wrong_answer()),
         }
+    }
+
+    async fn hash_kv(&self, revision: Revision) -> Result<HashKv, KvError> {
+        self.node.engine.read_hash_kv(revision).await
     }
 
     fn applied_revision(&self) -> Revision {
@@ -342,6 +436,68 @@ impl Kv for Store {
 
     async fn wait_applied(&self, revision: Revision) -> Result<(), KvError> {
         self.node.hub.wait_applied(revision).await
+    }
+}
+
+#[async_trait]
+impl Leases for Store {
+    async fn grant(&self, id: i64, ttl_s: i64) -> Result<LeaseGranted, KvError> {
+        let ttl_s = ttl_s.max(limits::LEASE_TTL_MIN_S);
+        let command = Command::LeaseGrant { id, ttl_s };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::LeaseGranted { id, ttl_s, revision } => Ok(LeaseGranted { id, ttl_s, revision }),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn revoke(&self, id: i64) -> Result<Revision, KvError> {
+        if id == 0 {
+            return Err(KvError::LeaseNotFound { id });
+        }
+        let command = Command::LeaseRevoke { id, fence_term: None };
+        match self.node.propose(command.check_and_encode()?).await? {
+            Outcome::LeaseRevoked { revision } => Ok(revision),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Err(wrong_answer()),
+        }
+    }
+
+    async fn keep_alive(&self, id: i64) -> Result<Option<i64>, KvError> {
+        let time = self.ask_about_lease(id, LeaseQuestion::KeepAlive).await?;
+        Ok(time.map(|time| time.granted_ttl_s))
+    }
+
+    async fn time_to_live(&self, id: i64, keys: bool) -> Result<Option<LeaseStatus>, KvError> {
+        let Some(time) = self.ask_about_lease(id, LeaseQuestion::TimeToLive).await? else {
+            return Ok(None);
+        };
+        let keys = if keys {
+            self.fresh(Consistency::Linearizable).await?;
+            self.node.engine.read_attached_keys(id).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Some(LeaseStatus {
+            granted_ttl_s: time.granted_ttl_s,
+            remaining_ttl_s: time.remaining_ttl_s,
+            keys,
+        }))
+    }
+
+    async fn leases(&self) -> Result<Vec<i64>, KvError> {
+        self.fresh(Consistency::Linearizable).await?;
+        let leases = self.node.engine.read_leases().await?;
+        Ok(leases.into_iter().map(|(id, _)| id).collect())
+    }
+}
+
+impl Store {
+    async fn ask_about_lease(&self, id: i64, question: LeaseQuestion) -> Result<Option<LeaseTime>, KvError> {
+        let node = self.node.clone();
+        raft::on(&self.handle, async move { node.ask_about_lease(id, question).await })
+            .await
+            .unwrap_or_else(|error| Err(KvError::Stopped(error.to_string())))
     }
 }
 

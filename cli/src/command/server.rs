@@ -1,13 +1,14 @@
 //! `server`: runs a server. The one place where its flags become the control plane's configuration.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use trireme_client::token::Token;
-use trireme_control_plane::{ServerConfig, ServerError, Start};
+use trireme_control_plane::server::ServerIdentity;
+use trireme_control_plane::{EtcdListen, ServerConfig, ServerError, Start};
 
 use crate::exit::{Exit, Failure};
 
@@ -16,6 +17,7 @@ use crate::exit::{Exit, Failure};
 #[command(after_help = "Examples:
   trireme server --cluster-init --name oar-1 --data-dir /var/lib/trireme
   trireme server --join 10.0.0.1:6443 --token TOKEN --name oar-2 --data-dir /var/lib/trireme
+  trireme server --join 10.0.0.1:6443 --token TOKEN --name oar-4 --replace oar-2
 
 A server whose data directory is there already goes on as what it is: --cluster-init, --join and --token are
 then not needed. Make tokens with `trireme token create --role server`.")]
@@ -29,6 +31,9 @@ pub(crate) struct ServerArgs {
     /// The join token
     #[arg(long, env = "TRIREME_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Name or id of the dead or quarantined server whose place it takes
+    #[arg(long, value_name = "NAME", requires = "join")]
+    replace: Option<String>,
     /// The server's name, unique in the cluster; otherwise the host's name
     #[arg(long)]
     name: Option<String>,
@@ -41,6 +46,12 @@ pub(crate) struct ServerArgs {
     /// Address for the other servers
     #[arg(long, default_value = "0.0.0.0:6444", value_name = "IP:PORT")]
     peer_listen: SocketAddr,
+    /// Address for clients of etcd's API, version 3, who need an administrator's certificate; not served if unset
+    #[arg(long, value_name = "IP:PORT")]
+    etcd_listen: Option<SocketAddr>,
+    /// Serve etcd's API without TLS, to whoever reaches it; for a loopback address only
+    #[arg(long, requires = "etcd_listen")]
+    etcd_insecure: bool,
     /// Host name or address under which others reach this server; found out if unset
     #[arg(long, value_name = "HOST")]
     advertise_address: Option<String>,
@@ -65,7 +76,8 @@ impl ServerArgs {
         let advertise_host = match self.advertise_address {
             Some(host) => host,
             None if !self.listen.ip().is_unspecified() => self.listen.ip().to_string(),
-            None => own_address(self.join.first().map(String::as_str)).to_string(),
+            None => known_host(&self.data_dir)
+                .unwrap_or_else(|| own_address(self.join.first().map(String::as_str)).to_string()),
         };
         let mut config = ServerConfig {
             name: self.name.map_or_else(host_name, Ok)?,
@@ -73,6 +85,10 @@ impl ServerArgs {
             start,
             listen: self.listen,
             peer_listen: self.peer_listen,
+            etcd_listen: self.etcd_listen.map(|address| EtcdListen {
+                address,
+                insecure: self.etcd_insecure,
+            }),
             advertise_host,
             subject_alt_names: self.tls_san,
             timings: Default::default(),
@@ -98,6 +114,7 @@ impl ServerArgs {
         Ok(Start::Join {
             servers: self.join.clone(),
             token: parse_token(token)?,
+            replaces: self.replace.clone().unwrap_or_default(),
         })
     }
 }
@@ -125,6 +142,16 @@ pub(crate) fn host_name() -> Result<String, Failure> {
         return Err(Failure::new(Exit::Local, "this machine has no usable host name").help("pass --name NAME"));
     }
     Ok(name)
+}
+
+/// The host under which the server in this folder is known, if there is one. Only an address that is given can move it: one
+/// that is found out may be another interface's each time.
+fn known_host(data_dir: &Path) -> Option<String> {
+    let identity = std::fs::read_to_string(data_dir.join("server.json")).ok()?;
+    let identity: ServerIdentity = serde_json::from_str(&identity).ok()?;
+    let (host, _) = identity.api_address.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (!host.is_empty()).then(|| host.to_owned())
 }
 
 /// This machine's address on the way to another, or on the way out. Nothing is sent.
@@ -186,8 +213,11 @@ fn explain(error: ServerError) -> Error {
                 .help("check --data-dir, --name and --token")
                 .into()
         }
+        ServerError::EtcdExposed { .. } => Failure::usage(message)
+            .help("leave --etcd-insecure out, and give clients the admin's certificate; or listen on 127.0.0.1")
+            .into(),
         ServerError::Listen(_) => Failure::new(Exit::Local, message)
-            .help("choose others with --listen and --peer-listen")
+            .help("choose others with --listen, --peer-listen and --etcd-listen")
             .into(),
         other => Error::new(other),
     }

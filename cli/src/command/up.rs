@@ -45,6 +45,9 @@ pub(crate) struct UpArgs {
     /// First of the servers' ports, two a server
     #[arg(long, default_value_t = 6443, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
+    /// Serve etcd's API, too: without TLS on 127.0.0.1, one port a server from PORT+18 on
+    #[arg(long)]
+    etcd: bool,
     /// Folder with image archives (*.tar) that the nodes import
     #[arg(long, value_name = "DIR")]
     image_dir: Option<PathBuf>,
@@ -70,6 +73,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         base_port: args.base_port,
         runtime: args.runtime,
         image_dir,
+        etcd: args.etcd,
     };
     let mut up = Up::prepare(layout, &wish)?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;

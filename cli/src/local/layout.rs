@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/admin.kubeconfig    the admin's credentials, and all servers' addresses
 //! DIR/cluster.json        the plan: which servers and agents there are
+//! DIR/etcd-endpoints      where etcd's API is served, if it is; comma-separated
 //! DIR/servers/NAME/       a server's data
 //! DIR/agents/NAME/        an agent's data
 //! DIR/logs/NAME.log       what a process says
@@ -74,6 +75,11 @@ impl Layout {
     /// The plan.
     pub(crate) fn plan(&self) -> PathBuf {
         self.root.join("cluster.json")
+    }
+
+    /// Where etcd's API is served.
+    pub(crate) fn etcd_endpoints(&self) -> PathBuf {
+        self.root.join("etcd-endpoints")
     }
 
     /// A server's data.

@@ -12,6 +12,9 @@ use crate::local::layout::Layout;
 /// Ports that one server takes: for clients, and for the other servers.
 const PORTS_PER_SERVER: u16 = 2;
 
+/// Where the ports of etcd's API begin, after the first port: behind those of as many servers as there may be.
+const ETCD_PORTS_OFFSET: u16 = 18;
+
 /// The plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +39,9 @@ pub(crate) struct ServerPlan {
     pub(crate) api_port: u16,
     /// Its port for the other servers.
     pub(crate) peer_port: u16,
+    /// Its port for clients of etcd's API, if it serves that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) etcd_port: Option<u16>,
 }
 
 impl ServerPlan {
@@ -68,6 +74,8 @@ pub(crate) struct Wish {
     pub(crate) runtime: RuntimeKind,
     /// Where image archives are.
     pub(crate) image_dir: Option<PathBuf>,
+    /// Whether the servers serve etcd's API.
+    pub(crate) etcd: bool,
 }
 
 impl Plan {
@@ -104,7 +112,11 @@ impl Plan {
                 name: format!("server-{number}"),
                 api_port,
                 peer_port: api_port + 1,
+                etcd_port: None,
             });
+        }
+        if wish.etcd {
+            self.add_etcd_ports()?;
         }
         while self.agents.len() < usize::from(wish.agents) {
             self.agents.push(AgentPlan {
@@ -116,6 +128,24 @@ impl Plan {
             self.image_dir = Some(image_dir.clone());
         }
         Ok(())
+    }
+
+    /// Gives each server that has none a port for etcd's API.
+    fn add_etcd_ports(&mut self) -> Result<(), Failure> {
+        let first = self.servers.first().map_or(0, |server| server.api_port);
+        for (number, server) in (ETCD_PORTS_OFFSET..).zip(&mut self.servers) {
+            let port = first.checked_add(number).ok_or_else(|| {
+                Failure::usage(format!("--base-port {first} leaves no ports for etcd's API"))
+            })?;
+            server.etcd_port.get_or_insert(port);
+        }
+        Ok(())
+    }
+
+    /// Where etcd's API is served.
+    pub(crate) fn etcd_endpoints(&self) -> Vec<String> {
+        let ports = self.servers.iter().filter_map(|server| server.etcd_port);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
     /// All servers' addresses.
@@ -164,6 +194,7 @@ mod tests {
             base_port,
             runtime: RuntimeKind::Process,
             image_dir: None,
+            etcd: false,
         }
     }
 
@@ -180,6 +211,22 @@ mod tests {
         let before = plan.clone();
         plan.grow(&wish(1, 1, 7000)).unwrap();
         assert_eq!(plan, before);
+    }
+
+    #[test]
+    fn etcd_has_ports_of_its_own() {
+        let mut plan = Plan::new(&wish(1, 0, 7000)).unwrap();
+        assert!(plan.etcd_endpoints().is_empty());
+        let etcd = Wish {
+            etcd: true,
+            ..wish(3, 0, 7000)
+        };
+        plan.grow(&etcd).unwrap();
+        let expected = ["127.0.0.1:7018", "127.0.0.1:7019", "127.0.0.1:7020"];
+        assert_eq!(plan.etcd_endpoints(), expected);
+        plan.grow(&wish(3, 0, 7000)).unwrap();
+        assert_eq!(plan.etcd_endpoints(), expected);
+        assert!(Plan::new(&Wish { etcd: true, ..wish(1, 0, 65530) }).is_err());
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Up {
     pub(crate) async fn start(&mut self) -> Result<()> {
         self.check_ports()?;
         self.plan.write(&self.layout)?;
+        self.write_etcd_endpoints()?;
         let servers = self.plan.servers.clone();
         let (there, new): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| is_made(&self.layout, server));
         for server in &there {
@@ -89,6 +90,16 @@ impl Up {
         self.wait_for_nodes(&client).await
     }
 
+    /// Tells other programs where etcd's API is served, if it is.
+    fn write_etcd_endpoints(&self) -> Result<()> {
+        let endpoints = self.plan.etcd_endpoints();
+        if endpoints.is_empty() {
+            return Ok(());
+        }
+        let path = self.layout.etcd_endpoints();
+        std::fs::write(&path, endpoints.join(",")).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// Whether the process of this name runs.
     fn runs(&self, name: &str) -> bool {
         ProcessRecord::read(&self.layout.pid(name)).is_some_and(|record| record.is_alive())
@@ -97,7 +108,7 @@ impl Up {
     /// A port that someone else has is told before anything is started.
     fn check_ports(&self) -> Result<()> {
         for server in self.plan.servers.iter().filter(|server| !self.runs(&server.name)) {
-            for port in [server.api_port, server.peer_port] {
+            for port in [server.api_port, server.peer_port].into_iter().chain(server.etcd_port) {
                 if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
                     let help =
                         "stop what uses it, or choose others with --base-port (for a cluster that is not made yet)";
@@ -118,6 +129,13 @@ impl Up {
         arguments.push(data_dir.display().to_string());
         arguments.extend(["--listen".to_owned(), server.address()]);
         arguments.extend(["--peer-listen".to_owned(), format!("127.0.0.1:{}", server.peer_port)]);
+        if let Some(port) = server.etcd_port {
+            arguments.extend([
+                "--etcd-listen".to_owned(),
+                format!("127.0.0.1:{port}"),
+                "--etcd-insecure".to_owned(),
+            ]);
+        }
         arguments.extend(["--advertise-address", "127.0.0.1", "--tls-san", "localhost"].map(str::to_owned));
         arguments.extend(how.iter().cloned());
         self.start_process(&server.name, &arguments, token)
@@ -274,6 +292,9 @@ impl Up {
         loop {
             match client.cluster_status().await {
                 Ok(status) => {
+                    if let Some(member) = status.members.iter().find(|m| m.health == "Quarantined") {
+                        return Err(quarantined(member).into());
+                    }
                     for member in status.members.iter().filter(|m| names.contains(&m.name) && votes(m)) {
                         if !told.contains(&member.name) {
                             self.progress.step(format!("{} is in the quorum", member.name));
@@ -421,9 +442,13 @@ impl Up {
         } else {
             format!("trireme down --data-dir {}", self.layout.root().display())
         };
+        let etcd = match self.plan.etcd_endpoints() {
+            endpoints if endpoints.is_empty() => String::new(),
+            endpoints => format!("etcd API  {}\n  ", endpoints.join(", ")),
+        };
         format!(
             "\nThe cluster is up after {:.1} s: {} servers, {} nodes.\n\n  \
-             servers   {}\n  data      {}\n  logs      {}\n\nTry:\n\n  \
+             servers   {}\n  {etcd}data      {}\n  logs      {}\n\nTry:\n\n  \
              export KUBECONFIG={}\n  trireme get pods -o wide\n  trireme cluster status\n  trireme describe node {}\n  \
              {down}\n",
             self.progress.seconds(),
@@ -509,6 +534,16 @@ async fn nodes(client: &Client, resources: &Resources) -> Result<Vec<Object>> {
     let discovery = Discovery::new(client.discover().await?.resources);
     let kind = discovery.resource("nodes")?;
     resources.list(&reference(kind, "", ""), &Selection::default()).await
+}
+
+/// A server that will never vote again, so that waiting for it is in vain.
+fn quarantined(member: &Member) -> Failure {
+    let message = format!("{} is quarantined: {}", member.name, member.health_message);
+    let help = format!(
+        "the other servers serve on; `trireme cluster replace {}` and delete its folder, then run `trireme up` again",
+        member.name
+    );
+    Failure::new(Exit::Other, message).help(help)
 }
 
 #[cfg(test)]

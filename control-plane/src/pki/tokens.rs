@@ -287,12 +287,7 @@ impl TokenStore {
         let value = Bytes::from(stored.encode_to_vec());
         Txn {
             compares: vec![unchanged(id, revision)],
-            success: vec![Op::Put {
-                key: key(id),
-                value,
-                lease: 0,
-                prev_kv: false,
-            }],
+            success: vec![Op::put(key(id), value)],
             failure: Vec::new(),
         }
     }

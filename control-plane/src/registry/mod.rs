@@ -111,10 +111,5 @@ fn at_revision(range: KeyRange, revision: Revision) -> Compare {
 }
 
 fn put(range: &KeyRange, value: bytes::Bytes) -> Op {
-    Op::Put {
-        key: range.start.clone(),
-        value,
-        lease: 0,
-        prev_kv: false,
-    }
+    Op::put(range.start.clone(), value)
 }

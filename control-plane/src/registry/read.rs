@@ -196,11 +196,9 @@ impl Registry {
         consistency: Consistency,
     ) -> Result<RangeResponse, ApiError> {
         let request = RangeRequest {
-            range: progress.range.clone(),
             limit,
             revision: progress.revision,
-            keys_only: false,
-            count_only: false,
+            ..RangeRequest::latest(progress.range.clone())
         };
         match self.bounded_range(request, consistency).await {
             Err(KvError::Compacted { .. }) => Err(ApiError::expired(
@@ -219,11 +217,9 @@ impl Registry {
         // How many of the rest a selector would keep is not known without reading them.
         let remaining = if selection.is_everything() {
             let request = RangeRequest {
-                range: progress.range.clone(),
-                limit: 0,
                 revision: progress.revision,
-                keys_only: true,
                 count_only: true,
+                ..RangeRequest::latest(progress.range.clone())
             };
             let counted = self.kv.range(request, Consistency::Serializable).await?;
             counted.count.and_then(|count| i64::try_from(count).ok())

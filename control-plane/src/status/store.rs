@@ -14,6 +14,10 @@ impl From<KvError> for ApiError {
                 Self::timeout(format!("Too large resource version: {requested}, current: {current}"))
             }
             KvError::Invalid(why) => Self::bad_request(why),
+            KvError::LeaseNotFound { .. } | KvError::LeaseExists { .. } | KvError::KeyNotFound => {
+                Self::bad_request(error.to_string())
+            }
+            KvError::NoSpace | KvError::Corrupt => Self::unavailable(error.to_string()),
             // Only writes of the leader's loops carry a fence: to them it says "stop", to a client it is a retry.
             KvError::Deposed { .. } => Self::unavailable(error.to_string()),
             KvError::Unavailable(why) => Self::unavailable(format!("the cluster has no leader at present: {why}")),

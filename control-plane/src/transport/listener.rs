@@ -1,4 +1,4 @@
-//! One TLS port: accepts, shakes hands, serves HTTP/2 and HTTP/1.1, and ends in good order.
+//! One port: accepts, shakes hands, serves HTTP/2 and HTTP/1.1, and ends in good order. All but one speak TLS.
 //!
 //! Every number that a client could drive up has a bound here (invariant I9).
 
@@ -12,6 +12,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -59,7 +60,8 @@ pub struct BoundListener {
 
 /// What all connections of a port share.
 struct Shared {
-    acceptor: TlsAcceptor,
+    /// `None` for a port without TLS.
+    acceptor: Option<TlsAcceptor>,
     router: axum::Router,
     admits: Admits,
     http: auto::Builder<TokioExecutor>,
@@ -95,8 +97,23 @@ impl BoundListener {
         admits: Admits,
         shutdown: CancellationToken,
     ) {
+        self.serve_with(Some(TlsAcceptor::from(tls)), router, admits, shutdown).await;
+    }
+
+    /// The same without TLS, for whoever reaches the port: for a loopback address only.
+    pub async fn serve_plain(self, router: axum::Router, shutdown: CancellationToken) {
+        self.serve_with(None, router, Admits::Anyone, shutdown).await;
+    }
+
+    async fn serve_with(
+        self,
+        acceptor: Option<TlsAcceptor>,
+        router: axum::Router,
+        admits: Admits,
+        shutdown: CancellationToken,
+    ) {
         let shared = Arc::new(Shared {
-            acceptor: TlsAcceptor::from(tls),
+            acceptor,
             // Done once here instead of in each clone.
             router: router.with_state(()),
             admits,
@@ -164,7 +181,10 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, address: Socke
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %address, "cannot set TCP_NODELAY");
     }
-    let handshake = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream));
+    let Some(acceptor) = &shared.acceptor else {
+        return serve_http(&shared, stream, Peer::new(None, address), address).await;
+    };
+    let handshake = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     let stream = tokio::select! {
         biased;
         () = shared.shutdown.cancelled() => return,
@@ -179,7 +199,15 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, address: Socke
     if shared.admits == Admits::ServersOnly && !matches!(peer.subject(), Some(Subject::Server(_))) {
         return tracing::warn!(%address, peer = ?peer.subject(), "refused a connection that is not a server's");
     }
+    serve_http(&shared, stream, peer, address).await;
+}
 
+async fn serve_http(
+    shared: &Shared,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    address: SocketAddr,
+) {
     let router = shared.router.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());

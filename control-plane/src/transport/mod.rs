@@ -4,15 +4,17 @@
 //! request as its [`Peer`]. What the peer may do is decided in [`pipeline`](crate::pipeline).
 
 mod connector;
+mod etcd;
 mod listener;
 mod peer;
 mod routes;
 mod tls;
 
 pub use connector::{ConnectError, Connector};
+pub use etcd::{EtcdCallers, etcd_router};
 pub use listener::{Admits, BoundListener, ListenError};
 pub use peer::Peer;
-pub use routes::{Readiness, api_router, peer_router};
+pub use routes::{Readiness, api_router, peer_router, quarantined_router};
 pub use tls::{CertificateSource, TlsError, client_config, server_config};
 
 #[cfg(test)]

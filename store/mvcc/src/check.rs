@@ -10,7 +10,9 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::limits::{KEY_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPS_MAX, VALUE_BYTES_MAX};
+use crate::limits::{
+    KEY_BYTES_MAX, LEASE_CHECKPOINT_ENTRIES_MAX, LEASE_TTL_MAX_S, TXN_DEPTH_MAX, TXN_OPS_MAX, VALUE_BYTES_MAX,
+};
 use crate::types::{Compare, CompareTarget, KeyRange, Op, Txn};
 
 /// Why a command is refused before it is proposed.
@@ -50,12 +52,60 @@ pub enum CommandError {
         /// The key.
         key: Bytes,
     },
+    /// A lease with the id 0, which stands for "none".
+    #[error("0 is not the id of a lease")]
+    LeaseId,
+    /// A time to live that no lease can have.
+    #[error("a lease cannot live for {ttl_s} s; 1 to {LEASE_TTL_MAX_S} are allowed")]
+    LeaseTtl {
+        /// The time, in seconds.
+        ttl_s: i64,
+    },
+    /// More leases in a checkpoint than [`LEASE_CHECKPOINT_ENTRIES_MAX`].
+    #[error("the checkpoint has {count} leases; at most {LEASE_CHECKPOINT_ENTRIES_MAX} are allowed")]
+    TooManyLeases {
+        /// How many.
+        count: usize,
+    },
     /// The encoded command is over its bound.
     #[error("the transaction has {bytes} bytes; at most {max} are allowed", max = crate::limits::COMMAND_BYTES_MAX)]
     CommandTooLarge {
         /// Its size.
         bytes: usize,
     },
+}
+
+/// Checks the id of a lease.
+///
+/// # Errors
+/// [`CommandError::LeaseId`].
+pub fn lease_id(id: i64) -> Result<(), CommandError> {
+    if id == 0 { Err(CommandError::LeaseId) } else { Ok(()) }
+}
+
+/// Checks how long a lease is to live.
+///
+/// # Errors
+/// [`CommandError::LeaseTtl`].
+pub fn lease_ttl(ttl_s: i64) -> Result<(), CommandError> {
+    if (1..=LEASE_TTL_MAX_S).contains(&ttl_s) {
+        Ok(())
+    } else {
+        Err(CommandError::LeaseTtl { ttl_s })
+    }
+}
+
+/// Checks a checkpoint.
+///
+/// # Errors
+/// [`CommandError::TooManyLeases`].
+pub fn lease_checkpoint(entries: &[(i64, i64)]) -> Result<(), CommandError> {
+    let count = entries.len();
+    if count > LEASE_CHECKPOINT_ENTRIES_MAX {
+        Err(CommandError::TooManyLeases { count })
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks counts, sizes and depth.

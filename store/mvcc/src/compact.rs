@@ -7,7 +7,7 @@
 
 use crate::keys;
 use crate::limits::COMPACT_STEP_EVENTS;
-use crate::meta::{State, load_removed, store_removed};
+use crate::meta::{Removed, State, load_removed, store_removed};
 use crate::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
 use crate::types::{EventKind, Revision};
 use crate::view::split_event;
@@ -15,8 +15,10 @@ use crate::view::split_event;
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompactStep {
-    /// Rows that it removed.
+    /// Rows of the table `Data` that it removed.
     pub removed_rows: usize,
+    /// The size of what it wrote, in bytes.
+    pub written_bytes: usize,
     /// Whether more is left to do.
     pub more: bool,
 }
@@ -37,9 +39,10 @@ pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<Compact
     let snapshot = storage.snapshot();
     let watermark = State::load(&snapshot)?.compacted;
     let removed = load_removed(&snapshot)?;
-    if removed >= watermark {
+    if removed.revision >= watermark {
         return Ok(CompactStep {
             removed_rows: 0,
+            written_bytes: 0,
             more: false,
         });
     }
@@ -47,14 +50,13 @@ pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<Compact
     let upper = Some(keys::event_key(watermark, 0));
     let mut index = snapshot.cursor(Table::Events, Access::Ordered { upper });
     let mut versions = snapshot.cursor(Table::Data, Access::OneKey);
-    index.seek(&keys::event_key(removed, 0))?;
-    let mut done = watermark;
+    index.seek(&keys::event_key(removed.revision, removed.sub))?;
+    let mut done = Removed::before(watermark);
     let mut seen = 0;
     while let Some((key, value)) = index.entry() {
-        let revision = keys::event_revision(key)?;
+        let (revision, sub) = keys::split_event_key(key)?;
         if seen == events {
-            // The rest of this revision, if we are within it, comes with the next step.
-            done = revision;
+            done = Removed { revision, sub };
             break;
         }
         seen += 1;
@@ -63,17 +65,33 @@ pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<Compact
         if kind == EventKind::Delete {
             batch.delete(Table::Data, keys::data_key(user_key, revision));
         }
-        batch.delete(Table::Events, key.to_vec());
         index.next()?;
     }
-    let removed_rows = batch.writes.len();
+    let removed_rows = batch.len();
+    let more = done.revision < watermark;
+    if !more {
+        // Nobody reads the index below the watermark any more, so all of it goes at once, at the price of one row.
+        batch.delete_range(Table::Events, Vec::new(), keys::event_key(watermark, 0));
+    }
     store_removed(&mut batch, done);
     drop((index, versions));
+    let written_bytes = batch.bytes();
     storage.write(batch)?;
     Ok(CompactStep {
         removed_rows,
-        more: done < watermark,
+        written_bytes,
+        more,
     })
+}
+
+/// How many revisions are compacted away, but still take space.
+///
+/// # Errors
+/// [`StorageError`], fatal.
+pub fn backlog<R: StorageRead>(reader: &R) -> Result<u64, StorageError> {
+    let watermark = State::load(reader)?.compacted;
+    let removed = load_removed(reader)?;
+    Ok(u64::try_from(watermark - removed.revision).unwrap_or(0))
 }
 
 /// Removes all versions of a key that are older than `revision`.

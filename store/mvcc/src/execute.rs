@@ -10,9 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::check;
+use crate::limits::TXN_ANSWER_BYTES_MAX;
 use crate::meta::State;
 use crate::outcome::Refusal;
-use crate::range::{ReadError, resolve};
+use crate::range::{Bounds, ReadError, resolve};
 use crate::storage::{StorageError, StorageRead};
 use crate::types::{
     Compare, CompareResult, CompareTarget, Event, EventKind, KeyRange, KeyValue, Op, OpResponse, RangeRequest,
@@ -40,16 +41,73 @@ pub(crate) fn execute<R: StorageRead>(
     if let Err(refusal) = check_ranges(txn, &path, before) {
         return Ok(Err(refusal));
     }
-    let mut run = Run {
-        view,
-        before,
-        events: Vec::new(),
-    };
-    let mut response = run.txn(txn, &path)?;
-    let events = run.events;
-    let revision = before.revision + Revision::from(!events.is_empty());
-    stamp(&mut response, revision);
-    Ok(Ok(Done { response, events }))
+    if let Err(refusal) = check_puts(view, txn, &path)? {
+        return Ok(Err(refusal));
+    }
+    let mark = view.mark();
+    let mut run = Run::new(view, before);
+    match run.txn(txn, &path) {
+        Ok(mut response) => {
+            let events = run.events;
+            stamp(&mut response, before.revision + Revision::from(!events.is_empty()));
+            Ok(Ok(Done { response, events }))
+        }
+        Err(RunError::Refused(refusal)) => {
+            let events = run.events;
+            view.undo(&mark, &events);
+            Ok(Err(refusal))
+        }
+        Err(RunError::Storage(error)) => Err(error),
+    }
+}
+
+/// Deletes these keys, in one revision, as far as they are attached to the lease `id`. Answers the changes.
+pub(crate) fn delete_attached<R: StorageRead>(
+    view: &mut View<'_, R>,
+    before: &State,
+    id: i64,
+) -> Result<Vec<Arc<Event>>, StorageError> {
+    let keys = view.attached_keys(id)?;
+    let mut run = Run::new(view, before);
+    for key in keys {
+        if let Some(victim) = run.view.latest(&key)?.filter(|kv| kv.lease == id) {
+            run.remove(victim);
+        }
+    }
+    Ok(run.events)
+}
+
+/// Why the operations of a transaction were not carried out to the end.
+enum RunError {
+    /// What was done of them is to be undone.
+    Refused(Refusal),
+    /// Fatal.
+    Storage(StorageError),
+}
+
+impl From<StorageError> for RunError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<ReadError> for RunError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Compacted { requested, oldest } => Self::Refused(Refusal::Compacted { requested, oldest }),
+            ReadError::FutureRevision { requested, current } => {
+                Self::Refused(Refusal::FutureRevision { requested, current })
+            }
+            ReadError::TooLarge { max: _ } => Self::Refused(answer_too_large()),
+            ReadError::Storage(error) => Self::Storage(error),
+        }
+    }
+}
+
+fn answer_too_large() -> Refusal {
+    Refusal::Invalid(format!(
+        "the transaction would answer with more than {TXN_ANSWER_BYTES_MAX} bytes"
+    ))
 }
 
 /// Which side of a transaction is taken, and of the nested ones on that side.
@@ -127,7 +185,7 @@ fn check_ranges(txn: &Txn, path: &Path, before: &State) -> Result<(), Refusal> {
                 Err(ReadError::FutureRevision { requested, current }) => {
                     return Err(Refusal::FutureRevision { requested, current });
                 }
-                Err(ReadError::Storage(_)) | Ok(_) => {}
+                Err(ReadError::TooLarge { .. } | ReadError::Storage(_)) | Ok(_) => {}
             },
             Op::Txn(txn) => {
                 if let Some(path) = nested.next() {
@@ -140,14 +198,81 @@ fn check_ranges(txn: &Txn, path: &Path, before: &State) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Checks that what the puts of the branches taken rely on is there: their leases, and the keys whose value or lease they
+/// keep. No earlier operation can change that, since no key is changed twice.
+fn check_puts<R: StorageRead>(
+    view: &mut View<'_, R>,
+    txn: &Txn,
+    path: &Path,
+) -> Result<Result<(), Refusal>, StorageError> {
+    let mut nested = path.nested.iter();
+    for op in side(txn, path.succeeded) {
+        match op {
+            Op::Put {
+                key,
+                lease,
+                ignore_value,
+                ignore_lease,
+                ..
+            } => {
+                if (*ignore_value || *ignore_lease) && view.latest(key)?.is_none() {
+                    return Ok(Err(Refusal::KeyNotFound));
+                }
+                if *lease != 0 && !ignore_lease && view.lease(*lease)?.is_none() {
+                    return Ok(Err(Refusal::LeaseNotFound { id: *lease }));
+                }
+            }
+            Op::Txn(txn) => {
+                if let Some(path) = nested.next()
+                    && let Err(refusal) = check_puts(view, txn, path)?
+                {
+                    return Ok(Err(refusal));
+                }
+            }
+            Op::Range(_) | Op::Delete { .. } => {}
+        }
+    }
+    Ok(Ok(()))
+}
+
 struct Run<'r, 's, R: StorageRead> {
     view: &'r mut View<'s, R>,
     before: &'r State,
     events: Vec<Arc<Event>>,
+    /// What may still be answered, in bytes.
+    answer_bytes_left: usize,
 }
 
-impl<R: StorageRead> Run<'_, '_, R> {
-    fn txn(&mut self, txn: &Txn, path: &Path) -> Result<TxnResponse, StorageError> {
+/// A put, without its key.
+struct Put<'o> {
+    value: &'o Bytes,
+    lease: i64,
+    prev_kv: bool,
+    ignore_value: bool,
+    ignore_lease: bool,
+}
+
+impl<'r, 's, R: StorageRead> Run<'r, 's, R> {
+    fn new(view: &'r mut View<'s, R>, before: &'r State) -> Self {
+        Self {
+            view,
+            before,
+            events: Vec::new(),
+            answer_bytes_left: TXN_ANSWER_BYTES_MAX,
+        }
+    }
+
+    /// Charges for a part of the answer.
+    fn charge(&mut self, kvs: &[KeyValue]) -> Result<(), RunError> {
+        let bytes = kvs.iter().map(KeyValue::bytes).sum();
+        match self.answer_bytes_left.checked_sub(bytes) {
+            Some(left) => self.answer_bytes_left = left,
+            None => return Err(RunError::Refused(answer_too_large())),
+        }
+        Ok(())
+    }
+
+    fn txn(&mut self, txn: &Txn, path: &Path) -> Result<TxnResponse, RunError> {
         let mut nested = path.nested.iter();
         let mut responses = Vec::new();
         for op in side(txn, path.succeeded) {
@@ -157,7 +282,18 @@ impl<R: StorageRead> Run<'_, '_, R> {
                     value,
                     lease,
                     prev_kv,
-                } => self.put(key, value, *lease, *prev_kv)?,
+                    ignore_value,
+                    ignore_lease,
+                } => {
+                    let put = Put {
+                        value,
+                        lease: *lease,
+                        prev_kv: *prev_kv,
+                        ignore_value: *ignore_value,
+                        ignore_lease: *ignore_lease,
+                    };
+                    self.put(key, &put)?
+                }
                 Op::Delete { range, prev_kv } => self.delete(range, *prev_kv)?,
                 Op::Range(request) => OpResponse::Range(self.range(request)?),
                 Op::Txn(txn) => {
@@ -175,21 +311,23 @@ impl<R: StorageRead> Run<'_, '_, R> {
         })
     }
 
-    fn put(&mut self, key: &Bytes, value: &Bytes, lease: i64, prev_kv: bool) -> Result<OpResponse, StorageError> {
+    fn put(&mut self, key: &Bytes, put: &Put<'_>) -> Result<OpResponse, RunError> {
         let previous = self.view.latest(key)?;
         let revision = self.before.revision + 1;
         let (create_revision, version) = previous.as_ref().map_or((revision, 1), |previous| {
             (previous.create_revision, previous.version + 1)
         });
+        let kept = |ignored: bool| previous.as_ref().filter(|_| ignored);
         let kv = KeyValue {
             key: key.clone(),
-            value: value.clone(),
+            value: kept(put.ignore_value).map_or_else(|| put.value.clone(), |kv| kv.value.clone()),
             create_revision,
             mod_revision: revision,
             version,
-            lease,
+            lease: kept(put.ignore_lease).map_or(put.lease, |kv| kv.lease),
         };
-        let answer = previous.clone().filter(|_| prev_kv);
+        let answer = previous.clone().filter(|_| put.prev_kv);
+        self.charge(answer.as_slice())?;
         self.change(Event {
             kind: EventKind::Put,
             kv,
@@ -198,7 +336,7 @@ impl<R: StorageRead> Run<'_, '_, R> {
         Ok(OpResponse::Put(answer))
     }
 
-    fn delete(&mut self, range: &KeyRange, prev_kv: bool) -> Result<OpResponse, StorageError> {
+    fn delete(&mut self, range: &KeyRange, prev_kv: bool) -> Result<OpResponse, RunError> {
         let mut victims = Vec::new();
         self.view.scan_latest(range, &mut |live| {
             victims.push(live.to_key_value(true));
@@ -206,29 +344,37 @@ impl<R: StorageRead> Run<'_, '_, R> {
         })?;
         let deleted = victims.len() as u64;
         let prev_kvs = if prev_kv { victims.clone() } else { Vec::new() };
+        self.charge(&prev_kvs)?;
         for victim in victims {
-            let kv = KeyValue {
-                key: victim.key.clone(),
-                mod_revision: self.before.revision + 1,
-                ..KeyValue::default()
-            };
-            self.change(Event {
-                kind: EventKind::Delete,
-                kv,
-                prev_kv: Some(victim),
-            });
+            self.remove(victim);
         }
         Ok(OpResponse::Delete { deleted, prev_kvs })
     }
 
-    fn range(&self, request: &RangeRequest) -> Result<RangeResponse, StorageError> {
+    fn remove(&mut self, victim: KeyValue) {
+        let kv = KeyValue {
+            key: victim.key.clone(),
+            mod_revision: self.before.revision + 1,
+            ..KeyValue::default()
+        };
+        self.change(Event {
+            kind: EventKind::Delete,
+            kv,
+            prev_kv: Some(victim),
+        });
+    }
+
+    fn range(&mut self, request: &RangeRequest) -> Result<RangeResponse, RunError> {
         let current = self.before.revision + Revision::from(!self.events.is_empty());
         let revision = if request.revision <= 0 {
             current
         } else {
             request.revision
         };
-        self.view.read(request, revision, current)
+        let bounds = Bounds::within(request, self.answer_bytes_left);
+        let response = self.view.read(request, bounds, revision, current)?;
+        self.charge(&response.kvs)?;
+        Ok(response)
     }
 
     fn change(&mut self, event: Event) {

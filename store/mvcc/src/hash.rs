@@ -5,7 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::types::{Event, EventKind, Revision};
+use crate::alarm::AlarmKind;
+use crate::types::{Event, EventKind, Lease, Revision};
 
 /// 128 bits of a SHA-256.
 pub type StateHash = [u8; 16];
@@ -43,6 +44,25 @@ impl EntryHash {
     pub(crate) fn compaction(&mut self, revision: Revision) {
         self.digest.update([3u8]);
         self.digest.update(revision.to_be_bytes());
+    }
+
+    pub(crate) fn alarm(&mut self, raised: bool, kind: AlarmKind, member: u64) {
+        self.digest.update([4u8, u8::from(raised), kind.tag()]);
+        self.digest.update(member.to_be_bytes());
+    }
+
+    /// A lease as it now stands; `None` if it is gone. The deletions of its keys are events of their own.
+    pub(crate) fn lease(&mut self, id: i64, lease: Option<Lease>) {
+        self.digest.update([5u8, u8::from(lease.is_some())]);
+        self.digest.update(id.to_be_bytes());
+        if let Some(Lease {
+            granted_ttl_s,
+            remaining_ttl_s,
+        }) = lease
+        {
+            self.digest.update(granted_ttl_s.to_be_bytes());
+            self.digest.update(remaining_ttl_s.to_be_bytes());
+        }
     }
 
     pub(crate) fn finish(self) -> StateHash {

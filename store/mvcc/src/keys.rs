@@ -4,6 +4,7 @@
 //! one key lie together, newest first, and keys lie in their own order. Escaping writes a zero byte as `00 ff`
 //! and ends with `00 01`, so that no escaped key is a prefix of another and the order is kept.
 //! `Events`: revision, then the place within the revision, both big-endian: the order of history.
+//! `Leases`: the id, so that ids are in their order. `LeaseKeys`: the id, then the user key as it is.
 
 use bytes::Bytes;
 
@@ -14,7 +15,11 @@ const ZERO: u8 = 0x00;
 const ZERO_ESCAPED: u8 = 0xff;
 const TERMINATOR: [u8; 2] = [ZERO, 0x01];
 const REVISION_BYTES: usize = 8;
-const EVENT_KEY_BYTES: usize = REVISION_BYTES + 4;
+const SUB_BYTES: usize = 4;
+const EVENT_KEY_BYTES: usize = REVISION_BYTES + SUB_BYTES;
+const LEASE_BYTES: usize = 8;
+/// Turned over, so that negative ids come before positive ones.
+const LEASE_SIGN: u64 = 1 << 63;
 
 /// Appends the escaped `user_key` to `out`.
 pub fn escape_into(user_key: &[u8], out: &mut Vec<u8>) {
@@ -98,11 +103,46 @@ pub fn event_key(revision: Revision, sub: u32) -> Vec<u8> {
 /// # Errors
 /// [`StorageError::Corrupt`] if it is not one.
 pub fn event_revision(event_key: &[u8]) -> Result<Revision, StorageError> {
-    match event_key.first_chunk::<REVISION_BYTES>() {
-        Some(revision) if event_key.len() == EVENT_KEY_BYTES => Ok(u64::from_be_bytes(*revision).cast_signed()),
-        _ => Err(StorageError::Corrupt(format!(
+    split_event_key(event_key).map(|(revision, _)| revision)
+}
+
+/// The revision of a key in `Events`, and the place within it.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] if it is not one.
+pub fn split_event_key(event_key: &[u8]) -> Result<(Revision, u32), StorageError> {
+    let parts = event_key
+        .split_first_chunk::<REVISION_BYTES>()
+        .and_then(|(revision, sub)| Some((revision, <[u8; SUB_BYTES]>::try_from(sub).ok()?)));
+    match parts {
+        Some((revision, sub)) => Ok((u64::from_be_bytes(*revision).cast_signed(), u32::from_be_bytes(sub))),
+        None => Err(StorageError::Corrupt(format!(
             "an event key of {} bytes is malformed",
             event_key.len()
+        ))),
+    }
+}
+
+/// The key in `Leases` of the lease `id`, which is also what its keys in `LeaseKeys` begin with.
+pub fn lease_key(id: i64) -> [u8; LEASE_BYTES] {
+    (id.cast_unsigned() ^ LEASE_SIGN).to_be_bytes()
+}
+
+/// The key in `LeaseKeys` of the attachment of `user_key` to the lease `id`.
+pub fn attachment_key(id: i64, user_key: &[u8]) -> Vec<u8> {
+    [&lease_key(id)[..], user_key].concat()
+}
+
+/// The id that a key of `Leases` or `LeaseKeys` begins with, and what follows it.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] if it does not begin with one.
+pub fn split_lease_key(key: &[u8]) -> Result<(i64, &[u8]), StorageError> {
+    match key.split_first_chunk::<LEASE_BYTES>() {
+        Some((id, rest)) => Ok(((u64::from_be_bytes(*id) ^ LEASE_SIGN).cast_signed(), rest)),
+        None => Err(StorageError::Corrupt(format!(
+            "a lease's key of {} bytes is malformed",
+            key.len()
         ))),
     }
 }
@@ -142,9 +182,17 @@ mod tests {
         }
 
         #[test]
+        fn leases_are_in_order(a in any::<i64>(), b in any::<i64>(), user_key in key()) {
+            prop_assert_eq!(lease_key(a).cmp(&lease_key(b)), a.cmp(&b));
+            let attached = attachment_key(a, &user_key);
+            prop_assert_eq!(split_lease_key(&attached).unwrap(), (a, &user_key[..]));
+        }
+
+        #[test]
         fn garbage_is_refused_not_fatal(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
             let _ = split_data_key(&bytes);
             let _ = event_revision(&bytes);
+            let _ = split_lease_key(&bytes);
         }
     }
 }

@@ -6,25 +6,29 @@
 //! holds the same state (invariant I2), byte for byte, which [`machine::StateMachine::hash`] lets
 //! servers compare.
 //!
-//! The way in is [`machine::StateMachine::apply`]; the ways out are [`range::range`],
-//! [`history::history`] and [`snapshot::Exporter`], each over a consistent view of the storage.
+//! The way in is [`machine::StateMachine::apply`]; the ways out are [`range::range`], [`history::history`],
+//! [`hash_kv::hash_kv`], [`lease`] and [`snapshot::Exporter`], each over a consistent view of the storage.
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod check;
 mod codec;
 pub mod command;
 pub mod compact;
 mod execute;
 pub mod hash;
+pub mod hash_kv;
 pub mod history;
 pub mod keys;
+pub mod lease;
 pub mod limits;
 pub mod machine;
 pub mod memory;
 pub mod meta;
 pub mod outcome;
 pub mod range;
+mod rank;
 pub mod record;
 mod scan;
 pub mod snapshot;

@@ -19,6 +19,29 @@ pub const COMMAND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How deep transactions may nest; 1 is a transaction without nested ones.
 pub const TXN_DEPTH_MAX: usize = 4;
 
+/// Longest time to live of a lease, in seconds; etcd's bound.
+pub const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
+
+/// Most leases in one checkpoint.
+pub const LEASE_CHECKPOINT_ENTRIES_MAX: usize = 10_000;
+
+/// What a key counts for in an answer besides its key and value, in bytes.
+pub const KEY_VALUE_OVERHEAD_BYTES: usize = 64;
+
+/// Largest answer of a range read that sets no bound of its own, in bytes as
+/// [`KeyValue::bytes`](crate::types::KeyValue::bytes) counts them. Beyond it the read is refused.
+pub const RANGE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Most keys and values that one transaction answers with, its ranges and previous versions together, in bytes. Beyond
+/// it the transaction is refused. It crosses the wire between servers in one message.
+pub const TXN_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Longest cause of an alarm, in bytes; what is beyond it is cut off.
+pub const ALARM_CAUSE_BYTES_MAX: usize = 1024;
+
+/// Most alarms that can be raised at a time.
+pub const ALARMS_MAX: usize = 64;
+
 /// Longest opaque applied position of the Raft layer, in bytes.
 pub const OPAQUE_POSITION_BYTES_MAX: usize = 1024 * 1024;
 
@@ -29,7 +52,7 @@ pub const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 pub const SNAPSHOT_FRAME_BYTES_MAX: usize = SNAPSHOT_FRAME_BYTES + 2 * COMMAND_BYTES_MAX;
 
 /// Events whose predecessors one step of compaction removes.
-pub const COMPACT_STEP_EVENTS: usize = 1_000;
+pub const COMPACT_STEP_EVENTS: usize = 128;
 
 /// Events that one chunk of history answers with, at most; a revision is never split.
 pub const HISTORY_CHUNK_EVENTS: usize = 1_000;

@@ -3,19 +3,25 @@
 //! It keeps invariants I1 (data, revision, hash and applied position are one batch), I2 (the same entries give
 //! the same state, however they are cut into chunks) and I5 (a fenced transaction of another term changes nothing).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::alarm::{Alarm, AlarmKind, Alarms};
 use crate::command::Command;
-use crate::execute::execute;
+use crate::execute::{delete_attached, execute};
 use crate::hash::{EntryHash, StateHash};
 use crate::limits::OPAQUE_POSITION_BYTES_MAX;
-use crate::meta::State;
+use crate::meta::{Live, State};
 use crate::outcome::{Outcome, Refusal};
-use crate::storage::{Storage, StorageError, StorageRead};
-use crate::types::{Event, Revision, Txn};
+use crate::scan::{Overlay, scan};
+use crate::storage::{Storage, StorageError, StorageRead, WriteBatch};
+use crate::types::{Event, KeyRange, Lease, LeaseChange, Revision, Txn};
 use crate::view::View;
 
 pub use crate::meta::AppliedPosition;
+
+/// Ids that the state machine chooses for leases have this bit: people choose small ones.
+const LEASE_ID_FIRST: i64 = 1 << 62;
 
 /// A committed entry.
 #[derive(Debug, Clone)]
@@ -42,6 +48,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// All changes, by ascending revision.
     pub changes: Vec<Change>,
+    /// What happened to leases, in order.
+    pub lease_changes: Vec<LeaseChange>,
     /// The store's revision afterwards.
     pub revision: Revision,
     /// The compaction watermark afterwards.
@@ -87,7 +95,10 @@ impl<S: Storage> StateMachine<S> {
     /// # Errors
     /// [`StorageError`], fatal.
     pub fn open(storage: Arc<S>) -> Result<Self, StorageError> {
-        let state = State::load(&storage.snapshot())?;
+        let mut state = State::load(&storage.snapshot())?;
+        if state.live.is_none() {
+            state.live = Some(count_live(&storage.snapshot())?);
+        }
         Ok(Self { storage, state })
     }
 
@@ -109,6 +120,25 @@ impl<S: Storage> StateMachine<S> {
         )
     }
 
+    /// Takes the state over into another log, as of `position` there, `revisions` later: whatever was read or watched
+    /// up to there is compacted away, so that whoever knows the former revisions begins anew. Alarms are forgotten, since
+    /// they concern servers of the former log. For a state that is restored or recovered, before anything is applied.
+    ///
+    /// # Errors
+    /// [`StorageError`], fatal.
+    pub fn move_to(&mut self, position: AppliedPosition, revisions: Revision) -> Result<(), StorageError> {
+        let mut state = self.state.clone();
+        state.revision = state.revision.saturating_add(revisions);
+        state.compacted = state.revision;
+        state.alarms = Alarms::default();
+        state.position = Some(position);
+        let mut batch = WriteBatch::default();
+        state.store(&mut batch);
+        self.storage.write(batch)?;
+        self.state = state;
+        Ok(())
+    }
+
     /// Applies entries in order, as one batch.
     ///
     /// # Errors
@@ -120,12 +150,18 @@ impl<S: Storage> StateMachine<S> {
             view: View::new(&snapshot),
             state: self.state.clone(),
             changes: Vec::new(),
+            lease_changes: Vec::new(),
         };
         let mut outcomes = Vec::new();
         for entry in entries {
             outcomes.push(step.apply(entry)?);
         }
-        let Step { view, state, changes } = step;
+        let Step {
+            view,
+            state,
+            changes,
+            lease_changes,
+        } = step;
         let (revision, compacted) = (state.revision, state.compacted);
         let mut written_bytes = 0;
         if !outcomes.is_empty() {
@@ -138,6 +174,7 @@ impl<S: Storage> StateMachine<S> {
         Ok(Applied {
             outcomes,
             changes,
+            lease_changes,
             revision,
             compacted,
             written_bytes,
@@ -150,6 +187,7 @@ struct Step<'s, R: StorageRead> {
     view: View<'s, R>,
     state: State,
     changes: Vec<Change>,
+    lease_changes: Vec<LeaseChange>,
 }
 
 impl<R: StorageRead> Step<'_, R> {
@@ -161,6 +199,13 @@ impl<R: StorageRead> Step<'_, R> {
             None => Outcome::Blank,
             Some(Command::Txn { txn, fence_term }) => self.txn(&txn, fence_term, position.term, &mut hash)?,
             Some(Command::Compact { revision }) => self.compact(revision, &mut hash),
+            Some(Command::LeaseGrant { id, ttl_s }) => self.grant(id, ttl_s, position.index, &mut hash)?,
+            Some(Command::LeaseRevoke { id, fence_term }) => self.revoke(id, fence_term, position.term, &mut hash)?,
+            Some(Command::LeaseCheckpoint { entries, fence_term }) => {
+                self.checkpoint(entries, fence_term, position.term, &mut hash)?
+            }
+            Some(Command::RaiseAlarm(alarm)) => self.raise_alarm(alarm, &mut hash),
+            Some(Command::ClearAlarm { kind, member }) => self.clear_alarm(kind, member, &mut hash),
         };
         self.state.hash = hash.finish();
         self.state.position = Some(position);
@@ -191,25 +236,135 @@ impl<R: StorageRead> Step<'_, R> {
         term: u64,
         hash: &mut EntryHash,
     ) -> Result<Outcome, StorageError> {
-        if let Some(decided) = fence_term.filter(|decided| *decided != term) {
-            return Ok(Outcome::Refused(Refusal::Deposed { decided, current: term }));
+        if let Some(refusal) = deposed(fence_term, term) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        if let Some(refusal) = self.state.alarms.refuse(txn) {
+            return Ok(Outcome::Refused(refusal));
         }
         match execute(&mut self.view, &self.state, txn)? {
             Err(refusal) => Ok(Outcome::Refused(refusal)),
             Ok(done) => {
-                for event in &done.events {
-                    hash.event(event);
-                }
-                self.state.revision = done.response.revision;
-                if !done.events.is_empty() {
-                    self.changes.push(Change {
-                        revision: done.response.revision,
-                        events: done.events,
-                    });
-                }
+                self.record(done.events, hash);
+                debug_assert_eq!(self.state.revision, done.response.revision);
                 Ok(Outcome::Txn(done.response))
             }
         }
+    }
+
+    /// Makes the changes of an entry, if there are any, those of the next revision.
+    fn record(&mut self, events: Vec<Arc<Event>>, hash: &mut EntryHash) {
+        if events.is_empty() {
+            return;
+        }
+        for event in &events {
+            hash.event(event);
+            if let Some(live) = &mut self.state.live {
+                live.note(event);
+            }
+        }
+        self.state.revision += 1;
+        self.changes.push(Change {
+            revision: self.state.revision,
+            events,
+        });
+    }
+
+    fn grant(&mut self, id: i64, ttl_s: i64, index: u64, hash: &mut EntryHash) -> Result<Outcome, StorageError> {
+        if let Some(refusal) = self.state.alarms.refuse_growth() {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let id = if id == 0 { self.free_lease(index)? } else { id };
+        if self.view.lease(id)?.is_some() {
+            return Ok(Outcome::Refused(Refusal::LeaseExists { id }));
+        }
+        let lease = Lease {
+            granted_ttl_s: ttl_s,
+            remaining_ttl_s: 0,
+        };
+        self.set_lease(id, lease, true, hash);
+        Ok(Outcome::LeaseGranted {
+            id,
+            ttl_s,
+            revision: self.state.revision,
+        })
+    }
+
+    /// An id that no lease has, different for each entry: an id that was in use is not given out again soon.
+    fn free_lease(&self, index: u64) -> Result<i64, StorageError> {
+        let mut id = LEASE_ID_FIRST | (index.cast_signed() & (LEASE_ID_FIRST - 1));
+        while self.view.lease(id)?.is_some() {
+            id = LEASE_ID_FIRST | (id.wrapping_add(1) & (LEASE_ID_FIRST - 1));
+        }
+        Ok(id)
+    }
+
+    fn set_lease(&mut self, id: i64, lease: Lease, granted: bool, hash: &mut EntryHash) {
+        hash.lease(id, Some(lease));
+        self.view.set_lease(id, Some(lease));
+        self.lease_changes.push(LeaseChange::Set { id, lease, granted });
+    }
+
+    fn revoke(
+        &mut self,
+        id: i64,
+        fence_term: Option<u64>,
+        term: u64,
+        hash: &mut EntryHash,
+    ) -> Result<Outcome, StorageError> {
+        if let Some(refusal) = deposed(fence_term, term) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        if self.view.lease(id)?.is_none() {
+            return Ok(Outcome::Refused(Refusal::LeaseNotFound { id }));
+        }
+        let events = delete_attached(&mut self.view, &self.state, id)?;
+        self.record(events, hash);
+        hash.lease(id, None);
+        self.view.set_lease(id, None);
+        self.lease_changes.push(LeaseChange::Revoked { id });
+        Ok(Outcome::LeaseRevoked {
+            revision: self.state.revision,
+        })
+    }
+
+    fn checkpoint(
+        &mut self,
+        entries: Vec<(i64, i64)>,
+        fence_term: Option<u64>,
+        term: u64,
+        hash: &mut EntryHash,
+    ) -> Result<Outcome, StorageError> {
+        if let Some(refusal) = deposed(fence_term, term) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        for (id, remaining_ttl_s) in entries {
+            if let Some(lease) = self.view.lease(id)? {
+                let lease = Lease {
+                    remaining_ttl_s: remaining_ttl_s.clamp(0, lease.granted_ttl_s),
+                    ..lease
+                };
+                self.set_lease(id, lease, false, hash);
+            }
+        }
+        Ok(Outcome::LeaseCheckpointed)
+    }
+
+    fn raise_alarm(&mut self, alarm: Alarm, hash: &mut EntryHash) -> Outcome {
+        let (kind, member) = (alarm.kind, alarm.member);
+        let changed = self.state.alarms.raise(alarm);
+        if changed {
+            hash.alarm(true, kind, member);
+        }
+        Outcome::Alarm(changed)
+    }
+
+    fn clear_alarm(&mut self, kind: AlarmKind, member: u64, hash: &mut EntryHash) -> Outcome {
+        let changed = self.state.alarms.clear(kind, member);
+        if changed {
+            hash.alarm(false, kind, member);
+        }
+        Outcome::Alarm(changed)
     }
 
     fn compact(&mut self, requested: Revision, hash: &mut EntryHash) -> Outcome {
@@ -228,4 +383,21 @@ impl<R: StorageRead> Step<'_, R> {
             Outcome::Compacted
         }
     }
+}
+
+/// The refusal of what was decided under another term than this one.
+fn deposed(fence_term: Option<u64>, term: u64) -> Option<Refusal> {
+    let decided = fence_term.filter(|decided| *decided != term)?;
+    Some(Refusal::Deposed { decided, current: term })
+}
+
+/// Counts what lives, for a state whose writer did not.
+fn count_live<R: StorageRead>(reader: &R) -> Result<Live, StorageError> {
+    let mut live = Live::default();
+    let everything = KeyRange::prefix("");
+    scan(reader, &Overlay::new(), &everything, Revision::MAX, &mut |found| {
+        found.with(|key, value| live.add(key, value));
+        ControlFlow::Continue(())
+    })?;
+    Ok(live)
 }

@@ -14,12 +14,14 @@ use crate::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, 
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 
-/// The maps of the three tables.
+/// The maps of the tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Tables {
     meta: Map,
     data: Map,
     events: Map,
+    leases: Map,
+    lease_keys: Map,
 }
 
 impl Tables {
@@ -28,6 +30,8 @@ impl Tables {
             Table::Meta => &self.meta,
             Table::Data => &self.data,
             Table::Events => &self.events,
+            Table::Leases => &self.leases,
+            Table::LeaseKeys => &self.lease_keys,
         }
     }
 
@@ -36,6 +40,8 @@ impl Tables {
             Table::Meta => &mut self.meta,
             Table::Data => &mut self.data,
             Table::Events => &mut self.events,
+            Table::Leases => &mut self.leases,
+            Table::LeaseKeys => &mut self.lease_keys,
         }
     }
 }
@@ -79,6 +85,13 @@ impl Storage for MemoryStorage {
                 }
                 Write::Delete { table, key } => {
                     tables.of_mut(table).remove(&key);
+                }
+                Write::DeleteRange { table, from, to } => {
+                    let map = tables.of_mut(table);
+                    if from < to {
+                        let mut kept = map.split_off(&from);
+                        map.append(&mut kept.split_off(&to));
+                    }
                 }
             }
         }

@@ -6,12 +6,15 @@
 
 use bytes::Bytes;
 
+use crate::alarm::Alarms;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::hash::StateHash;
 use crate::storage::{StorageError, StorageRead, Table, WriteBatch};
-use crate::types::Revision;
+use crate::types::{Event, EventKind, Revision};
 
-const FORMAT: u8 = 1;
+/// The first format had no alarms, and did not count what lives.
+const FORMAT_WITHOUT_ALARMS: u8 = 1;
+const FORMAT: u8 = 2;
 const KEY_STATE: &[u8] = b"state";
 const KEY_REMOVED: &[u8] = b"removed";
 
@@ -40,6 +43,42 @@ pub struct State {
     pub hash: StateHash,
     /// The last entry applied; `None` before the first.
     pub position: Option<AppliedPosition>,
+    /// The alarms that are raised.
+    pub alarms: Alarms,
+    /// What lives at the revision; `None` in a state of the first format that nobody has counted yet.
+    pub live: Option<Live>,
+}
+
+/// The keys that live at the store's revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Live {
+    /// How many.
+    pub keys: u64,
+    /// Their size with their values, in bytes.
+    pub bytes: u64,
+}
+
+impl Live {
+    /// Takes in a change.
+    pub(crate) fn note(&mut self, event: &Event) {
+        if let Some(before) = &event.prev_kv {
+            self.keys = self.keys.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size(&before.key, &before.value));
+        }
+        if event.kind == EventKind::Put {
+            self.add(&event.kv.key, &event.kv.value);
+        }
+    }
+
+    /// Adds a key.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.keys += 1;
+        self.bytes += size(key, value);
+    }
+}
+
+fn size(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
 }
 
 impl Default for State {
@@ -49,6 +88,8 @@ impl Default for State {
             compacted: 0,
             hash: StateHash::default(),
             position: None,
+            alarms: Alarms::default(),
+            live: Some(Live::default()),
         }
     }
 }
@@ -77,6 +118,8 @@ impl State {
             compacted,
             hash,
             position,
+            alarms,
+            live,
         } = self;
         let mut writer = Writer::default();
         writer.byte(FORMAT);
@@ -89,13 +132,20 @@ impl State {
             writer.number(*index);
             writer.slice(opaque);
         }
+        alarms.write(&mut writer);
+        writer.flag(live.is_some());
+        if let Some(Live { keys, bytes }) = live {
+            writer.number(*keys);
+            writer.number(*bytes);
+        }
         writer.out
     }
 
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            FORMAT => {}
+        let format = reader.byte()?;
+        match format {
+            FORMAT | FORMAT_WITHOUT_ALARMS => {}
             tag => {
                 return Err(DecodeError::UnknownTag {
                     what: "state format",
@@ -117,31 +167,65 @@ impl State {
         } else {
             None
         };
+        let (mut alarms, mut live) = (Alarms::default(), None);
+        if format != FORMAT_WITHOUT_ALARMS {
+            alarms = Alarms::read(&mut reader)?;
+            if reader.flag()? {
+                live = Some(Live {
+                    keys: reader.number()?,
+                    bytes: reader.number()?,
+                });
+            }
+        }
         reader.finish()?;
         Ok(Self {
             revision,
             compacted,
             hash,
             position,
+            alarms,
+            live,
         })
     }
 }
 
-/// Up to which revision, exclusive, superseded versions are physically gone.
-pub(crate) fn load_removed(reader: &impl StorageRead) -> Result<Revision, StorageError> {
-    let Some(bytes) = reader.get(Table::Meta, KEY_REMOVED)? else {
-        return Ok(0);
-    };
-    let mut numbers = Reader::new(bytes);
-    let read = numbers
-        .signed()
-        .and_then(|revision| numbers.finish().map(|()| revision));
-    read.map_err(|error| StorageError::Corrupt(format!("the compaction mark is malformed: {error}")))
+/// How far physical compaction has come: the first change whose predecessors may still be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Removed {
+    pub(crate) revision: Revision,
+    /// Its place within the revision.
+    pub(crate) sub: u32,
 }
 
-pub(crate) fn store_removed(batch: &mut WriteBatch, revision: Revision) {
+impl Removed {
+    pub(crate) fn before(revision: Revision) -> Self {
+        Self { revision, sub: 0 }
+    }
+}
+
+pub(crate) fn load_removed(reader: &impl StorageRead) -> Result<Removed, StorageError> {
+    let Some(bytes) = reader.get(Table::Meta, KEY_REMOVED)? else {
+        return Ok(Removed::default());
+    };
+    read_removed(bytes).map_err(|error| StorageError::Corrupt(format!("the compaction mark is malformed: {error}")))
+}
+
+fn read_removed(bytes: Bytes) -> Result<Removed, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let revision = reader.signed()?;
+    // The first release wrote no more than this.
+    let sub = if reader.is_empty() { 0 } else { reader.number()? };
+    reader.finish()?;
+    Ok(Removed {
+        revision,
+        sub: u32::try_from(sub).map_err(|_| DecodeError::Overflow)?,
+    })
+}
+
+pub(crate) fn store_removed(batch: &mut WriteBatch, removed: Removed) {
     let mut writer = Writer::default();
-    writer.signed(revision);
+    writer.signed(removed.revision);
+    writer.number(removed.sub.into());
     batch.put(Table::Meta, KEY_REMOVED.to_vec(), writer.out);
 }
 
@@ -163,6 +247,8 @@ mod tests {
                 compacted: 12,
                 hash: [9; 16],
                 position,
+                alarms: Alarms::default(),
+                live: Some(Live { keys: 7, bytes: 300 }),
             };
             assert_eq!(State::decode(state.encode().into()).unwrap(), state);
             for cut in 0..state.encode().len() {

@@ -11,19 +11,22 @@ use proptest::prelude::*;
 
 use crate::check;
 use crate::command::Command;
-use crate::compact::{compact_step, compact_step_of};
+use crate::compact::{backlog, compact_step, compact_step_of};
+use crate::hash_kv::hash_kv;
 use crate::history::{HistoryBudget, history};
+use crate::lease;
+use crate::limits::{RANGE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::machine::{AppliedPosition, ApplyError, Change, Entry, StateMachine};
 use crate::memory::MemoryStorage;
-use crate::meta::State;
+use crate::meta::{Live, State};
 use crate::outcome::{Outcome, Refusal};
 use crate::range::{ReadError, range};
 use crate::snapshot::{Exporter, Importer, SnapshotError};
-use crate::storage::{Access, Cursor, Storage, StorageRead, Table};
-use crate::testing::{any_range, any_request, any_txn, delete, entry, put, txn};
+use crate::storage::{Access, Cursor, Storage, StorageRead, Table, WriteBatch};
+use crate::testing::{any_lease_command, any_range, any_request, any_txn, delete, delete_prefix, entry, put, txn};
 use crate::types::{
-    Compare, CompareResult, CompareTarget, Event, EventKind, KeyRange, KeyValue, Op, OpResponse, RangeRequest,
-    RangeResponse, Revision, Txn, TxnResponse,
+    Compare, CompareResult, CompareTarget, Event, EventKind, KeyRange, KeyValue, Lease, LeaseChange, Op, OpResponse,
+    Order, RangeRequest, RangeResponse, Revision, SortBy, Txn, TxnResponse,
 };
 
 type Content = BTreeMap<Bytes, KeyValue>;
@@ -33,6 +36,7 @@ struct Model {
     contents: Vec<Content>,
     events: Vec<Vec<Event>>,
     compacted: Revision,
+    leases: BTreeMap<i64, Lease>,
 }
 
 impl Model {
@@ -42,6 +46,7 @@ impl Model {
             contents: vec![Content::new(); 2],
             events: vec![Vec::new(); 2],
             compacted: 0,
+            leases: BTreeMap::new(),
         }
     }
 
@@ -97,11 +102,93 @@ impl Model {
                 Ok(response) => Outcome::Txn(response),
                 Err(refusal) => Outcome::Refused(refusal),
             },
+            Command::LeaseGrant { id, .. } if self.leases.contains_key(id) => {
+                Outcome::Refused(Refusal::LeaseExists { id: *id })
+            }
+            Command::LeaseGrant { id, ttl_s } => {
+                let lease = Lease {
+                    granted_ttl_s: *ttl_s,
+                    remaining_ttl_s: 0,
+                };
+                self.leases.insert(*id, lease);
+                Outcome::LeaseGranted {
+                    id: *id,
+                    ttl_s: *ttl_s,
+                    revision: self.revision(),
+                }
+            }
+            Command::LeaseRevoke { id, .. } if !self.leases.contains_key(id) => {
+                Outcome::Refused(Refusal::LeaseNotFound { id: *id })
+            }
+            Command::LeaseRevoke { id, .. } => {
+                let (mut content, mut events) = (self.latest().clone(), Vec::new());
+                for victim in self.latest().values().filter(|kv| kv.lease == *id) {
+                    self.remove(victim, &mut content, &mut events);
+                }
+                self.commit(content, events);
+                self.leases.remove(id);
+                Outcome::LeaseRevoked {
+                    revision: self.revision(),
+                }
+            }
+            Command::LeaseCheckpoint { entries, .. } => {
+                for (id, remaining) in entries {
+                    if let Some(lease) = self.leases.get_mut(id) {
+                        lease.remaining_ttl_s = (*remaining).clamp(0, lease.granted_ttl_s);
+                    }
+                }
+                Outcome::LeaseCheckpointed
+            }
+            Command::RaiseAlarm(_) | Command::ClearAlarm { .. } => panic!("the model knows no alarms"),
+        }
+    }
+
+    fn remove(&self, victim: &KeyValue, content: &mut Content, events: &mut Vec<Event>) {
+        content.remove(&victim.key);
+        let kv = KeyValue {
+            key: victim.key.clone(),
+            mod_revision: self.revision() + 1,
+            ..KeyValue::default()
+        };
+        events.push(Event {
+            kind: EventKind::Delete,
+            kv,
+            prev_kv: Some(victim.clone()),
+        });
+    }
+
+    fn commit(&mut self, content: Content, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.contents.push(content);
+            self.events.push(events);
         }
     }
 
     fn txn(&mut self, txn: &Txn) -> Result<TxnResponse, Refusal> {
         check::txn_shape(txn).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        // What is refused for its revisions is refused first.
+        self.check(txn, &|op| match op {
+            Op::Range(request) => self.readable(request.revision),
+            _ => Ok(()),
+        })?;
+        self.check(txn, &|op| match op {
+            Op::Put {
+                key,
+                lease,
+                ignore_value,
+                ignore_lease,
+                ..
+            } => {
+                if (*ignore_value || *ignore_lease) && !self.latest().contains_key(key) {
+                    return Err(Refusal::KeyNotFound);
+                }
+                if *lease != 0 && !ignore_lease && !self.leases.contains_key(lease) {
+                    return Err(Refusal::LeaseNotFound { id: *lease });
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        })?;
         let mut content = self.latest().clone();
         let mut events = Vec::new();
         let mut response = self.run(txn, &mut content, &mut events)?;
@@ -110,11 +197,22 @@ impl Model {
             keys.sort();
             keys.dedup();
             assert_eq!(keys.len(), events.len(), "a key changed twice in one revision");
-            self.contents.push(content);
-            self.events.push(events);
         }
+        self.commit(content, events);
         finish(&mut response, self.revision());
         Ok(response)
+    }
+
+    /// Checks each operation of the branches taken.
+    fn check(&self, txn: &Txn, each: &dyn Fn(&Op) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        let succeeded = txn.compares.iter().all(|compare| holds(self.latest(), compare));
+        for op in if succeeded { &txn.success } else { &txn.failure } {
+            match op {
+                Op::Txn(nested) => self.check(nested, each)?,
+                other => each(other)?,
+            }
+        }
+        Ok(())
     }
 
     fn run(&self, txn: &Txn, content: &mut Content, events: &mut Vec<Event>) -> Result<TxnResponse, Refusal> {
@@ -138,15 +236,24 @@ impl Model {
                 value,
                 lease,
                 prev_kv,
+                ignore_value,
+                ignore_lease,
             } => {
                 let before = content.get(key).cloned();
+                let (mut value, mut lease) = (value.clone(), *lease);
+                if *ignore_value {
+                    value = before.as_ref().unwrap().value.clone();
+                }
+                if *ignore_lease {
+                    lease = before.as_ref().unwrap().lease;
+                }
                 let kv = KeyValue {
                     key: key.clone(),
-                    value: value.clone(),
+                    value,
                     create_revision: before.as_ref().map_or(next, |kv| kv.create_revision),
                     mod_revision: next,
                     version: before.as_ref().map_or(0, |kv| kv.version) + 1,
-                    lease: *lease,
+                    lease,
                 };
                 content.insert(key.clone(), kv.clone());
                 events.push(Event {
@@ -159,17 +266,7 @@ impl Model {
             Op::Delete { range, prev_kv } => {
                 let victims: Vec<_> = content.values().filter(|kv| range.contains(&kv.key)).cloned().collect();
                 for victim in &victims {
-                    content.remove(&victim.key);
-                    let kv = KeyValue {
-                        key: victim.key.clone(),
-                        mod_revision: next,
-                        ..KeyValue::default()
-                    };
-                    events.push(Event {
-                        kind: EventKind::Delete,
-                        kv,
-                        prev_kv: Some(victim.clone()),
-                    });
+                    self.remove(victim, content, events);
                 }
                 let deleted = victims.len() as u64;
                 OpResponse::Delete {
@@ -226,17 +323,45 @@ fn select(content: &Content, request: &RangeRequest, current: Revision) -> Range
             revision: current,
         };
     }
-    let more = request.limit > 0 && kvs.len() > request.limit;
-    if more {
+    kvs.retain(|kv| request.filter.lets_through(kv.mod_revision, kv.create_revision));
+    let Order { by, descending } = request.order;
+    kvs.sort_by(|a, b| {
+        let order = match by {
+            SortBy::Key => a.key.cmp(&b.key),
+            SortBy::Version => a.version.cmp(&b.version),
+            SortBy::CreateRevision => a.create_revision.cmp(&b.create_revision),
+            SortBy::ModRevision => a.mod_revision.cmp(&b.mod_revision),
+            SortBy::Value => a.value.cmp(&b.value),
+        };
+        let order = if descending { order.reverse() } else { order };
+        order.then(a.key.cmp(&b.key))
+    });
+    let passed = kvs.len();
+    if request.limit > 0 {
         kvs.truncate(request.limit);
+    }
+    if request.keys_only && by != SortBy::Value {
+        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+    }
+    if request.bytes_max > 0 {
+        let mut bytes = 0;
+        let fit = kvs.iter().take_while(|kv| {
+            bytes += kv.bytes();
+            bytes <= request.bytes_max
+        });
+        let fit = fit.count().max(1);
+        kvs.truncate(fit);
     }
     if request.keys_only {
         kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
     }
+    let more = kvs.len() < passed;
+    // An order of its own is only known once all was looked at.
+    let whole = !more || request.count_total || request.order != Order::default();
     RangeResponse {
         kvs,
         more,
-        count: (!more).then_some(count),
+        count: whole.then_some(count),
         revision: current,
     }
 }
@@ -290,6 +415,7 @@ enum Step {
 fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         9 => any_txn().prop_map(|txn| Command::Txn { txn, fence_term: None }),
+        3 => any_lease_command(),
         1 => (0i64..25).prop_map(|revision| Command::Compact { revision }),
     ]
 }
@@ -306,7 +432,7 @@ fn as_refusal(error: ReadError) -> Refusal {
     match error {
         ReadError::Compacted { requested, oldest } => Refusal::Compacted { requested, oldest },
         ReadError::FutureRevision { requested, current } => Refusal::FutureRevision { requested, current },
-        ReadError::Storage(error) => panic!("{error}"),
+        ReadError::TooLarge { .. } | ReadError::Storage(_) => panic!("{error}"),
     }
 }
 
@@ -360,9 +486,25 @@ proptest! {
                     prop_assert_eq!(applied.revision, model.revision());
                     prop_assert_eq!(applied.compacted, model.compacted);
                     prop_assert_eq!(applied.changes, model.history(&KeyRange::prefix(""), before + 1));
+                    let changed: BTreeMap<_, _> = applied.lease_changes.into_iter().map(|change| match change {
+                        LeaseChange::Set { id, lease, .. } => (id, Some(lease)),
+                        LeaseChange::Revoked { id } => (id, None),
+                    }).collect();
+                    for (id, lease) in changed {
+                        prop_assert_eq!(model.leases.get(&id).copied(), lease);
+                    }
                 }
             }
             let snapshot = machine.storage().snapshot();
+            let leases: Vec<_> = model.leases.iter().map(|(id, lease)| (*id, *lease)).collect();
+            prop_assert_eq!(lease::leases(&snapshot).unwrap(), leases);
+            for id in [-1, 1, 2] {
+                let keys: Vec<_> = model.latest().values().filter(|kv| kv.lease == id).map(|kv| kv.key.clone()).collect();
+                prop_assert_eq!(lease::attached_keys(&snapshot, id).unwrap(), keys);
+            }
+            let mut live = Live::default();
+            model.latest().values().for_each(|kv| live.add(&kv.key, &kv.value));
+            prop_assert_eq!(machine.state().live, Some(live));
             for request in &requests {
                 prop_assert_eq!(range(&snapshot, request).map_err(as_refusal), model.range(request));
             }
@@ -441,6 +583,36 @@ proptest! {
         // One row each for what lived before the watermark, and one for each change since.
         let lived = model.contents[revision as usize - 1].len();
         prop_assert_eq!(rows(Table::Data), lived + kept);
+    }
+
+    /// The hash over the content is the same wherever physical compaction has come to, and tells contents apart.
+    #[test]
+    fn the_hash_over_the_content_does_not_see_physical_compaction(
+        commands in vec(any_command(), 1..30), part in 1usize..5, at in any::<prop::sample::Index>(),
+    ) {
+        let (mut one, mut model) = (machine(), Model::new());
+        for (index, command) in (1..).zip(commands) {
+            model.apply(&command);
+            one.apply([entry(index, Some(command))]).unwrap();
+        }
+        let storage = one.storage();
+        let first = model.compacted.max(1);
+        let revision = first + at.index((model.revision() - first + 1) as usize) as Revision;
+        let expected = hash_kv(&storage.snapshot(), revision).unwrap();
+        prop_assert_eq!((expected.hash_revision, expected.compact_revision), (revision, model.compacted));
+        loop {
+            let more = compact_step_of(&**storage, part).unwrap().more;
+            prop_assert_eq!(hash_kv(&storage.snapshot(), revision).unwrap(), expected);
+            if !more {
+                break;
+            }
+        }
+        let latest = hash_kv(&storage.snapshot(), 0).unwrap();
+        prop_assert_eq!(latest.hash_revision, model.revision());
+        let next = one.hash().0 + 1;
+        one.apply([entry(next, Some(txn(vec![put("hash", "v")])))]).unwrap();
+        prop_assert_eq!(hash_kv(&one.storage().snapshot(), revision).unwrap(), expected, "later changes do not matter");
+        prop_assert_ne!(hash_kv(&one.storage().snapshot(), 0).unwrap().hash, latest.hash);
     }
 
     /// A snapshot that is cut short, damaged or has something added is refused.
@@ -581,4 +753,262 @@ fn deleting_nothing_changes_nothing() {
         panic!("a delete is answered as one")
     };
     assert!(prev_kvs.is_empty());
+}
+
+#[test]
+fn a_lease_takes_its_keys_along_in_one_revision() {
+    let mut machine = machine();
+    let attached = |key: &str, lease| Op::Put {
+        key: key.to_owned().into(),
+        value: "v".into(),
+        lease,
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
+    };
+    // All of it in one chunk: what earlier entries did to leases counts for the later ones.
+    let applied = machine
+        .apply([
+            entry(1, Some(txn(vec![attached("early", 7)]))),
+            entry(2, Some(Command::LeaseGrant { id: 7, ttl_s: 60 })),
+            entry(3, Some(txn(vec![attached("a", 7), attached("b", 7), attached("c", 7)]))),
+            entry(4, Some(txn(vec![attached("b", 0)]))),
+            entry(5, Some(txn(vec![delete("c"), attached("d", 7)]))),
+            entry(
+                6,
+                Some(Command::LeaseRevoke {
+                    id: 7,
+                    fence_term: None,
+                }),
+            ),
+            entry(
+                7,
+                Some(Command::LeaseRevoke {
+                    id: 7,
+                    fence_term: None,
+                }),
+            ),
+            entry(8, Some(txn(vec![attached("late", 7)]))),
+        ])
+        .unwrap();
+    let missing = Outcome::Refused(Refusal::LeaseNotFound { id: 7 });
+    assert_eq!(applied.outcomes[0], missing);
+    assert_eq!(applied.outcomes[5], Outcome::LeaseRevoked { revision: 5 });
+    assert_eq!(applied.outcomes[6..], [missing.clone(), missing]);
+    let gone: Vec<_> = applied.changes[3]
+        .events
+        .iter()
+        .map(|event| (event.kind, &event.kv.key[..]))
+        .collect();
+    assert_eq!(gone, [(EventKind::Delete, &b"a"[..]), (EventKind::Delete, b"d")]);
+    let left = range(
+        &machine.storage().snapshot(),
+        &RangeRequest::latest(KeyRange::prefix("")),
+    )
+    .unwrap();
+    assert_eq!(left.kvs.iter().map(|kv| &kv.key[..]).collect::<Vec<_>>(), [b"b"]);
+}
+
+#[test]
+fn a_fence_holds_back_revocations_and_checkpoints_of_other_terms() {
+    let mut machine = machine();
+    let (past, now) = (Some(0), Some(1));
+    let applied = machine
+        .apply([
+            entry(1, Some(Command::LeaseGrant { id: 7, ttl_s: 60 })),
+            entry(
+                2,
+                Some(Command::LeaseRevoke {
+                    id: 7,
+                    fence_term: past,
+                }),
+            ),
+            entry(
+                3,
+                Some(Command::LeaseCheckpoint {
+                    entries: vec![(7, 20)],
+                    fence_term: past,
+                }),
+            ),
+            entry(
+                4,
+                Some(Command::LeaseCheckpoint {
+                    entries: vec![(7, 30), (8, 1)],
+                    fence_term: now,
+                }),
+            ),
+        ])
+        .unwrap();
+    let deposed = Outcome::Refused(Refusal::Deposed { decided: 0, current: 1 });
+    assert_eq!(
+        applied.outcomes[1..],
+        [deposed.clone(), deposed, Outcome::LeaseCheckpointed]
+    );
+    let lease = lease::lease(&machine.storage().snapshot(), 7).unwrap().unwrap();
+    assert_eq!((lease.granted_ttl_s, lease.remaining_ttl_s), (60, 30));
+}
+
+#[test]
+fn a_transaction_that_would_answer_too_much_leaves_no_trace() {
+    let mut machine = machine();
+    let value = "x".repeat(VALUE_BYTES_MAX);
+    let keys: Vec<String> = (0..=TXN_ANSWER_BYTES_MAX / VALUE_BYTES_MAX)
+        .map(|n| format!("big/{n}"))
+        .collect();
+    for (index, key) in (1..).zip(&keys) {
+        machine
+            .apply([entry(index, Some(txn(vec![put(key, &value)])))])
+            .unwrap();
+    }
+    let next = keys.len() as u64 + 1;
+    machine
+        .apply([entry(next, Some(Command::LeaseGrant { id: 7, ttl_s: 60 }))])
+        .unwrap();
+    let (revision, live) = (machine.state().revision, machine.state().live);
+    let read_all = Op::Range(RangeRequest::latest(KeyRange::prefix("big/")));
+    let attached = Op::Put {
+        key: "small".into(),
+        value: "v".into(),
+        lease: 7,
+        prev_kv: false,
+        ignore_value: false,
+        ignore_lease: false,
+    };
+    let too_much = |reads: Vec<Op>| txn([vec![attached.clone(), delete("big/0")], reads].concat());
+    let applied = machine
+        .apply([
+            entry(next + 1, Some(too_much(vec![read_all.clone(), read_all]))),
+            entry(next + 2, Some(too_much(vec![delete_prefix("big/")]))),
+            entry(
+                next + 3,
+                Some(Command::LeaseRevoke {
+                    id: 7,
+                    fence_term: None,
+                }),
+            ),
+        ])
+        .unwrap();
+    for outcome in &applied.outcomes[..2] {
+        assert!(matches!(outcome, Outcome::Refused(Refusal::Invalid(_))), "{outcome:?}");
+    }
+    assert_eq!(applied.outcomes[2], Outcome::LeaseRevoked { revision });
+    assert_eq!((applied.revision, applied.changes.len()), (revision, 0));
+    assert_eq!(machine.state().live, live);
+    let snapshot = machine.storage().snapshot();
+    assert!(lease::attached_keys(&snapshot, 7).unwrap().is_empty());
+    let kept = range(
+        &snapshot,
+        &RangeRequest {
+            keys_only: true,
+            ..RangeRequest::latest(KeyRange::prefix(""))
+        },
+    )
+    .unwrap();
+    assert_eq!(kept.kvs.len(), keys.len());
+    assert!(kept.kvs.iter().all(|kv| kv.key.starts_with(b"big/") && kv.version == 1));
+}
+
+#[test]
+fn an_answer_without_a_bound_of_its_own_is_refused_beyond_ours() {
+    let mut machine = machine();
+    let value = "x".repeat(VALUE_BYTES_MAX);
+    let count = RANGE_BYTES_MAX / VALUE_BYTES_MAX + 2;
+    for index in 1..=count as u64 {
+        machine
+            .apply([entry(index, Some(txn(vec![put(&index.to_string(), &value)])))])
+            .unwrap();
+    }
+    let snapshot = machine.storage().snapshot();
+    let all = || RangeRequest::latest(KeyRange::prefix(""));
+    let by_version = || Order {
+        by: SortBy::Version,
+        descending: true,
+    };
+    for request in [
+        all(),
+        RangeRequest {
+            order: by_version(),
+            ..all()
+        },
+    ] {
+        assert!(matches!(range(&snapshot, &request), Err(ReadError::TooLarge { .. })));
+        // Whoever sets a bound can tell that it was cut.
+        let bounded = RangeRequest {
+            bytes_max: usize::MAX,
+            ..request.clone()
+        };
+        let cut = range(&snapshot, &bounded).unwrap();
+        assert!(cut.more && cut.kvs.len() < count);
+        let few = RangeRequest {
+            limit: 2,
+            ..request.clone()
+        };
+        assert_eq!(range(&snapshot, &few).unwrap().kvs.len(), 2);
+        let names = RangeRequest {
+            keys_only: true,
+            ..request
+        };
+        assert_eq!(range(&snapshot, &names).unwrap().kvs.len(), count);
+    }
+}
+
+#[test]
+fn a_large_revision_is_compacted_in_steps() {
+    let mut machine = machine();
+    let many = |from: usize| (from..from + 20).map(|n| put(&n.to_string(), "v")).collect::<Vec<_>>();
+    machine
+        .apply([
+            entry(1, Some(txn(many(0)))),
+            entry(2, Some(txn(many(0)))),
+            entry(3, Some(txn(many(0)))),
+        ])
+        .unwrap();
+    machine
+        .apply([entry(4, Some(Command::Compact { revision: 4 }))])
+        .unwrap();
+    let mut steps = 0;
+    while compact_step_of(&**machine.storage(), 3).unwrap().more {
+        steps += 1;
+        assert!(steps < 100, "every step makes progress");
+    }
+    assert!(steps > 10, "{steps}");
+    assert_eq!(backlog(&machine.storage().snapshot()).unwrap(), 0);
+}
+
+#[test]
+fn a_state_of_the_first_release_is_counted() {
+    let mut one = machine();
+    one.apply([
+        entry(1, Some(txn(vec![put("a", "1"), put("b", "22")]))),
+        entry(2, Some(txn(vec![delete("a")]))),
+    ])
+    .unwrap();
+    let uncounted = State {
+        live: None,
+        ..one.state().clone()
+    };
+    let mut batch = WriteBatch::default();
+    uncounted.store(&mut batch);
+    one.storage().write(batch).unwrap();
+    let again = StateMachine::open(Arc::clone(one.storage())).unwrap();
+    assert_eq!(again.state(), one.state());
+}
+
+#[test]
+fn a_lease_without_an_id_gets_one_that_is_free() {
+    let mut machine = machine();
+    let taken = (1 << 62) | 3;
+    let grant = |id| Some(Command::LeaseGrant { id, ttl_s: 60 });
+    let applied = machine
+        .apply([entry(1, grant(taken)), entry(2, grant(0)), entry(3, grant(0)), entry(4, grant(0))])
+        .unwrap();
+    let ids: Vec<_> = applied
+        .outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::LeaseGranted { id, .. } => *id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ids, [taken, taken - 1, taken + 1, taken + 2]);
 }

@@ -40,6 +40,27 @@ pub enum Refusal {
         /// The present one.
         current: Revision,
     },
+    /// It names a lease that does not exist, or no longer.
+    #[error("lease {id} does not exist")]
+    LeaseNotFound {
+        /// The lease.
+        id: i64,
+    },
+    /// It grants a lease that exists already.
+    #[error("lease {id} exists already")]
+    LeaseExists {
+        /// The lease.
+        id: i64,
+    },
+    /// It keeps the value or the lease of a key that does not exist.
+    #[error("the key does not exist")]
+    KeyNotFound,
+    /// A server's disk is nearly full: see [`crate::alarm`].
+    #[error("a server's disk is nearly full; only what makes room is accepted")]
+    NoSpace,
+    /// No majority agrees on the data: see [`crate::alarm`].
+    #[error("the servers' data differ, and no majority agrees; nothing is written any more")]
+    Corrupt,
 }
 
 /// What came of one entry.
@@ -51,6 +72,24 @@ pub enum Outcome {
     Txn(TxnResponse),
     /// The compaction watermark was moved.
     Compacted,
+    /// The lease was made.
+    LeaseGranted {
+        /// Its id.
+        id: i64,
+        /// Its time to live, in seconds.
+        ttl_s: i64,
+        /// The store's revision, which it does not change.
+        revision: Revision,
+    },
+    /// The lease and its keys are gone.
+    LeaseRevoked {
+        /// The store's revision afterwards: that of the deletions, if there were any.
+        revision: Revision,
+    },
+    /// What is left of leases was noted.
+    LeaseCheckpointed,
+    /// An alarm was raised or cleared; false if it had been so already.
+    Alarm(bool),
     /// Nothing was changed.
     Refused(Refusal),
 }
@@ -67,10 +106,25 @@ impl Outcome {
                 write_txn(&mut writer, response);
             }
             Self::Compacted => writer.byte(2),
+            Self::Alarm(changed) => {
+                writer.byte(20);
+                writer.flag(*changed);
+            }
             Self::Refused(refusal) => {
                 writer.byte(3);
                 write_refusal(&mut writer, refusal);
             }
+            Self::LeaseGranted { id, ttl_s, revision } => {
+                writer.byte(4);
+                writer.signed(*id);
+                writer.signed(*ttl_s);
+                writer.signed(*revision);
+            }
+            Self::LeaseRevoked { revision } => {
+                writer.byte(5);
+                writer.signed(*revision);
+            }
+            Self::LeaseCheckpointed => writer.byte(6),
         }
         writer.out.into()
     }
@@ -94,7 +148,17 @@ impl Outcome {
             0 => Self::Blank,
             1 => Self::Txn(read_txn(&mut reader, TXN_DEPTH_MAX)?),
             2 => Self::Compacted,
+            20 => Self::Alarm(reader.flag()?),
             3 => Self::Refused(read_refusal(&mut reader)?),
+            4 => Self::LeaseGranted {
+                id: reader.signed()?,
+                ttl_s: reader.signed()?,
+                revision: reader.signed()?,
+            },
+            5 => Self::LeaseRevoked {
+                revision: reader.signed()?,
+            },
+            6 => Self::LeaseCheckpointed,
             tag => return Err(DecodeError::UnknownTag { what: "outcome", tag }),
         };
         reader.finish()?;
@@ -123,6 +187,17 @@ fn write_refusal(writer: &mut Writer, refusal: &Refusal) {
             writer.signed(*requested);
             writer.signed(*current);
         }
+        Refusal::LeaseNotFound { id } => {
+            writer.byte(4);
+            writer.signed(*id);
+        }
+        Refusal::LeaseExists { id } => {
+            writer.byte(5);
+            writer.signed(*id);
+        }
+        Refusal::KeyNotFound => writer.byte(6),
+        Refusal::NoSpace => writer.byte(20),
+        Refusal::Corrupt => writer.byte(21),
     }
 }
 
@@ -141,6 +216,11 @@ fn read_refusal(reader: &mut Reader) -> Result<Refusal, DecodeError> {
             requested: reader.signed()?,
             current: reader.signed()?,
         },
+        4 => Refusal::LeaseNotFound { id: reader.signed()? },
+        5 => Refusal::LeaseExists { id: reader.signed()? },
+        6 => Refusal::KeyNotFound,
+        20 => Refusal::NoSpace,
+        21 => Refusal::Corrupt,
         tag => return Err(DecodeError::UnknownTag { what: "refusal", tag }),
     })
 }
@@ -303,6 +383,9 @@ mod tests {
                 revision: 9,
             }),
             Outcome::Compacted,
+            Outcome::Alarm(true),
+            Outcome::Refused(Refusal::NoSpace),
+            Outcome::Refused(Refusal::Corrupt),
             Outcome::Refused(Refusal::Deposed {
                 decided: 1,
                 current: u64::MAX,
@@ -316,6 +399,16 @@ mod tests {
                 requested: 9,
                 current: 7,
             }),
+            Outcome::LeaseGranted {
+                id: -4,
+                ttl_s: 60,
+                revision: 9,
+            },
+            Outcome::LeaseRevoked { revision: 9 },
+            Outcome::LeaseCheckpointed,
+            Outcome::Refused(Refusal::LeaseNotFound { id: 4 }),
+            Outcome::Refused(Refusal::LeaseExists { id: i64::MIN }),
+            Outcome::Refused(Refusal::KeyNotFound),
         ]
     }
 
@@ -328,7 +421,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_is_refused_or_read_never_fatal(which in 0usize..7, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        fn damage_is_refused_or_read_never_fatal(which in 0usize..16, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let mut bytes = outcomes()[which].encode().to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;

@@ -2,14 +2,18 @@
 //!
 //! Everything comes out of one view. The watermark is written before anything below it is removed, so a view
 //! whose watermark allows a revision still holds all of it: one check after taking the view is a check both before and
-//! after reading.
+//! after reading. No answer is larger than a constant, whatever is asked for.
 
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
+
+use crate::limits::{RANGE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::meta::State;
-use crate::scan::{Overlay, scan};
+use crate::rank::First;
+use crate::scan::{Live, Overlay, scan};
 use crate::storage::{StorageError, StorageRead};
-use crate::types::{RangeRequest, RangeResponse, Revision};
+use crate::types::{Order, RangeRequest, RangeResponse, Revision, SortBy};
 
 /// Why a read was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,12 @@ pub enum ReadError {
         /// The present one.
         current: Revision,
     },
+    /// The answer would be too large, and no bound was set at which to cut it.
+    #[error("the answer would have more than {max} bytes; read it in parts")]
+    TooLarge {
+        /// The bound, in bytes.
+        max: usize,
+    },
     /// The storage failed; fatal.
     #[error("the range could not be read")]
     Storage(#[from] StorageError),
@@ -42,7 +52,8 @@ pub enum ReadError {
 pub fn range<R: StorageRead>(reader: &R, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
     let state = State::load(reader)?;
     let revision = resolve(request.revision, &state)?;
-    Ok(read(reader, &Overlay::new(), request, revision, state.revision)?)
+    let bounds = Bounds::of(request);
+    read(reader, &Overlay::new(), request, bounds, revision, state.revision)
 }
 
 /// The revision that a request means: anything not positive is the latest.
@@ -64,38 +75,143 @@ pub(crate) fn resolve(requested: Revision, state: &State) -> Result<Revision, Re
     }
 }
 
+/// How large an answer may become, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Where it is cut.
+    cut: usize,
+    /// Where the read is refused, unless it was cut before.
+    refuse: usize,
+}
+
+impl Bounds {
+    /// Of a read of its own. One that sets a bound is told when it is cut, so it may be cut at ours, too.
+    fn of(request: &RangeRequest) -> Self {
+        let cut = match request.bytes_max {
+            0 => usize::MAX,
+            bytes_max => bytes_max.min(RANGE_BYTES_MAX),
+        };
+        Self {
+            cut,
+            refuse: RANGE_BYTES_MAX + VALUE_BYTES_MAX,
+        }
+    }
+
+    /// Within a transaction that may still answer with `left` bytes.
+    pub(crate) fn within(request: &RangeRequest, left: usize) -> Self {
+        let cut = match request.bytes_max {
+            0 => usize::MAX,
+            bytes_max => bytes_max,
+        };
+        Self { cut, refuse: left }
+    }
+}
+
 /// Reads a range at a revision that is known to be there.
 pub(crate) fn read<R: StorageRead>(
     reader: &R,
     overlay: &Overlay,
     request: &RangeRequest,
+    bounds: Bounds,
     revision: Revision,
     current: Revision,
-) -> Result<RangeResponse, StorageError> {
-    let RangeRequest {
-        range,
-        limit,
-        revision: _,
-        keys_only,
-        count_only,
-    } = request;
-    let limit = if *limit == 0 || *count_only { usize::MAX } else { *limit };
-    let mut response = RangeResponse {
-        revision: current,
-        ..RangeResponse::default()
+) -> Result<RangeResponse, ReadError> {
+    let ascending = request.order == Order::default();
+    let mut response = if request.count_only || ascending {
+        read_in_order(reader, overlay, request, bounds, revision)?
+    } else {
+        read_sorted(reader, overlay, request, bounds, revision)?
     };
-    let mut seen = 0usize;
-    scan(reader, overlay, range, revision, &mut |live| {
-        if seen == limit {
-            response.more = true;
-            return ControlFlow::Break(());
-        }
+    response.revision = current;
+    Ok(response)
+}
+
+fn limit_of(request: &RangeRequest) -> usize {
+    if request.limit == 0 { usize::MAX } else { request.limit }
+}
+
+/// In the order of keys: each is final when it is met, and the walk may end early.
+fn read_in_order<R: StorageRead>(
+    reader: &R,
+    overlay: &Overlay,
+    request: &RangeRequest,
+    bounds: Bounds,
+    revision: Revision,
+) -> Result<RangeResponse, ReadError> {
+    let limit = limit_of(request);
+    let mut response = RangeResponse::default();
+    let (mut seen, mut bytes, mut whole, mut too_large) = (0u64, 0, true, false);
+    scan(reader, overlay, &request.range, revision, &mut |live| {
         seen += 1;
-        if !count_only {
-            response.kvs.push(live.to_key_value(!keys_only));
+        if request.count_only || response.more || !passes(live, request) {
+            return ControlFlow::Continue(());
+        }
+        let kv = (response.kvs.len() < limit).then(|| live.to_key_value(!request.keys_only));
+        match kv {
+            Some(kv) if response.kvs.is_empty() || bytes + kv.bytes() <= bounds.cut => {
+                bytes += kv.bytes();
+                too_large = bytes > bounds.refuse;
+                response.kvs.push(kv);
+                if too_large {
+                    return ControlFlow::Break(());
+                }
+            }
+            _ => {
+                response.more = true;
+                if !request.count_total {
+                    whole = false;
+                    return ControlFlow::Break(());
+                }
+            }
         }
         ControlFlow::Continue(())
     })?;
-    response.count = (!response.more).then_some(seen as u64);
+    if too_large {
+        return Err(ReadError::TooLarge { max: bounds.refuse });
+    }
+    response.count = whole.then_some(seen);
     Ok(response)
+}
+
+/// In another order: the whole range is walked, and the first keys are kept.
+fn read_sorted<R: StorageRead>(
+    reader: &R,
+    overlay: &Overlay,
+    request: &RangeRequest,
+    bounds: Bounds,
+    revision: Revision,
+) -> Result<RangeResponse, ReadError> {
+    // Who sorts by values needs them, also if the answer leaves them out.
+    let with_value = !request.keys_only || request.order.by == SortBy::Value;
+    let mut first = First::new(request.order, limit_of(request), bounds.cut);
+    let mut seen = 0u64;
+    scan(reader, overlay, &request.range, revision, &mut |live| {
+        seen += 1;
+        if passes(live, request) {
+            first.offer(live.to_key_value(with_value));
+        }
+        if first.bytes() > bounds.refuse {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    if first.bytes() > bounds.refuse {
+        return Err(ReadError::TooLarge { max: bounds.refuse });
+    }
+    let (mut kvs, more) = first.finish();
+    if request.keys_only {
+        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+    }
+    Ok(RangeResponse {
+        kvs,
+        more,
+        count: Some(seen),
+        revision: 0,
+    })
+}
+
+fn passes(live: Live<'_>, request: &RangeRequest) -> bool {
+    let (mod_revision, create_revision) = live.revisions();
+    request.filter.lets_through(mod_revision, create_revision)
 }

@@ -55,6 +55,32 @@ impl Live<'_> {
     }
 }
 
+impl Live<'_> {
+    /// Shows its key and value.
+    pub(crate) fn with<T>(self, look: impl FnOnce(&[u8], &[u8]) -> T) -> T {
+        match self {
+            Self::Stored {
+                key,
+                mod_revision: _,
+                record,
+            } => look(key, record.value),
+            Self::Written(kv) => look(&kv.key, &kv.value),
+        }
+    }
+
+    /// Its mod revision and its create revision.
+    pub(crate) fn revisions(self) -> (Revision, Revision) {
+        match self {
+            Self::Stored {
+                key: _,
+                mod_revision,
+                record,
+            } => (mod_revision, record.create_revision),
+            Self::Written(kv) => (kv.mod_revision, kv.create_revision),
+        }
+    }
+}
+
 /// What is done with each version met.
 pub(crate) type Visit<'v> = dyn FnMut(Live<'_>) -> ControlFlow<()> + 'v;
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::limits::{SNAPSHOT_FRAME_BYTES, SNAPSHOT_FRAME_BYTES_MAX};
-use crate::meta::{AppliedPosition, State, load_removed, store_removed};
+use crate::meta::{AppliedPosition, Removed, State, load_removed, store_removed};
 use crate::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
 use crate::types::Revision;
 
@@ -74,7 +74,7 @@ pub struct Exporter<'r, R: StorageRead> {
 }
 
 enum Next<C> {
-    Header { state: State, removed: Revision },
+    Header { state: State, removed: Removed },
     Rows { table: Table, cursor: C },
     Trailer,
     Nothing,
@@ -123,7 +123,7 @@ impl<'r, R: StorageRead> Exporter<'r, R> {
                 let mut payload = Writer::default();
                 payload.byte(KIND_HEADER);
                 payload.slice(&state.encode());
-                payload.signed(removed);
+                payload.signed(removed.revision);
                 self.next = self.open(Table::Data)?;
                 let mut out = MAGIC.to_vec();
                 self.frame(&payload.out, &mut out);
@@ -163,7 +163,9 @@ impl<'r, R: StorageRead> Exporter<'r, R> {
         self.next = match (cursor.entry().is_some(), table) {
             (true, _) => Next::Rows { table, cursor },
             (false, Table::Data) => self.open(Table::Events)?,
-            (false, Table::Events | Table::Meta) => Next::Trailer,
+            (false, Table::Events) => self.open(Table::Leases)?,
+            (false, Table::Leases) => self.open(Table::LeaseKeys)?,
+            (false, Table::LeaseKeys | Table::Meta) => Next::Trailer,
         };
         let mut out = Vec::new();
         self.frame(&payload.out, &mut out);
@@ -184,6 +186,8 @@ fn table_tag(table: Table) -> u8 {
         Table::Meta => 0,
         Table::Data => 1,
         Table::Events => 2,
+        Table::Leases => 3,
+        Table::LeaseKeys => 4,
     }
 }
 
@@ -269,7 +273,7 @@ impl<'s, S: Storage> Importer<'s, S> {
             return Err(SnapshotError::Damaged("bytes follow its end"));
         }
         let mut batch = WriteBatch::default();
-        store_removed(&mut batch, removed);
+        store_removed(&mut batch, Removed::before(removed));
         state.store(&mut batch);
         self.storage.write(batch)?;
         Ok(SnapshotHeader::from(&state))
@@ -329,6 +333,8 @@ impl<'s, S: Storage> Importer<'s, S> {
         let table = match reader.byte()? {
             1 => Table::Data,
             2 => Table::Events,
+            3 => Table::Leases,
+            4 => Table::LeaseKeys,
             tag => return Err(DecodeError::UnknownTag { what: "table", tag }.into()),
         };
         let mut batch = WriteBatch::default();

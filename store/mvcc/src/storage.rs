@@ -1,6 +1,6 @@
 //! The ordered byte store that the state machine stands on, as a trait.
 //!
-//! Not a general database interface: three tables, atomic batches, consistent views and forward
+//! Not a general database interface: a few tables, atomic batches, consistent views and forward
 //! cursors are all that is needed. Its implementations live in [`crate::memory`] and, on RocksDB, in the
 //! store's engine; both pass one conformance suite there.
 
@@ -35,11 +35,15 @@ pub enum Table {
     Data,
     /// Which key changed at which revision: see [`crate::keys`].
     Events,
+    /// The leases: see [`crate::lease`].
+    Leases,
+    /// Which keys are attached to which lease: see [`crate::keys`].
+    LeaseKeys,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 3] = [Self::Meta, Self::Data, Self::Events];
+    pub const ALL: [Self; 5] = [Self::Meta, Self::Data, Self::Events, Self::Leases, Self::LeaseKeys];
 }
 
 /// One write of a batch.
@@ -61,6 +65,26 @@ pub enum Write {
         /// The key.
         key: Vec<u8>,
     },
+    /// Removes all keys from `from` up to and without `to`.
+    DeleteRange {
+        /// Where.
+        table: Table,
+        /// The first.
+        from: Vec<u8>,
+        /// The first that stays.
+        to: Vec<u8>,
+    },
+}
+
+impl Write {
+    /// The size of its keys and value, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put { table: _, key, value } => key.len() + value.len(),
+            Self::Delete { table: _, key } => key.len(),
+            Self::DeleteRange { table: _, from, to } => from.len() + to.len(),
+        }
+    }
 }
 
 /// Writes that happen all or not at all.
@@ -82,6 +106,29 @@ impl WriteBatch {
     pub fn delete(&mut self, table: Table, key: Vec<u8>) {
         self.bytes += key.len();
         self.writes.push(Write::Delete { table, key });
+    }
+
+    /// Adds the removal of all keys from `from` up to and without `to`. It costs the same however many they are.
+    pub fn delete_range(&mut self, table: Table, from: Vec<u8>, to: Vec<u8>) {
+        self.bytes += from.len() + to.len();
+        self.writes.push(Write::DeleteRange { table, from, to });
+    }
+
+    /// The number of writes.
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Keeps the first `count` writes and forgets the others.
+    pub fn truncate(&mut self, count: usize) {
+        for write in self.writes.drain(count.min(self.writes.len())..) {
+            self.bytes -= write.bytes();
+        }
     }
 
     /// The size of all keys and values, in bytes.

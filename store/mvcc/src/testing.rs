@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use crate::command::Command;
 use crate::machine::{AppliedPosition, Entry};
-use crate::types::{Compare, CompareResult, CompareTarget, KeyRange, Op, RangeRequest, Txn};
+use crate::types::{
+    Compare, CompareResult, CompareTarget, KeyRange, Op, Order, RangeRequest, RevisionFilter, SortBy, Txn,
+};
 
 pub(crate) fn put(key: &str, value: &str) -> Op {
     Op::Put {
@@ -14,6 +16,8 @@ pub(crate) fn put(key: &str, value: &str) -> Op {
         value: value.to_owned().into(),
         lease: 0,
         prev_kv: true,
+        ignore_value: false,
+        ignore_lease: false,
     }
 }
 
@@ -70,20 +74,72 @@ pub(crate) fn any_range() -> impl Strategy<Value = KeyRange> {
 
 pub(crate) fn any_request() -> impl Strategy<Value = RangeRequest> {
     let revision = prop_oneof![3 => Just(0i64), 2 => 1i64..30];
+    let flags = (any::<bool>(), prop::bool::weighted(0.2), any::<bool>());
+    // About the size of one or two keys.
+    let bytes_max = prop_oneof![2 => Just(0usize), 1 => 1usize..200];
     (
         any_range(),
         0usize..4,
         revision,
-        any::<bool>(),
-        prop::bool::weighted(0.2),
+        flags,
+        any_order(),
+        any_filter(),
+        bytes_max,
     )
-        .prop_map(|(range, limit, revision, keys_only, count_only)| RangeRequest {
-            range,
-            limit,
-            revision,
-            keys_only,
-            count_only,
-        })
+        .prop_map(
+            |(range, limit, revision, (keys_only, count_only, count_total), order, filter, bytes_max)| RangeRequest {
+                range,
+                limit,
+                revision,
+                keys_only,
+                count_only,
+                order,
+                filter,
+                count_total,
+                bytes_max,
+            },
+        )
+}
+
+fn any_order() -> impl Strategy<Value = Order> {
+    let by = prop::sample::select(vec![
+        SortBy::Key,
+        SortBy::Version,
+        SortBy::CreateRevision,
+        SortBy::ModRevision,
+        SortBy::Value,
+    ]);
+    prop_oneof![
+        1 => Just(Order::default()),
+        2 => (by, any::<bool>()).prop_map(|(by, descending)| Order { by, descending }),
+    ]
+}
+
+fn any_filter() -> impl Strategy<Value = RevisionFilter> {
+    let bound = || prop_oneof![4 => Just(0i64), 1 => 1i64..20];
+    (bound(), bound(), bound(), bound()).prop_map(
+        |(min_mod_revision, max_mod_revision, min_create_revision, max_create_revision)| RevisionFilter {
+            min_mod_revision,
+            max_mod_revision,
+            min_create_revision,
+            max_create_revision,
+        },
+    )
+}
+
+/// Leases that puts name; some of them exist.
+fn any_lease() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => Just(0i64), 2 => prop::sample::select(vec![-1i64, 1, 2])]
+}
+
+pub(crate) fn any_lease_command() -> impl Strategy<Value = Command> {
+    let id = || prop::sample::select(vec![-1i64, 1, 2]);
+    prop_oneof![
+        4 => (id(), 1i64..100).prop_map(|(id, ttl_s)| Command::LeaseGrant { id, ttl_s }),
+        2 => id().prop_map(|id| Command::LeaseRevoke { id, fence_term: None }),
+        1 => vec((id(), -5i64..120), 0..4)
+            .prop_map(|entries| Command::LeaseCheckpoint { entries, fence_term: None }),
+    ]
 }
 
 fn any_value() -> impl Strategy<Value = Bytes> {
@@ -101,16 +157,29 @@ fn any_compare() -> impl Strategy<Value = Compare> {
         (0i64..4).prop_map(CompareTarget::Version),
         (0i64..20).prop_map(CompareTarget::CreateRevision),
         (0i64..20).prop_map(CompareTarget::ModRevision),
-        (0i64..2).prop_map(CompareTarget::Lease),
+        any_lease().prop_map(CompareTarget::Lease),
         any_value().prop_map(CompareTarget::Value),
     ];
     (any_range(), result, target).prop_map(|(range, result, target)| Compare { range, result, target })
 }
 
+fn any_put() -> impl Strategy<Value = Op> {
+    let ignored = || prop::bool::weighted(0.15);
+    (any_key(), any_value(), any_lease(), any::<bool>(), ignored(), ignored()).prop_map(
+        |(key, value, lease, prev_kv, ignore_value, ignore_lease)| Op::Put {
+            key,
+            value,
+            lease,
+            prev_kv,
+            ignore_value,
+            ignore_lease,
+        },
+    )
+}
+
 fn any_op() -> BoxedStrategy<Op> {
     let leaf = prop_oneof![
-        5 => (any_key(), any_value(), 0i64..2, any::<bool>())
-            .prop_map(|(key, value, lease, prev_kv)| Op::Put { key, value, lease, prev_kv }),
+        5 => any_put(),
         2 => (any_range(), any::<bool>()).prop_map(|(range, prev_kv)| Op::Delete { range, prev_kv }),
         1 => any_request().prop_map(|request| Op::Range(RangeRequest { revision: 0, ..request })),
         1 => any_request().prop_map(Op::Range),

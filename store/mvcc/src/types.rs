@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use crate::limits::KEY_VALUE_OVERHEAD_BYTES;
+
 /// The store's global revision: 1 in an empty store, one higher for each transaction that changed something.
 pub type Revision = i64;
 
@@ -34,19 +36,67 @@ pub struct KeyValue {
     pub lease: i64,
 }
 
-/// Reads keys at one revision.
+/// Reads keys at one revision. Build it from [`RangeRequest::latest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RangeRequest {
     /// Which keys.
     pub range: KeyRange,
-    /// At most how many; 0 for no bound.
+    /// At most how many, of those that `filter` lets through, in `order`; 0 for no bound.
     pub limit: usize,
     /// At which revision; 0 for the latest.
     pub revision: Revision,
     /// Leave the values out.
     pub keys_only: bool,
-    /// Only count.
+    /// Only count. `limit`, `filter`, `order` and `bytes_max` then mean nothing.
     pub count_only: bool,
+    /// In which order.
+    pub order: Order,
+    /// Which of them, by their revisions.
+    pub filter: RevisionFilter,
+    /// Fill [`RangeResponse::count`] in any case, with the number of all keys of the range, whatever `limit` and
+    /// `filter`. Without it, an answer that was cut says nothing about the rest, and costs nothing for it.
+    pub count_total: bool,
+    /// The answer ends before the key that would make it larger than this, in bytes as [`KeyValue::bytes`] counts
+    /// them; one key always fits. 0 for no bound: then an answer beyond a constant is refused instead of cut.
+    pub bytes_max: usize,
+}
+
+/// By what an answer is sorted. Keys that are equal in it come in their own order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortBy {
+    /// The key itself.
+    #[default]
+    Key,
+    /// The version.
+    Version,
+    /// The create revision.
+    CreateRevision,
+    /// The mod revision.
+    ModRevision,
+    /// The value.
+    Value,
+}
+
+/// The order of an answer; by default that of the keys, ascending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Order {
+    /// By what.
+    pub by: SortBy,
+    /// Greatest first.
+    pub descending: bool,
+}
+
+/// Bounds on the revisions of the keys of an answer, each inclusive; 0 for no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RevisionFilter {
+    /// Least mod revision.
+    pub min_mod_revision: Revision,
+    /// Greatest mod revision.
+    pub max_mod_revision: Revision,
+    /// Least create revision.
+    pub min_create_revision: Revision,
+    /// Greatest create revision.
+    pub max_create_revision: Revision,
 }
 
 /// What a range read saw.
@@ -54,9 +104,10 @@ pub struct RangeRequest {
 pub struct RangeResponse {
     /// The keys in order.
     pub kvs: Vec<KeyValue>,
-    /// True if `limit` cut the answer.
+    /// True if `limit` or `bytes_max` cut the answer.
     pub more: bool,
-    /// Number of keys in the range, regardless of `limit`. Only filled with `count_only`, or if `more` is false.
+    /// Number of keys in the range, regardless of `limit`, `bytes_max` and `filter`. Only filled with `count_only` or
+    /// `count_total`, or if the whole range was looked at.
     pub count: Option<u64>,
     /// The store's revision when it was read (not the requested one).
     pub revision: Revision,
@@ -110,10 +161,14 @@ pub enum Op {
         key: Bytes,
         /// The value.
         value: Bytes,
-        /// The lease to attach to; 0 for none.
+        /// The lease to attach to, which must exist; 0 for none.
         lease: i64,
         /// Answer with the version before.
         prev_kv: bool,
+        /// Keep the value that the key has, instead of `value`. The key must exist.
+        ignore_value: bool,
+        /// Keep the lease that the key has, instead of `lease`. The key must exist.
+        ignore_lease: bool,
     },
     /// Deletes keys.
     Delete {
@@ -166,6 +221,46 @@ pub struct TxnResponse {
     pub responses: Vec<OpResponse>,
     /// The store's revision after the transaction. If it changed anything, the revision of its writes.
     pub revision: Revision,
+}
+
+/// A lease as the state holds it. Its clock runs on the leader, not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The time to live that it was granted, in seconds.
+    pub granted_ttl_s: i64,
+    /// What was left of it at the last checkpoint, in seconds; 0 if it has been renewed since, or was never
+    /// checkpointed.
+    pub remaining_ttl_s: i64,
+}
+
+/// What an entry did to a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// It was granted, or what remains of it was noted: this is how it now stands.
+    Set {
+        /// Its id.
+        id: i64,
+        /// How it stands.
+        lease: Lease,
+        /// True if it did not exist before.
+        granted: bool,
+    },
+    /// It and its keys are gone.
+    Revoked {
+        /// Its id.
+        id: i64,
+    },
+}
+
+/// What replicas that hold the same content agree on, whatever physical compaction has removed on each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashKv {
+    /// CRC32 over every version of every key at or below `hash_revision` that is not compacted away.
+    pub hash: u32,
+    /// The revision that it is of.
+    pub hash_revision: Revision,
+    /// The compaction watermark that it was taken under. Only hashes of the same one compare.
+    pub compact_revision: Revision,
 }
 
 /// What happened to a key.
@@ -225,8 +320,29 @@ impl KeyRange {
     }
 }
 
+impl KeyValue {
+    /// What it counts for where answers are bounded, in bytes: key, value, and a constant for the rest.
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.len() + KEY_VALUE_OVERHEAD_BYTES
+    }
+}
+
+impl Op {
+    /// Stores `value` under `key`, with no lease, and without an answer about the version before.
+    pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self::Put {
+            key: key.into(),
+            value: value.into(),
+            lease: 0,
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        }
+    }
+}
+
 impl RangeRequest {
-    /// The latest versions of all keys in `range`.
+    /// The latest versions of all keys in `range`, in their order.
     pub fn latest(range: KeyRange) -> Self {
         Self {
             range,
@@ -234,6 +350,26 @@ impl RangeRequest {
             revision: 0,
             keys_only: false,
             count_only: false,
+            order: Order::default(),
+            filter: RevisionFilter::default(),
+            count_total: false,
+            bytes_max: 0,
         }
+    }
+}
+
+impl RevisionFilter {
+    /// Whether a key of these revisions passes.
+    pub fn lets_through(&self, mod_revision: Revision, create_revision: Revision) -> bool {
+        let within = |revision: Revision, min: Revision, max: Revision| {
+            (min == 0 || revision >= min) && (max == 0 || revision <= max)
+        };
+        within(mod_revision, self.min_mod_revision, self.max_mod_revision)
+            && within(create_revision, self.min_create_revision, self.max_create_revision)
+    }
+
+    /// Whether every key passes.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
     }
 }

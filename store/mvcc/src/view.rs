@@ -4,17 +4,19 @@
 //! It also gathers the batch. Reading through it and writing the batch afterwards gives exactly what applying
 //! the entries one by one would have given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::keys;
-use crate::range;
+use crate::lease;
+use crate::range::{self, Bounds, ReadError};
 use crate::record::Record;
 use crate::scan::{Overlay, Visit, Written, overlaid, scan, visit_key};
 use crate::storage::{Access, StorageError, StorageRead, Table, WriteBatch};
-use crate::types::{Event, EventKind, KeyRange, KeyValue, RangeRequest, RangeResponse, Revision};
+use crate::types::{Event, EventKind, KeyRange, KeyValue, Lease, RangeRequest, RangeResponse, Revision};
 
 const EVENT_PUT: u8 = 1;
 const EVENT_DELETE: u8 = 2;
@@ -24,7 +26,16 @@ pub(crate) struct View<'s, R: StorageRead> {
     base: &'s R,
     one_key: R::Cursor<'s>,
     overlay: Overlay,
+    /// Leases that were made, changed or, `None`, ended.
+    leases: BTreeMap<i64, Option<Lease>>,
+    /// Keys that were attached to a lease or, false, detached from it.
+    attachments: BTreeMap<(i64, Bytes), bool>,
     batch: WriteBatch,
+}
+
+/// A moment in the making of a chunk, to go back to. Since then, nothing but events was written.
+pub(crate) struct Mark {
+    writes: usize,
 }
 
 impl<'s, R: StorageRead> View<'s, R> {
@@ -34,6 +45,8 @@ impl<'s, R: StorageRead> View<'s, R> {
             base,
             one_key,
             overlay: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            attachments: BTreeMap::new(),
             batch: WriteBatch::default(),
         }
     }
@@ -64,10 +77,95 @@ impl<'s, R: StorageRead> View<'s, R> {
     pub(crate) fn read(
         &self,
         request: &RangeRequest,
+        bounds: Bounds,
         revision: Revision,
         current: Revision,
-    ) -> Result<RangeResponse, StorageError> {
-        range::read(self.base, &self.overlay, request, revision, current)
+    ) -> Result<RangeResponse, ReadError> {
+        range::read(self.base, &self.overlay, request, bounds, revision, current)
+    }
+
+    /// The lease `id`, if it exists.
+    pub(crate) fn lease(&self, id: i64) -> Result<Option<Lease>, StorageError> {
+        match self.leases.get(&id) {
+            Some(written) => Ok(*written),
+            None => lease::lease(self.base, id),
+        }
+    }
+
+    /// Stores a lease or, `None`, ends it.
+    pub(crate) fn set_lease(&mut self, id: i64, lease: Option<Lease>) {
+        let key = keys::lease_key(id).to_vec();
+        match &lease {
+            Some(lease) => self.batch.put(Table::Leases, key, lease::encode(lease)),
+            None => self.batch.delete(Table::Leases, key),
+        }
+        self.leases.insert(id, lease);
+    }
+
+    /// The keys attached to the lease `id`, in order.
+    pub(crate) fn attached_keys(&self, id: i64) -> Result<Vec<Bytes>, StorageError> {
+        let mut attached: BTreeSet<Bytes> = lease::attached_keys(self.base, id)?.into_iter().collect();
+        let written = self.attachments.range((id, Bytes::new())..);
+        for ((_, key), is_attached) in written.take_while(|((of, _), _)| *of == id) {
+            if *is_attached {
+                attached.insert(key.clone());
+            } else {
+                attached.remove(key);
+            }
+        }
+        Ok(attached.into_iter().collect())
+    }
+
+    fn attach(&mut self, id: i64, key: &Bytes, is_attached: bool) {
+        let row = keys::attachment_key(id, key);
+        if is_attached {
+            self.batch.put(Table::LeaseKeys, row, Vec::new());
+        } else {
+            self.batch.delete(Table::LeaseKeys, row);
+        }
+        self.attachments.insert((id, key.clone()), is_attached);
+    }
+
+    /// Keys follow the lease of their newest version.
+    fn move_attachment(&mut self, key: &Bytes, from: i64, to: i64) {
+        if from == to {
+            return;
+        }
+        if from != 0 {
+            self.attach(from, key, false);
+        }
+        if to != 0 {
+            self.attach(to, key, true);
+        }
+    }
+
+    /// Marks this moment.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            writes: self.batch.len(),
+        }
+    }
+
+    /// Undoes the events that were written since `mark`.
+    pub(crate) fn undo(&mut self, mark: &Mark, events: &[Arc<Event>]) {
+        for event in events.iter().rev() {
+            let key = &event.kv.key;
+            let versions = self.overlay.get_mut(key);
+            if versions.is_some_and(|versions| versions.pop().is_some() && versions.is_empty()) {
+                self.overlay.remove(key);
+            }
+            // What is said of attachments may now repeat what the storage says, which does no harm.
+            let (before, after) = leases_of(event);
+            if before != after {
+                if after != 0 {
+                    self.attachments.insert((after, key.clone()), false);
+                }
+                if before != 0 {
+                    self.attachments.insert((before, key.clone()), true);
+                }
+            }
+        }
+        self.batch.truncate(mark.writes);
     }
 
     /// Stores the change that an event tells of, as change number `sub` of its revision.
@@ -88,12 +186,20 @@ impl<'s, R: StorageRead> View<'s, R> {
             .entry(key.clone())
             .or_default()
             .push(Written { revision, kv });
+        let (before, after) = leases_of(event);
+        self.move_attachment(key, before, after);
     }
 
     /// The batch of all that was written.
     pub(crate) fn into_batch(self) -> WriteBatch {
         self.batch
     }
+}
+
+/// The leases of a key before and after an event; 0 for none.
+fn leases_of(event: &Event) -> (i64, i64) {
+    let before = event.prev_kv.as_ref().map_or(0, |kv| kv.lease);
+    (before, event.kv.lease)
 }
 
 /// Takes a value of the table `Events` apart: the kind of the change, and the user key.

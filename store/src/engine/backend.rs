@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use trireme_mvcc::memory::{MemoryCursor, MemorySnapshot, MemoryStorage};
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
+use trireme_mvcc::types::Revision;
 
 use super::home::StateDir;
 use super::rocks::{RocksCursor, RocksSnapshot, RocksStorage};
@@ -46,6 +47,30 @@ impl Backend {
         match &self.kind {
             Kind::Rocks(storage) => storage.flush(),
             Kind::Memory(_) => Ok(()),
+        }
+    }
+
+    /// About how much it holds, in bytes.
+    pub(crate) fn estimated_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.estimated_bytes(),
+            Kind::Memory(_) => 0,
+        }
+    }
+
+    /// What the database takes, in bytes: files and memory.
+    pub(crate) fn database_bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.database_bytes(),
+            Kind::Memory(_) => 0,
+        }
+    }
+
+    /// Merges the files of the index of changes below a revision, all of which was removed. Blocking.
+    pub(crate) fn merge_events(&self, before: Revision) {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.merge_events(before),
+            Kind::Memory(_) => {}
         }
     }
 

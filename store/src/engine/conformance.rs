@@ -15,6 +15,7 @@ pub fn run<S: Storage>(mut make: impl FnMut() -> S) {
     cursors_go_in_order_to_their_bound(&make());
     one_key_finds_its_versions(&make());
     batches_are_in_order(&make());
+    ranges_are_removed(&make());
 }
 
 fn put(batch: &mut WriteBatch, table: Table, key: &[u8], value: &str) {
@@ -144,6 +145,33 @@ fn one_key_finds_its_versions<S: Storage>(storage: &S) {
         assert_eq!(found("a\0", i64::MAX), [6]);
         assert_eq!(found("absent", i64::MAX), Vec::<i64>::new());
     }
+}
+
+fn ranges_are_removed<S: Storage>(storage: &S) {
+    for table in Table::ALL {
+        let mut batch = WriteBatch::default();
+        for name in ["a", "b", "c", "d"] {
+            put(&mut batch, table, name.as_bytes(), "v");
+        }
+        storage.write(batch).unwrap();
+        let before = storage.snapshot();
+        let mut batch = WriteBatch::default();
+        batch.delete_range(table, b"b".to_vec(), b"d".to_vec());
+        // Later writes of the batch stand.
+        put(&mut batch, table, b"c", "again");
+        batch.delete_range(table, b"x".to_vec(), b"y".to_vec());
+        storage.write(batch).unwrap();
+        let names = |reader: &S::Snapshot<'_>| {
+            let rows = all(reader, table, b"", None).into_iter();
+            rows.map(|(name, _)| String::from_utf8(name).unwrap()).collect::<String>()
+        };
+        assert_eq!(names(&before), "abcd");
+        assert_eq!(names(&storage.snapshot()), "acd");
+    }
+    let mut batch = WriteBatch::default();
+    batch.delete_range(Table::Events, Vec::new(), b"d".to_vec());
+    storage.write(batch).unwrap();
+    assert_eq!(all(&storage.snapshot(), Table::Events, b"", None).len(), 1);
 }
 
 fn batches_are_in_order<S: Storage>(storage: &S) {

@@ -64,6 +64,11 @@ impl From<Refusal> for KvError {
             Refusal::Invalid(why) => Self::Invalid(why),
             Refusal::Compacted { requested, oldest } => Self::Compacted { requested, oldest },
             Refusal::FutureRevision { requested, current } => Self::FutureRevision { requested, current },
+            Refusal::LeaseNotFound { id } => Self::LeaseNotFound { id },
+            Refusal::LeaseExists { id } => Self::LeaseExists { id },
+            Refusal::KeyNotFound => Self::KeyNotFound,
+            Refusal::NoSpace => Self::NoSpace,
+            Refusal::Corrupt => Self::Corrupt,
         }
     }
 }
@@ -73,6 +78,7 @@ impl From<ReadError> for KvError {
         match error {
             ReadError::Compacted { requested, oldest } => Self::Compacted { requested, oldest },
             ReadError::FutureRevision { requested, current } => Self::FutureRevision { requested, current },
+            ReadError::TooLarge { .. } => Self::Invalid(error.to_string()),
             ReadError::Storage(error) => Self::Stopped(error.to_string()),
         }
     }

@@ -46,21 +46,31 @@
 //! let header = engine.install(&mut reader)?;                  // impl std::io::Read; verified, fsynced, then swapped in
 //! hub.reset();                                                // after each install
 //!
-//! // Compaction: the command sets the watermark, the removal is ours. Call now and then from one
-//! // background task (blocking, a few ms a step) until it answers `false`.
-//! while engine.compact_step()? {}
+//! // Compaction: the command sets the watermark, the removal is ours. Call each second from one
+//! // background task; it takes turns of bounded length, in short steps.
+//! engine.remove_compacted().await?;
+//!
+//! // What it all takes, for metrics.
+//! engine.state_use()?;
+//!
+//! // Leases: `applied.lease_changes` has gone to `engine.leases()` before `apply_chunk` returns.
+//! engine.read_leases().await?; engine.read_attached_keys(id).await?;
+//! engine.read_hash_kv(revision).await?;
 //! ```
 //!
 //! Every error of `apply_chunk`, `flush` and `compact_step` is fatal: report it up and end the process (D4). Reads
 //! report theirs by [`Engine::failed`], which the one who ends the process waits on.
 
 pub mod backend;
+mod counts;
 mod error;
 mod home;
 pub mod limits;
+mod pinned;
 mod reads;
 mod replica;
 pub mod rocks;
+mod usage;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -68,7 +78,9 @@ pub mod conformance;
 mod tests;
 
 pub use error::EngineError;
+pub use pinned::Pinned;
 pub use replica::{Engine, EngineOptions, Entry};
+pub use usage::StateUse;
 pub use trireme_mvcc::command::Command;
 pub use trireme_mvcc::history::{HistoryBudget, HistoryChunk};
 pub use trireme_mvcc::machine::{Applied, AppliedPosition, Change};

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
+use trireme_mvcc::hash_kv::hash_kv;
+use trireme_mvcc::lease;
 use trireme_mvcc::range::{ReadError, range};
 use trireme_mvcc::storage::Storage;
-use trireme_mvcc::types::{KeyRange, RangeRequest, RangeResponse, Revision};
+use trireme_mvcc::types::{HashKv, KeyRange, Lease, Order, RangeRequest, RangeResponse, Revision};
 
 use super::limits::INLINE_RANGE_KEYS;
 use super::replica::Engine;
@@ -17,8 +20,51 @@ impl Engine {
     /// # Errors
     /// [`ReadError`].
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        if let Some(answer) = self.known_count(request) {
+            return Ok(answer);
+        }
+        let known = self.counts.get(&request.range, request.revision);
         let storage = self.storage();
-        self.noting(range(&storage.snapshot(), request))
+        let answer = match known.filter(|_| request.count_total) {
+            None => range(&storage.snapshot(), request),
+            Some(_) => {
+                // It need not be counted again.
+                let uncounted = RangeRequest {
+                    count_total: false,
+                    ..request.clone()
+                };
+                range(&storage.snapshot(), &uncounted)
+            }
+        };
+        let mut answer = self.noting(answer)?;
+        let count = answer.count.or(known);
+        if request.count_total {
+            answer.count = count;
+        }
+        self.counts.learn(request, &answer, count);
+        Ok(answer)
+    }
+
+    /// The answer to a request that only counts, if the count is known.
+    fn known_count(&self, request: &RangeRequest) -> Option<RangeResponse> {
+        if !request.count_only {
+            return None;
+        }
+        let state = self.state();
+        let revision = request.revision;
+        let is_latest = revision <= 0 || revision == state.revision;
+        let count = if is_latest && request.range == KeyRange::prefix("") {
+            state.live?.keys
+        } else if (state.compacted.max(1)..=state.revision).contains(&revision) {
+            self.counts.get(&request.range, revision)?
+        } else {
+            return None;
+        };
+        Some(RangeResponse {
+            count: Some(count),
+            revision: state.revision,
+            ..RangeResponse::default()
+        })
     }
 
     /// Reads a range of the local replica: small ones at once, others on the blocking pool, a few at a time.
@@ -26,8 +72,7 @@ impl Engine {
     /// # Errors
     /// [`KvError::Compacted`], [`KvError::FutureRevision`]; [`KvError::Stopped`] if the storage failed.
     pub async fn read_range(self: &Arc<Self>, request: RangeRequest) -> Result<RangeResponse, KvError> {
-        let small = request.range.end.is_none() || (1..=INLINE_RANGE_KEYS).contains(&request.limit);
-        if small && !request.count_only {
+        if is_small(&request) {
             return Ok(self.range(&request)?);
         }
         self.blocking(move |engine| engine.range(&request)).await
@@ -62,6 +107,42 @@ impl Engine {
             .await
     }
 
+    /// A hash over everything that can be read up to `revision`, 0 for the latest, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Compacted`], [`KvError::FutureRevision`]; [`KvError::Stopped`] if the storage failed.
+    pub async fn read_hash_kv(self: &Arc<Self>, revision: Revision) -> Result<HashKv, KvError> {
+        self.blocking(move |engine| {
+            let storage = engine.storage();
+            engine.noting(hash_kv(&storage.snapshot(), revision))
+        })
+        .await
+    }
+
+    /// All leases of the local replica, by ascending id, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub async fn read_leases(self: &Arc<Self>) -> Result<Vec<(i64, Lease)>, KvError> {
+        self.blocking(|engine| {
+            let storage = engine.storage();
+            engine.noting(lease::leases(&storage.snapshot()).map_err(ReadError::from))
+        })
+        .await
+    }
+
+    /// The keys attached to a lease, in order, on the blocking pool.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub async fn read_attached_keys(self: &Arc<Self>, id: i64) -> Result<Vec<Bytes>, KvError> {
+        self.blocking(move |engine| {
+            let storage = engine.storage();
+            engine.noting(lease::attached_keys(&storage.snapshot(), id).map_err(ReadError::from))
+        })
+        .await
+    }
+
     /// Runs a read where it may block. In memory nothing blocks, and staying on the spot keeps simulations in order.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -87,4 +168,14 @@ impl Engine {
         }
         result
     }
+}
+
+/// Whether a read touches only a few keys, whatever the store holds.
+fn is_small(request: &RangeRequest) -> bool {
+    if request.range.end.is_none() {
+        return true;
+    }
+    let few = (1..=INLINE_RANGE_KEYS).contains(&request.limit);
+    let ends_early = !request.count_only && !request.count_total && request.filter.is_open();
+    few && ends_early && request.order == Order::default()
 }

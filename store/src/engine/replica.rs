@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
-use trireme_mvcc::compact::compact_step;
+use trireme_mvcc::alarm::Alarm;
 use trireme_mvcc::hash::StateHash;
 use trireme_mvcc::limits::SNAPSHOT_FRAME_BYTES;
 use trireme_mvcc::machine::{self, Applied, AppliedPosition, StateMachine};
@@ -18,11 +18,13 @@ use trireme_mvcc::storage::Storage;
 use trireme_mvcc::types::Revision;
 
 use super::backend::Backend;
+use super::counts::Counts;
 use super::error::EngineError;
 use super::home::Home;
 use super::limits::{BLOCK_CACHE_BYTES, BLOCKING_READS, WRITE_BUFFER_BYTES};
 use super::rocks::RocksStorage;
 use crate::engine::Command;
+use crate::lease::Keeper;
 
 /// How an engine on disk is set up.
 #[derive(Debug, Clone)]
@@ -64,8 +66,13 @@ pub struct Engine {
     upkeep: Mutex<Upkeep>,
     /// Physical compaction runs once at a time.
     compaction: Mutex<()>,
-    unflushed_bytes: AtomicUsize,
+    pub(super) unflushed_bytes: AtomicUsize,
+    /// The revision below which the index of changes was merged last.
+    pub(super) events_merged: AtomicI64,
+    pub(super) counts: Counts,
     pub(super) blocking_reads: Arc<Semaphore>,
+    /// Told of what is applied to leases, before anybody else is.
+    leases: Keeper,
     failure: watch::Sender<Option<String>>,
 }
 
@@ -98,6 +105,7 @@ impl Engine {
         let state = machine.state().clone();
         // Whatever is found was found on disk, so it is durable.
         let flushed = state.position.clone();
+        let compacted = state.compacted;
         Ok(Self {
             machine: Mutex::new(machine),
             storage: ArcSwap::new(storage),
@@ -105,7 +113,10 @@ impl Engine {
             upkeep: Mutex::new(Upkeep { disk, flushed }),
             compaction: Mutex::new(()),
             unflushed_bytes: AtomicUsize::new(0),
+            events_merged: AtomicI64::new(compacted),
+            counts: Counts::default(),
             blocking_reads: Arc::new(Semaphore::new(BLOCKING_READS)),
+            leases: Keeper::default(),
             failure: watch::Sender::new(None),
         })
     }
@@ -120,7 +131,13 @@ impl Engine {
         let applied = machine.apply(entries)?;
         self.unflushed_bytes.fetch_add(applied.written_bytes, Ordering::Relaxed);
         self.state.store(Arc::new(machine.state().clone()));
+        self.leases.applied(&applied.lease_changes);
         Ok(applied)
+    }
+
+    /// The leader's clock of the leases.
+    pub(crate) fn leases(&self) -> &Keeper {
+        &self.leases
     }
 
     /// The last entry applied.
@@ -136,6 +153,25 @@ impl Engine {
     /// The oldest readable revision here; 0 if nothing was ever compacted.
     pub fn compacted_revision(&self) -> Revision {
         self.state.load().compacted
+    }
+
+    /// The alarms that are raised.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.state.load().alarms.iter().collect()
+    }
+
+    /// Takes the state over into another log: see [`StateMachine::move_to`]. Blocking, and durable when it returns.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`], fatal.
+    pub fn move_to(&self, position: AppliedPosition, revisions: Revision) -> Result<(), EngineError> {
+        {
+            let mut machine = lock(&self.machine);
+            machine.move_to(position, revisions)?;
+            self.state.store(Arc::new(machine.state().clone()));
+        }
+        // Its position is another one now, so there is something to flush.
+        self.flush()
     }
 
     /// The hash over everything applied, and the index of the last entry in it.
@@ -224,17 +260,8 @@ impl Engine {
         self.unflushed_bytes.store(0, Ordering::Relaxed);
         self.state.store(Arc::new(state));
         self.storage.swap(storage).retire();
+        self.counts.clear();
         Ok(())
-    }
-
-    /// Does a bounded step of the removal of what is compacted away; false if nothing is left to do. Blocking.
-    ///
-    /// # Errors
-    /// [`EngineError::Storage`], fatal.
-    pub fn compact_step(&self) -> Result<bool, EngineError> {
-        let _one_at_a_time = lock(&self.compaction);
-        let storage = self.storage.load_full();
-        Ok(compact_step(&*storage)?.more)
     }
 
     /// Waits until a read has met a failure of the storage, and says which. The process must end then.
@@ -250,6 +277,15 @@ impl Engine {
         let chain = std::iter::successors(Some(error), |error| error.source());
         let text = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         self.failure.send_if_modified(|failure| failure.replace(text).is_none());
+    }
+
+    pub(super) fn lock_compaction(&self) -> MutexGuard<'_, ()> {
+        lock(&self.compaction)
+    }
+
+    /// The state after the last chunk.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.state.load_full()
     }
 
     /// The storage of the present state.

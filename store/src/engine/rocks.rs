@@ -1,6 +1,6 @@
 //! The storage on RocksDB.
 //!
-//! Three column families, one for each table, flushed atomically together. The write-ahead log is off: the Raft log
+//! One column family for each table, flushed atomically together. The write-ahead log is off: the Raft log
 //! is the one durable truth, and after a crash this database stands at its last flush, data and applied position
 //! alike. `Data` has a bloom filter on the escaped user key, so that looking for a key that is not there costs no read.
 
@@ -8,12 +8,16 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, FlushOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRawIterator, FlushOptions,
     LogLevel, Options, ReadOptions, SliceTransform, Snapshot, WriteOptions,
 };
 use trireme_mvcc::keys;
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, Write, WriteBatch};
+use trireme_mvcc::types::Revision;
 
+use super::limits::{
+    BACKGROUND_WRITE_BYTES_PER_SECOND, DELETIONS_RATIO, DELETIONS_TRIGGER, DELETIONS_WINDOW, FILE_SYNC_BYTES,
+};
 use super::replica::EngineOptions;
 
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -22,6 +26,10 @@ const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
 const OPEN_FILES_MAX: i32 = 512;
 const LOG_FILES_KEPT: usize = 3;
 const LOG_FILE_BYTES: usize = 1 << 20;
+/// How often the background's right to write is renewed, in microseconds.
+const RATE_REFILL_US: i64 = 100_000;
+/// One in so many times a merge of files goes before a flush.
+const RATE_FAIRNESS: i32 = 10;
 /// Share of the write buffer that the small tables get.
 const SMALL_TABLE_SHARE: usize = 4;
 
@@ -67,6 +75,42 @@ impl RocksStorage {
         self.db.flush_cfs_opt(&families, &options).map_err(io("flushing"))
     }
 
+    /// About how much it holds, in bytes: files and memory, without what is deleted already.
+    pub fn estimated_bytes(&self) -> u64 {
+        Table::ALL
+            .into_iter()
+            .map(|table| {
+                self.property(table, "rocksdb.estimate-live-data-size")
+                    + self.property(table, "rocksdb.cur-size-all-mem-tables")
+            })
+            .sum()
+    }
+
+    /// What it takes, in bytes: files and memory.
+    pub fn database_bytes(&self) -> u64 {
+        Table::ALL
+            .into_iter()
+            .map(|table| {
+                self.property(table, "rocksdb.total-sst-files-size")
+                    + self.property(table, "rocksdb.cur-size-all-mem-tables")
+            })
+            .sum()
+    }
+
+    /// Merges the files of the table `Events` below a revision. Blocking; reads and writes go on.
+    pub fn merge_events(&self, before: Revision) {
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(false);
+        let upper = keys::event_key(before, 0);
+        self.db
+            .compact_range_cf_opt(self.family(Table::Events), None::<&[u8]>, Some(upper), &options);
+    }
+
+    fn property(&self, table: Table, name: &str) -> u64 {
+        let found = self.db.property_int_value_cf(self.family(table), name);
+        found.ok().flatten().unwrap_or(0)
+    }
+
     fn family(&self, table: Table) -> &ColumnFamily {
         family(&self.db, table)
     }
@@ -83,6 +127,8 @@ fn family_name(table: Table) -> &'static str {
         Table::Meta => "default",
         Table::Data => "data",
         Table::Events => "events",
+        Table::Leases => "leases",
+        Table::LeaseKeys => "lease-keys",
     }
 }
 
@@ -97,6 +143,8 @@ fn database_options() -> Options {
     options.set_max_log_file_size(LOG_FILE_BYTES);
     options.set_log_level(LogLevel::Warn);
     options.set_avoid_unnecessary_blocking_io(true);
+    options.set_bytes_per_sync(FILE_SYNC_BYTES);
+    options.set_ratelimiter(BACKGROUND_WRITE_BYTES_PER_SECOND, RATE_REFILL_US, RATE_FAIRNESS);
     options
 }
 
@@ -110,6 +158,8 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);
+    // Where much was removed, the files are merged without anybody writing there again.
+    options.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS_TRIGGER, DELETIONS_RATIO);
     match table {
         Table::Data => {
             options.set_write_buffer_size(write_buffer_bytes);
@@ -118,7 +168,9 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             blocks.set_whole_key_filtering(false);
         }
-        Table::Meta | Table::Events => options.set_write_buffer_size(write_buffer_bytes / SMALL_TABLE_SHARE),
+        Table::Meta | Table::Events | Table::Leases | Table::LeaseKeys => {
+            options.set_write_buffer_size(write_buffer_bytes / SMALL_TABLE_SHARE);
+        }
     }
     options.set_block_based_table_factory(&blocks);
     options
@@ -155,6 +207,7 @@ impl Storage for RocksStorage {
             match write {
                 Write::Put { table, key, value } => writes.put_cf(self.family(table), key, value),
                 Write::Delete { table, key } => writes.delete_cf(self.family(table), key),
+                Write::DeleteRange { table, from, to } => writes.delete_range_cf(self.family(table), from, to),
             }
         }
         let mut options = WriteOptions::default();

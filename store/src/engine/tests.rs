@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use trireme_mvcc::memory::MemoryStorage;
+use trireme_mvcc::range::ReadError;
 use trireme_mvcc::types::{KeyRange, Op, RangeRequest, Txn};
 
 use super::home::Home;
@@ -13,12 +14,7 @@ use super::rocks::RocksStorage;
 use super::{AppliedPosition, Command, Engine, EngineError, EngineOptions, Entry, conformance};
 
 fn put_of(key: &str, value: &str) -> Command {
-    let op = Op::Put {
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        lease: 0,
-        prev_kv: false,
-    };
+    let op = Op::put(key.to_owned(), value.to_owned());
     Command::Txn {
         txn: Txn {
             success: vec![op],
@@ -237,4 +233,92 @@ fn an_entry_that_does_not_decode_is_not_skipped() {
         "{refused:?}"
     );
     assert_eq!((engine.revision(), index(engine.applied_position())), (1, None));
+}
+
+#[test]
+fn a_list_is_counted_once() {
+    let engine = Engine::in_memory();
+    fill(&engine, 1..41);
+    let revision = engine.revision();
+    let (mut range, mut left) = (KeyRange::prefix("k"), 40);
+    while left > 0 {
+        let request = RangeRequest {
+            limit: 7,
+            revision,
+            ..RangeRequest::latest(range.clone())
+        };
+        let remaining = RangeRequest {
+            count_only: true,
+            ..request.clone()
+        };
+        let before = engine.counts.get(&range, revision);
+        assert_eq!(before.is_some(), left < 40, "only the first count walks");
+        assert_eq!(engine.range(&remaining).unwrap().count, Some(left));
+        let page = engine.range(&request).unwrap();
+        left -= page.kvs.len() as u64;
+        range.start = [&page.kvs.last().unwrap().key[..], &[0]].concat().into();
+    }
+    // Nothing that is known outlives its revision.
+    engine
+        .apply_chunk([entry(41, Some(&put_of("more", "v"))), entry(42, Some(&Command::Compact { revision: 42 }))])
+        .unwrap();
+    let gone = RangeRequest {
+        count_only: true,
+        revision,
+        ..RangeRequest::latest(KeyRange::prefix("k"))
+    };
+    assert!(matches!(engine.range(&gone), Err(ReadError::Compacted { .. })));
+    let everything = RangeRequest {
+        count_only: true,
+        ..RangeRequest::latest(KeyRange::prefix(""))
+    };
+    assert_eq!(engine.range(&everything).unwrap().count, Some(41));
+}
+
+/// A thousand characters that no compression makes much smaller.
+fn incompressible(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'!' + (state % 90) as u8)
+    };
+    (0..1_000).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn space_comes_back_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = std::sync::Arc::new(open(dir.path()));
+    let mut next = 1;
+    for _ in 0..150 {
+        let entries: Vec<_> = (0..100)
+            .map(|n| {
+                next += 1;
+                entry(next - 1, Some(&put_of(&format!("k{n}"), &incompressible(next))))
+            })
+            .collect();
+        engine.apply_chunk(entries).unwrap();
+    }
+    engine.flush().unwrap();
+    let full = engine.state_use().unwrap();
+    assert_eq!((full.live_keys, full.history_revisions), (100, 15_001));
+    let compact = Command::Compact {
+        revision: engine.revision(),
+    };
+    engine.apply_chunk([entry(next, Some(&compact))]).unwrap();
+    assert_eq!(engine.state_use().unwrap().unremoved_revisions, 15_001);
+    while engine.remove_compacted().await.unwrap() {}
+    let left = engine.state_use().unwrap();
+    assert_eq!((left.live_keys, left.history_revisions, left.unremoved_revisions), (100, 0, 0));
+    assert!(engine.unflushed_bytes() > 0, "the removal is to be flushed, too");
+    engine.flush().unwrap();
+    // RocksDB merges the files when it comes to it.
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while engine.state_use().unwrap().database_bytes > full.database_bytes / 4 {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", engine.state_use());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(content(&engine).len(), 100);
 }

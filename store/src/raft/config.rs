@@ -6,6 +6,7 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 
 use super::types::MemberNode;
 use crate::limits;
+use crate::space::SpaceLimits;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct StoreConfig {
     pub timings: Timings,
     /// Sizes.
     pub sizes: Sizes,
+    /// When the disk's space counts as what.
+    pub space: SpaceLimits,
 }
 
 impl StoreConfig {
@@ -34,15 +37,16 @@ impl StoreConfig {
             node,
             timings: Timings::default(),
             sizes: Sizes::default(),
+            space: SpaceLimits::default(),
         }
     }
 
     pub(crate) fn log_dir(&self) -> PathBuf {
-        self.data_dir.join("raft-log")
+        log_dir(&self.data_dir)
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.data_dir.join("state")
+        state_dir(&self.data_dir)
     }
 
     pub(crate) fn snapshots_dir(&self) -> PathBuf {
@@ -87,6 +91,16 @@ impl StoreConfig {
         }
         .validate()
     }
+}
+
+/// Where the log is.
+pub(crate) fn log_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("raft-log")
+}
+
+/// Where the state is.
+pub(crate) fn state_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("state")
 }
 
 /// Where received snapshots are put until they are installed.

@@ -15,6 +15,7 @@ use trireme_mvcc::outcome::Outcome;
 use super::node::Node;
 use crate::kv::Revision;
 use crate::limits;
+use crate::quarantine::{self, Gate};
 
 /// How often the removal of compacted versions and the flush of the state are considered.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(1);
@@ -74,11 +75,16 @@ impl Housekeeper {
         log_size.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let engine = self.node.engine.clone();
         let mut failed = std::pin::pin!(engine.failed());
+        // Polled no more once it is done.
+        let mut broken = false;
         loop {
             let work = async {
                 tokio::select! {
                     biased;
-                    what = &mut failed => storage_failed(&what),
+                    what = &mut failed, if !broken => {
+                        broken = true;
+                        storage_failed(&self.node.gate, &what);
+                    }
                     _ = compaction.tick() => self.consider_compaction().await,
                     _ = upkeep.tick() => self.tidy_state().await,
                     _ = log_size.tick() => self.consider_cutting_log().await,
@@ -104,7 +110,7 @@ impl Housekeeper {
         match self.node.propose(Command::Compact { revision: target }.encode()).await {
             Ok(Outcome::Compacted) => tracing::debug!(revision = target, "compacted the history"),
             Ok(Outcome::Refused(refusal)) => tracing::debug!(%refusal, "the compaction was not needed"),
-            Ok(Outcome::Blank | Outcome::Txn(_)) => tracing::warn!("a compaction was answered as something else"),
+            Ok(_) => tracing::warn!("a compaction was answered as something else"),
             // The next round tries again.
             Err(error) => tracing::debug!(%error, "the compaction has to wait"),
         }
@@ -113,13 +119,13 @@ impl Housekeeper {
     async fn tidy_state(&mut self) {
         let engine = self.node.engine.clone();
         let flush = self.flushed_at.elapsed() >= FLUSH_PERIOD && engine.unflushed_bytes() > 0;
-        let tidied = tokio::task::spawn_blocking(move || {
-            while engine.compact_step()? {}
-            if flush { engine.flush() } else { Ok(()) }
-        });
+        if let Err(error) = engine.remove_compacted().await {
+            storage_failed(&self.node.gate, &quarantine::whole(&error));
+        }
+        let tidied = tokio::task::spawn_blocking(move || if flush { engine.flush() } else { Ok(()) });
         match tidied.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => storage_failed(&error.to_string()),
+            Ok(Err(error)) => storage_failed(&self.node.gate, &quarantine::whole(&error)),
             Err(error) => tracing::warn!(%error, "the upkeep of the state was interrupted"),
         }
         if flush {
@@ -162,8 +168,13 @@ impl Housekeeper {
     }
 }
 
-/// Ends the process: what the disk holds is not known any more (D4).
-pub(crate) fn storage_failed(error: &str) -> ! {
+/// Damage puts this server into quarantine. Any other failure ends the process: what the disk holds is not known any
+/// more, and nothing that it says may be tried again (D4).
+pub(crate) fn storage_failed(gate: &Gate, error: &str) {
+    if quarantine::is_damage(error) {
+        gate.close(error);
+        return;
+    }
     tracing::error!(
         error,
         "the state's storage failed; the server ends, since its disk cannot be trusted"

@@ -150,6 +150,17 @@ impl Identity {
         }
     }
 
+    /// Makes `directory` this identity's, whoever's it was.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`].
+    pub(crate) fn replace(&self, directory: &Path) -> Result<(), IdentityError> {
+        self.write(directory).map_err(|source| IdentityError::Io {
+            path: directory.display().to_string(),
+            source,
+        })
+    }
+
     fn write(&self, directory: &Path) -> std::io::Result<()> {
         fs::create_dir_all(directory)?;
         let temporary: PathBuf = directory.join(format!("{FILE}.new"));

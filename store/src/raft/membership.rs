@@ -4,10 +4,13 @@
 //! once and never again, not even after its server has gone: the log still names it (I1).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use openraft::ChangeMembers;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 use trireme_proto::peer::v1 as proto;
@@ -17,6 +20,7 @@ use trireme_proto::peer::v1::change_members_response::Outcome as WireOutcome;
 use super::node::Node;
 use super::pool::Purpose;
 use super::types::{MemberNode, TypeConfig};
+use super::view::Member;
 use super::wire;
 use crate::kv::{Compare, CompareResult, CompareTarget, KeyRange, KvError, Op, RangeRequest, Txn};
 use crate::limits;
@@ -49,6 +53,38 @@ pub enum MembershipError {
     /// them can be asked for again.
     #[error("the membership could not be changed: {0}")]
     Unavailable(String),
+}
+
+/// Finishes, while this server leads, what a leader before it has left half done: a change of the voters goes through a
+/// configuration that is both the old and the new one, and a leader that dies there leaves it.
+pub(crate) async fn finish_changes(node: Arc<Node>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(limits::MEMBERSHIP_CHECK_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let round = async {
+            ticks.tick().await;
+            let joint = {
+                let metrics = node.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                metrics.membership_config.membership().get_joint_config().len() > 1
+            };
+            if !joint || node.views.leadership.borrow().is_none() {
+                return;
+            }
+            // A change that is under way here holds the lock, and finishes by itself.
+            let _one_at_a_time = node.membership_change.lock().await;
+            let none = ChangeMembers::AddVoterIds(BTreeSet::new());
+            match node.raft.change_membership(none, false).await {
+                Ok(_) => tracing::info!("finished a change of the membership that was left half done"),
+                Err(error) => tracing::debug!(%error, "a half done change of the membership has to wait"),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = round => {}
+        }
+    }
 }
 
 /// Why the leader's side did not carry out a change.
@@ -169,6 +205,7 @@ impl Node {
                         refuse(format!("server {id} is the only voter; the cluster would be gone"))
                     }
                     Some(member) if member.voter => {
+                        self.wait_until_rest_suffices(&view.members, *id).await?;
                         self.commit_change(*id, ChangeMembers::RemoveVoters(BTreeSet::from([*id])))
                             .await
                     }
@@ -186,6 +223,44 @@ impl Node {
         }
     }
 
+    /// Refuses a removal that would leave too few voters that answer: the change could begin, but never end.
+    async fn wait_until_rest_suffices(&self, members: &[Member], removed: u64) -> Result<(), LeaderError> {
+        let rest: Vec<&Member> = members
+            .iter()
+            .filter(|member| member.voter && member.id != removed)
+            .collect();
+        let deadline = Instant::now() + limits::VOTER_SILENCE_MAX;
+        loop {
+            // Asked now: what was heard a moment ago may be of a server that has died since.
+            let asked = rest.iter().map(async |member| (*member, self.takes_part_now(member).await));
+            let answers = futures::future::join_all(asked).await;
+            let silent: Vec<&str> = answers
+                .iter()
+                .filter(|(_, answers)| !answers)
+                .map(|(member, _)| member.name.as_str())
+                .collect();
+            if (rest.len() - silent.len()) * 2 > rest.len() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(LeaderError::Refused(format!(
+                    "without server {removed} the cluster would lose its quorum: {} does not answer; \
+                     bring that one back or remove it first",
+                    silent.join(", ")
+                )));
+            }
+            self.pause(limits::LEADER_RETRY_PAUSE).await;
+        }
+    }
+
+    async fn takes_part_now(&self, member: &Member) -> bool {
+        let own = member.id == self.config.server_id;
+        own || self
+            .ask_condition(member)
+            .await
+            .is_some_and(|condition| condition.quarantine.is_empty())
+    }
+
     async fn commit_change(&self, id: u64, change: ChangeMembers<u64, MemberNode>) -> Result<u64, LeaderError> {
         // `retain` false: a removed voter goes altogether, instead of staying on as a learner.
         match self.raft.change_membership(change, false).await {
@@ -201,8 +276,11 @@ impl Node {
             let Some(replication) = &metrics.replication else {
                 return true;
             };
-            let matched = replication.get(&id).copied().flatten().map_or(0, |log_id| log_id.index);
-            metrics.last_log_index.unwrap_or(0) <= matched + limits::PROMOTE_LAG_ENTRIES
+            // One that has never answered has nothing, however short the log is.
+            let matched = replication.get(&id).copied().flatten();
+            matched.is_some_and(|log_id| {
+                metrics.last_log_index.unwrap_or(0) <= log_id.index + limits::PROMOTE_LAG_ENTRIES
+            })
         };
         let waited = self
             .raft
@@ -267,12 +345,7 @@ impl Node {
                 result: CompareResult::Equal,
                 target: CompareTarget::ModRevision(kept.map_or(0, |kv| kv.mod_revision)),
             };
-            let put = Op::Put {
-                key: SERVER_ID_KEY.into(),
-                value: id.to_string().into(),
-                lease: 0,
-                prev_kv: false,
-            };
+            let put = Op::put(SERVER_ID_KEY, id.to_string());
             let txn = Txn {
                 compares: vec![unchanged],
                 success: vec![put],

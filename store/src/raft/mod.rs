@@ -3,6 +3,8 @@
 //! Nothing outside this folder names that crate, so that an upgrade touches one place (D3). What goes
 //! out is [`Store`](crate::Store) and the few plain types it speaks.
 
+mod batch;
+mod announce;
 mod config;
 mod forward;
 mod history;
@@ -17,13 +19,16 @@ mod propose;
 mod read_index;
 mod record;
 mod serve;
+mod refound;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
 mod types;
 mod view;
+mod verify;
 mod wire;
+mod watchman;
 
 pub use self::config::{Sizes, StoreConfig, Timings};
 pub use self::identity::{Identity, IdentityError};
@@ -34,4 +39,7 @@ pub use self::node::OpenError;
 pub(crate) use self::node::{Node, on, runtime};
 pub use self::pool::{ConnectError, PeerConnector, PlainConnector, tune};
 pub use self::types::MemberNode;
+pub(crate) use self::serve::quarantined;
+pub(crate) use self::snapshot::{Piece, PinnedExport};
 pub use self::view::{Member, Role};
+pub use self::refound::{RecoverError, RefoundError, Refounded, RestoreError, Survivor, inspect, recover, restore};

@@ -4,9 +4,11 @@
 //! off. Nothing is retried here: openraft knows what is still worth sending.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
@@ -14,12 +16,13 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use tokio::sync::mpsc;
 use trireme_proto::peer::v1 as proto;
 use trireme_proto::peer::v1::append_response::Outcome;
 use trireme_proto::peer::v1::install_snapshot_request::Part;
 
 use super::pool::{PeerPool, Pick, Purpose};
-use super::snapshot::{LiveExport, SnapshotData};
+use super::snapshot::{Piece, SnapshotData};
 use super::types::{MemberNode, TypeConfig, Vote};
 use super::wire::{self, WireError};
 use super::{planted, record};
@@ -136,6 +139,17 @@ impl Peer {
             }),
             CallError::Failed(what) => RPCError::Unreachable(Unreachable::from_string(what)),
         }
+    }
+
+    /// How much of a snapshot it has from an earlier attempt; 0 if it cannot be asked.
+    async fn received_bytes(&mut self, transfer_id: &str, timeout: Duration) -> u64 {
+        let transfer_id = transfer_id.to_owned();
+        let asked = self.call(Purpose::Snapshot, timeout, |mut client| async move {
+            client
+                .snapshot_progress(proto::SnapshotProgressRequest { transfer_id })
+                .await
+        });
+        asked.await.map_or(0, |progress| progress.received_bytes)
     }
 
     /// Sends entries, or a heartbeat.
@@ -268,12 +282,22 @@ impl RaftNetworkV2<TypeConfig> for Network {
             let what = "this server has no live snapshot to send";
             return Err(StreamingError::Unreachable(Unreachable::from_string(what)));
         };
+        let offset = self.peer.received_bytes(export.id(), limits::APPEND_TIMEOUT).await;
+        if offset > 0 {
+            tracing::info!(target = self.peer.target, offset, "the transfer of a snapshot goes on");
+        }
+        let pieces = export
+            .read_from(offset)
+            .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+        export.set_begun();
         let header = proto::SnapshotHeader {
             vote: Some(wire::vote_to_wire(&vote)),
             last_log_id: snapshot.meta.last_log_id.map(wire::log_id_to_wire),
             membership: Some(wire::stored_membership_to_wire(&snapshot.meta.last_membership)),
+            transfer_id: export.id().to_owned(),
+            offset,
         };
-        let parts = snapshot_parts(header, export);
+        let parts = snapshot_parts(header, pieces);
         let send = self
             .peer
             .call(Purpose::Snapshot, option.soft_ttl(), |mut client| async move {
@@ -284,6 +308,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             sent = send => sent,
         };
         let response = sent.map_err(|error| self.peer.rpc_error(RPCTypes::InstallSnapshot, error))?;
+        export.set_done();
         let vote = wire::vote_from_wire(response.vote).map_err(|error| malformed(&error))?;
         Ok(SnapshotResponse::new(vote))
     }
@@ -319,42 +344,25 @@ impl RaftNetworkV2<TypeConfig> for Network {
 }
 
 /// The messages of a snapshot. An error of the export ends them without a trailer, so that the
-/// receiver throws away what it has.
+/// receiver knows that more is to come.
 fn snapshot_parts(
     header: proto::SnapshotHeader,
-    export: LiveExport,
+    pieces: mpsc::Receiver<io::Result<Piece>>,
 ) -> impl futures::Stream<Item = proto::InstallSnapshotRequest> + Send + 'static {
-    enum Step {
-        Header(proto::SnapshotHeader, LiveExport),
-        Chunks(LiveExport, u64, crc32fast::Hasher),
-        End,
-    }
     let part = |part| proto::InstallSnapshotRequest { part: Some(part) };
-    futures::stream::unfold(Step::Header(header, export), move |step| async move {
-        match step {
-            Step::Header(header, export) => Some((
-                part(Part::Header(header)),
-                Step::Chunks(export, 0, crc32fast::Hasher::new()),
-            )),
-            Step::Chunks(mut export, length, mut hasher) => match export.next().await {
-                Some(Ok(chunk)) => {
-                    hasher.update(&chunk);
-                    let length = length + chunk.len() as u64;
-                    Some((part(Part::Chunk(chunk)), Step::Chunks(export, length, hasher)))
-                }
-                Some(Err(error)) => {
-                    tracing::error!(%error, "the export of a snapshot failed");
-                    None
-                }
-                None => {
-                    let trailer = proto::SnapshotTrailer {
-                        length,
-                        crc32: hasher.finalize(),
-                    };
-                    Some((part(Part::Trailer(trailer)), Step::End))
-                }
-            },
-            Step::End => None,
+    let rest = futures::stream::unfold(Some(pieces), move |pieces| async move {
+        let mut pieces = pieces?;
+        match pieces.recv().await {
+            Some(Ok(Piece::Chunk(chunk))) => Some((part(Part::Chunk(chunk)), Some(pieces))),
+            Some(Ok(Piece::End { length, crc32 })) => {
+                Some((part(Part::Trailer(proto::SnapshotTrailer { length, crc32 })), None))
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "the export of a snapshot failed");
+                None
+            }
+            None => None,
         }
-    })
+    });
+    futures::stream::once(async move { part(Part::Header(header)) }).chain(rest)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -12,10 +12,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::batch::{Batcher, Proposal};
 use super::config::StoreConfig;
-use super::forward::{Forwarder, Proposal};
 use super::history::Housekeeper;
+use super::lease;
+use super::verify;
+use super::watchman::{self, Watchman};
 use super::identity::{Identity, IdentityError};
+use super::{announce, membership};
 use super::log::{LogOpenError, LogStore};
 use super::network::NetworkFactory;
 use super::pool::{PeerConnector, PeerPool};
@@ -25,8 +29,11 @@ use super::state_machine::StateMachine;
 use super::types::{LogId, MemberNode, TypeConfig};
 use super::view::{ClusterView, Observer, Views};
 use crate::engine::{Engine, EngineOptions};
+use crate::integrity::Samples;
 use crate::kv::KvError;
 use crate::limits;
+use crate::quarantine::{self, Gate};
+use crate::space::Space;
 use crate::watch::Hub;
 
 /// Why a store could not be opened.
@@ -59,6 +66,13 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// The server is quarantined, now or since an earlier run: it must not vote or serve. See
+    /// [`quarantined_peer_service`](crate::quarantined_peer_service) for what it still can do.
+    #[error("this server is quarantined: {cause}")]
+    Quarantined {
+        /// Why.
+        cause: String,
+    },
     /// Consensus did not start.
     #[error("consensus did not start: {0}")]
     Start(String),
@@ -76,7 +90,7 @@ pub(crate) struct Node {
     pub(crate) pool: Arc<PeerPool>,
     pub(crate) views: Views,
     pub(crate) applied: watch::Receiver<Option<LogId>>,
-    pub(crate) forward: mpsc::Sender<Proposal>,
+    pub(crate) batches: mpsc::Sender<Proposal>,
     pub(crate) reads: mpsc::UnboundedSender<ReadWaiter>,
     /// A permit for each unit of [`limits::PROPOSAL_MIN_BYTES`] of the commands under way.
     pub(crate) proposals: Semaphore,
@@ -84,6 +98,12 @@ pub(crate) struct Node {
     pub(crate) membership_change: tokio::sync::Mutex<()>,
     /// One snapshot is received at a time.
     pub(crate) snapshot_receiver: Semaphore,
+    /// Closed once this server is quarantined.
+    pub(crate) gate: Arc<Gate>,
+    /// The hashes of the state that are remembered.
+    pub(crate) samples: Arc<Mutex<Samples>>,
+    /// How the disk stands.
+    pub(crate) space: watch::Sender<Space>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -96,10 +116,17 @@ struct Disk {
 
 fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     Identity::new(&config.cluster_id, config.server_id).claim(&config.data_dir, &config.log_dir())?;
+    let marked = quarantine::read(&config.data_dir).map_err(|source| OpenError::Io {
+        doing: "look for the mark of a quarantine",
+        source,
+    })?;
+    if let Some(cause) = marked {
+        return Err(OpenError::Quarantined { cause });
+    }
     let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?;
     // The open log is the lock on the directory: only now is it certain that no other process uses it.
-    snapshot::clean(&config.snapshots_dir()).map_err(|source| OpenError::Io {
-        doing: "clear the directory of received snapshots",
+    snapshot::prepare(&config.snapshots_dir()).map_err(|source| OpenError::Io {
+        doing: "prepare the directory of received snapshots",
         source,
     })?;
     let state_dir = config.state_dir();
@@ -120,16 +147,22 @@ impl Node {
             .raft_config()
             .map_err(|error| OpenError::Config(Box::new(error)))?;
         let for_disk = config.clone();
-        let Disk { log, engine } = tokio::task::spawn_blocking(move || open_disk(&for_disk))
+        let opened = tokio::task::spawn_blocking(move || open_disk(&for_disk))
             .await
-            .map_err(|error| OpenError::Start(error.to_string()))??;
+            .map_err(|error| OpenError::Start(error.to_string()))?;
+        let Disk { mut log, engine } = opened.map_err(|error| quarantine_if_damaged(&config, error))?;
+        verify::agree(&mut log, engine.applied_position().as_ref())
+            .await
+            .map_err(|cause| quarantined(&config, cause))?;
+        let gate = Arc::new(Gate::new(config.data_dir.clone()));
+        let samples: Arc<Mutex<Samples>> = Arc::default();
         let hub = Hub::new(engine.clone());
         let pool = Arc::new(PeerPool::new(connector));
         let factory = NetworkFactory {
             own_id: config.server_id,
             pool: pool.clone(),
         };
-        let (machine, applied) = StateMachine::new(engine.clone(), hub.clone()).map_err(|source| OpenError::Io {
+        let (machine, applied) = StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {
             doing: "read the position of the state",
             source,
         })?;
@@ -137,8 +170,8 @@ impl Node {
             .await
             .map_err(|error| OpenError::Start(error.to_string()))?;
 
-        let (observer, views) = Observer::new(raft.metrics(), applied.clone());
-        let (forward, proposals) = mpsc::channel(limits::FORWARD_QUEUE_COMMANDS);
+        let (observer, views) = Observer::new(gate.clone(), raft.metrics(), applied.clone());
+        let (batches, proposals) = mpsc::channel(limits::PROPOSAL_QUEUE_COMMANDS);
         let (reads, read_waiters) = mpsc::unbounded_channel();
         let node = Arc::new(Self {
             config,
@@ -149,18 +182,28 @@ impl Node {
             pool,
             views,
             applied,
-            forward,
+            batches,
             reads,
             proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES),
             membership_change: tokio::sync::Mutex::default(),
             snapshot_receiver: Semaphore::new(1),
+            gate,
+            samples,
+            space: watch::Sender::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         node.spawn(observer.run(node.stop.clone()));
-        node.spawn(Forwarder::new(node.clone(), proposals).run(node.stop.clone()));
+        node.spawn(Batcher::new(node.clone(), proposals).run(node.stop.clone()));
         node.spawn(ReadIndexer::new(node.clone(), read_waiters).run(node.stop.clone()));
         node.spawn(Housekeeper::new(node.clone()).run(node.stop.clone()));
+        node.spawn(lease::run(node.clone(), node.stop.clone()));
+        node.spawn(Watchman::new(node.clone()).run(node.stop.clone()));
+        node.spawn(watchman::watch_space(node.clone(), node.stop.clone()));
+        node.spawn(leave_when_quarantined(node.clone(), node.stop.clone()));
+        node.spawn(membership::finish_changes(node.clone(), node.stop.clone()));
+        node.spawn(announce::run(node.clone(), node.stop.clone()));
+        node.spawn(announce::follow_members(node.clone(), node.stop.clone()));
         Ok(node)
     }
 
@@ -205,6 +248,9 @@ impl Node {
 
     /// Waits until this replica has applied the log up to `index`.
     pub(crate) async fn wait_applied_index(&self, index: u64, deadline: Instant) -> Result<(), WaitError> {
+        if self.applied_index() >= index {
+            return Ok(());
+        }
         let mut applied = self.applied.clone();
         let reached = applied.wait_for(|id| id.is_some_and(|id| id.index >= index));
         tokio::select! {
@@ -281,6 +327,38 @@ impl Node {
             () = leader_changed => Err("the leader changed while the write was under way".into()),
             () = tokio::time::sleep_until(deadline) => Err("no answer came in time".into()),
         }
+    }
+}
+
+/// Turns the failure to open damaged data into a quarantine.
+fn quarantine_if_damaged(config: &StoreConfig, error: OpenError) -> OpenError {
+    let cause = match &error {
+        OpenError::Log(LogOpenError::Quarantined { what, .. }) => format!("its log is damaged: {what}"),
+        OpenError::State { .. } if quarantine::is_damage(&quarantine::whole(&error)) => quarantine::whole(&error),
+        _ => return error,
+    };
+    quarantined(config, cause)
+}
+
+fn quarantined(config: &StoreConfig, cause: String) -> OpenError {
+    tracing::error!(cause, "this server is quarantined: it takes no part");
+    if let Err(error) = quarantine::mark(&config.data_dir, &cause) {
+        // It is damaged all the same, and will be found so again.
+        tracing::error!(%error, "the mark of the quarantine could not be written");
+    }
+    OpenError::Quarantined { cause }
+}
+
+/// Once this server is quarantined, consensus ends on it, and with it every watch.
+async fn leave_when_quarantined(node: Arc<Node>, stop: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        _ = node.gate.closed() => {}
+    }
+    node.hub.close();
+    if let Err(error) = node.raft.shutdown().await {
+        tracing::warn!(%error, "consensus ended with an error");
     }
 }
 

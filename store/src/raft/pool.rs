@@ -102,6 +102,8 @@ pub(crate) struct PeerPool {
 #[derive(Default)]
 struct Pools {
     clients: BTreeMap<(u64, Purpose), Pooled>,
+    /// Where the members are, as the membership has it. Consensus keeps to the address that it began with.
+    addresses: BTreeMap<u64, String>,
     generation: u64,
 }
 
@@ -120,9 +122,16 @@ impl PeerPool {
         }
     }
 
-    /// The client for `purpose` to server `id` at `address`, made now if need be.
+    /// From now on the members are at these addresses, whatever a caller may still have.
+    pub(crate) fn set_addresses(&self, addresses: BTreeMap<u64, String>) {
+        self.pooled.lock().unwrap_or_else(PoisonError::into_inner).addresses = addresses;
+    }
+
+    /// The client for `purpose` to server `id` at `address`, or where it has moved; made now if need be.
     pub(crate) fn get(&self, id: u64, address: &str, purpose: Purpose) -> Result<Pick, ConnectError> {
         let mut pools = self.pooled.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = pools.addresses.get(&id).cloned();
+        let address = moved.as_deref().unwrap_or(address);
         if let Some(pooled) = pools.clients.get(&(id, purpose))
             && pooled.address == address
         {
@@ -182,5 +191,11 @@ mod tests {
             kept.generation
         );
         assert!(pool.get(1, "not an address", Purpose::Append).is_err());
+
+        // Whoever still has the old address is led to the new one.
+        pool.set_addresses(BTreeMap::from([(1, "127.0.0.1:3".to_owned())]));
+        let old = pool.get(1, "127.0.0.1:2", Purpose::Heartbeat).unwrap();
+        let new = pool.get(1, "127.0.0.1:3", Purpose::Heartbeat).unwrap();
+        assert_eq!(old.generation, new.generation);
     }
 }

@@ -1,4 +1,5 @@
-//! A command's way to an outcome: proposed here if this server leads, else handed to the leader.
+//! A command's way to an outcome: it joins a batch, which is proposed here if this server leads, else handed to
+//! the leader.
 //!
 //! A command that may have been accepted is never sent again (lessons: hidden retries lose and
 //! duplicate writes). Only what certainly was not accepted, because nobody led or nobody was reached,
@@ -6,13 +7,13 @@
 
 use bytes::Bytes;
 use futures::StreamExt;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::ClientWriteError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use trireme_mvcc::outcome::Outcome;
 
-use super::forward::Proposal;
-use super::node::{Node, WaitError};
+use super::batch::Proposal;
+use super::node::Node;
 use super::types::{Command, TypeConfig};
 use crate::kv::KvError;
 use crate::limits;
@@ -50,13 +51,9 @@ impl Node {
             if let Some(stopped) = self.stopped() {
                 return Err(stopped);
             }
-            let attempt = match self.leader() {
-                Some((id, _)) if id == self.config.server_id => self.propose_here(command.clone(), deadline).await,
-                Some(_) => self.propose_there(command.clone(), deadline).await,
-                None => Attempt::NotAccepted("none is known".into()),
-            };
+            let attempt = self.attempt(command.clone(), deadline).await;
             match attempt {
-                Attempt::Applied { log_index, outcome } => return self.caught_up(log_index, outcome, deadline).await,
+                Attempt::Applied { outcome, .. } => return Ok(outcome),
                 Attempt::Unknown(what) => return Err(KvError::UnknownOutcome(what)),
                 Attempt::Overloaded => {
                     return Err(KvError::Overloaded {
@@ -70,75 +67,50 @@ impl Node {
         Err(KvError::Unavailable(why))
     }
 
-    /// Whoever has an answer may read here what it wrote.
-    async fn caught_up(&self, log_index: u64, outcome: Outcome, deadline: Instant) -> Result<Outcome, KvError> {
-        match self.wait_applied_index(log_index, deadline).await {
-            Ok(()) => Ok(outcome),
-            Err(WaitError::Deadline) => Err(KvError::UnknownOutcome(format!(
-                "it was carried out at log index {log_index}, but this server has not caught up"
-            ))),
-            Err(WaitError::Stopped) => Err(KvError::UnknownOutcome(
-                "this server stopped while the write was under way".into(),
-            )),
-        }
-    }
-
-    /// Proposes one command as the leader.
-    async fn propose_here(&self, command: Bytes, deadline: Instant) -> Attempt {
-        match self.settle(self.raft.client_write(Command(command)), deadline).await {
-            Ok(Ok(response)) => applied(response.log_id.index, response.data.outcome),
-            Ok(Err(RaftError::APIError(error))) => refused(&error),
-            Ok(Err(RaftError::Fatal(fatal))) => Attempt::Unknown(format!("consensus has ended: {fatal}")),
-            Err(what) => Attempt::Unknown(what),
-        }
-    }
-
-    /// Hands one command to the task that forwards.
-    async fn propose_there(&self, command: Bytes, deadline: Instant) -> Attempt {
+    /// Lets one command join the next batch.
+    async fn attempt(&self, command: Bytes, deadline: Instant) -> Attempt {
         let (answer, answered) = oneshot::channel();
-        if self
-            .forward
-            .send(Proposal {
-                command,
-                deadline,
-                answer,
-            })
-            .await
-            .is_err()
-        {
+        let proposal = Proposal {
+            command,
+            deadline,
+            answer,
+        };
+        if self.batches.send(proposal).await.is_err() {
             return Attempt::NotAccepted("this server is stopping".into());
         }
-        match self.settle(answered, deadline).await {
-            Ok(Ok(attempt)) => attempt,
-            Ok(Err(_)) => Attempt::Unknown("this server stopped while the write was under way".into()),
-            Err(what) => Attempt::Unknown(what),
+        answered
+            .await
+            .unwrap_or_else(|_| Attempt::Unknown("this server stopped while the write was under way".into()))
+    }
+
+    /// Proposes commands as the leader, in one message to consensus, if there is room for them here.
+    pub(crate) async fn propose_forwarded(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
+        match self.proposals.try_acquire_many(units(&commands)) {
+            Ok(_permits) => self.propose_all(commands, deadline).await,
+            Err(_) => commands.iter().map(|_| Attempt::Overloaded).collect(),
         }
     }
 
-    /// Proposes commands that another server has handed over, in one message to consensus.
+    /// Proposes commands as the leader, in one message to consensus.
     pub(crate) async fn propose_all(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
         let count = commands.len();
-        let Ok(_permits) = self.proposals.try_acquire_many(units(&commands)) else {
-            return (0..count).map(|_| Attempt::Overloaded).collect();
-        };
         let mut answers = match self.raft.client_write_many(commands.into_iter().map(Command)).await {
             Ok(answers) => answers,
             Err(fatal) => return (0..count).map(|_| Attempt::Unknown(fatal.to_string())).collect(),
         };
         let mut attempts = Vec::with_capacity(count);
-        while attempts.len() < count {
-            let attempt = match self.settle(answers.next(), deadline).await {
-                Ok(Some(Ok(Ok(response)))) => applied(response.log_id.index, response.response.outcome),
-                Ok(Some(Ok(Err(error)))) => refused(&error),
-                Ok(Some(Err(fatal))) => Attempt::Unknown(format!("consensus has ended: {fatal}")),
-                Ok(None) => Attempt::Unknown("consensus gave no answer".into()),
-                Err(what) => {
-                    // The rest waits on the same cause.
-                    attempts.resize_with(count, || Attempt::Unknown(what.clone()));
-                    break;
-                }
-            };
-            attempts.push(attempt);
+        let all = async {
+            while attempts.len() < count {
+                attempts.push(match answers.next().await {
+                    Some(Ok(Ok(response))) => applied(response.log_id.index, response.response.outcome),
+                    Some(Ok(Err(error))) => refused(&error),
+                    Some(Err(fatal)) => Attempt::Unknown(format!("consensus has ended: {fatal}")),
+                    None => Attempt::Unknown("consensus gave no answer".into()),
+                });
+            }
+        };
+        if let Err(what) = self.settle(all, deadline).await {
+            attempts.resize_with(count, || Attempt::Unknown(what.clone()));
         }
         attempts
     }
@@ -186,7 +158,7 @@ mod tests {
         assert_eq!(units(&[sized(1), sized(unit - 1)]), 2);
         assert_eq!(units([&sized(10 * unit)]), 11);
         // The largest message that a follower makes fits into an idle leader.
-        let most = units([&sized(limits::FORWARD_BATCH_BYTES + limits::COMMAND_BYTES)]);
+        let most = units([&sized(limits::PROPOSAL_BATCH_BYTES + limits::COMMAND_BYTES)]);
         assert!((most as usize) < limits::PROPOSALS_IN_FLIGHT_BYTES / unit);
     }
 }

@@ -13,11 +13,16 @@ use trireme_proto::peer::v1::install_snapshot_request::Part;
 
 use super::membership::change_from_wire;
 use super::node::Node;
-use super::snapshot::{Receiving, SnapshotData};
+use super::snapshot::{self, Receiving, SnapshotData};
 use super::types::{SnapshotMeta, TypeConfig};
 use super::wire::{self, WireError};
 use super::{forward, record};
 use crate::limits;
+
+/// What a quarantined server answers to everything but the question how it stands.
+pub(crate) fn quarantined(cause: &str) -> Status {
+    Status::unavailable(format!("this server is quarantined: {cause}"))
+}
 
 /// Consensus has ended here; the peer sees an unreachable server, which is what it is.
 fn ended(error: impl std::fmt::Display) -> Status {
@@ -25,8 +30,14 @@ fn ended(error: impl std::fmt::Display) -> Status {
 }
 
 impl Node {
+    /// A quarantined server gives no vote and acknowledges nothing, from the moment on that it is known.
+    fn takes_part(&self) -> Result<(), Status> {
+        self.gate.cause().map_or(Ok(()), |cause| Err(quarantined(&cause)))
+    }
+
     /// Takes entries or a heartbeat.
     pub(crate) async fn handle_append(&self, request: proto::AppendRequest) -> Result<proto::AppendResponse, Status> {
+        self.takes_part()?;
         let rpc = AppendEntriesRequest::<TypeConfig> {
             vote: wire::vote_from_wire(request.vote)?,
             prev_log_id: request.previous.map(wire::log_id_from_wire),
@@ -50,6 +61,7 @@ impl Node {
 
     /// Answers a candidate.
     pub(crate) async fn handle_vote(&self, request: proto::VoteRequest) -> Result<proto::VoteResponse, Status> {
+        self.takes_part()?;
         let rpc = vote_request(request)?;
         self.raft
             .vote(rpc)
@@ -60,6 +72,7 @@ impl Node {
 
     /// Answers a server that considers to stand.
     pub(crate) async fn handle_pre_vote(&self, request: proto::VoteRequest) -> Result<proto::VoteResponse, Status> {
+        self.takes_part()?;
         let rpc = vote_request(request)?;
         self.raft
             .pre_vote(rpc)
@@ -73,6 +86,7 @@ impl Node {
         &self,
         request: proto::TransferLeaderRequest,
     ) -> Result<proto::TransferLeaderResponse, Status> {
+        self.takes_part()?;
         let from = wire::vote_from_wire(request.from_leader)?;
         let rpc = TransferLeaderRequest::new(from, request.to, request.last_log_id.map(wire::log_id_from_wire));
         let taken = self.raft.handle_transfer_leader(rpc).await.map_err(ended)?;
@@ -84,7 +98,7 @@ impl Node {
     /// Takes commands, as the leader.
     pub(crate) async fn handle_propose(&self, request: proto::ProposeRequest) -> proto::ProposeResponse {
         let patience = std::time::Duration::from_millis(request.timeout_ms).min(limits::PROPOSAL_DEADLINE);
-        let attempts = self.propose_all(request.commands, Instant::now() + patience).await;
+        let attempts = self.propose_forwarded(request.commands, Instant::now() + patience).await;
         let leader = self.view().leader.unwrap_or(0);
         let results = attempts
             .into_iter()
@@ -123,11 +137,40 @@ impl Node {
         Ok(self.change_for_peer(change_from_wire(request)?).await)
     }
 
+    /// Tells how this replica stands.
+    pub(crate) fn handle_condition(&self) -> proto::ConditionResponse {
+        self.condition()
+    }
+
+    /// Looks whether this replica's state is the one that the leader says it should be, and goes into quarantine if not.
+    pub(crate) fn handle_quarantine(&self, request: &proto::QuarantineRequest) -> proto::QuarantineResponse {
+        let own = self.samples().get(&request.index).copied();
+        if let Some(own) = own
+            && own[..] != request.expected[..]
+        {
+            self.quarantine(&super::watchman::difference(request.index));
+        }
+        proto::QuarantineResponse {
+            quarantined: self.gate.cause().is_some(),
+        }
+    }
+
+    /// Tells how much of a snapshot is here.
+    pub(crate) fn handle_snapshot_progress(
+        &self,
+        request: &proto::SnapshotProgressRequest,
+    ) -> proto::SnapshotProgressResponse {
+        proto::SnapshotProgressResponse {
+            received_bytes: snapshot::received_bytes(&self.config.snapshots_dir(), &request.transfer_id),
+        }
+    }
+
     /// Receives a snapshot, whole, and installs it.
     pub(crate) async fn handle_snapshot<S>(&self, mut parts: S) -> Result<proto::InstallSnapshotResponse, Status>
     where
         S: Stream<Item = Result<proto::InstallSnapshotRequest, Status>> + Send + Unpin,
     {
+        self.takes_part()?;
         let _one_at_a_time = self
             .snapshot_receiver
             .try_acquire()
@@ -154,12 +197,23 @@ impl Node {
             )?,
         };
         let io = |error: std::io::Error| Status::internal(format!("receiving a snapshot: {error}"));
-        let mut receiving = Receiving::start(&self.config.snapshots_dir()).await.map_err(io)?;
+        let directory = self.config.snapshots_dir();
+        let mut receiving = Receiving::start(&directory, &header.transfer_id, header.offset)
+            .await
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::InvalidInput => Status::failed_precondition(error.to_string()),
+                _ => io(error),
+            })?;
         let trailer = loop {
-            match next_part(&mut parts).await? {
-                Part::Chunk(chunk) => receiving.add(&chunk).await.map_err(io)?,
-                Part::Trailer(trailer) => break trailer,
-                Part::Header(_) => return Err(Status::invalid_argument("a snapshot has one header")),
+            match next_part(&mut parts).await {
+                Ok(Part::Chunk(chunk)) => receiving.add(&chunk).await.map_err(io)?,
+                Ok(Part::Trailer(trailer)) => break trailer,
+                Ok(Part::Header(_)) => return Err(Status::invalid_argument("a snapshot has one header")),
+                Err(broken) => {
+                    // What has come stays: the transfer can go on there.
+                    receiving.pause().await;
+                    return Err(broken);
+                }
             }
         };
         let received = receiving.finish(trailer.length, trailer.crc32).await.map_err(io)?;

@@ -3,21 +3,27 @@
 //! Neither is ever whole in memory. A snapshot that is sent is made while it is sent, from a pinned
 //! view, by a thread that is at most a few chunks ahead of the network. A snapshot that is received
 //! goes to a file first and is installed only when it is complete and its checksum fits.
+//!
+//! A transfer that broke off goes on where it was: the sender holds the view for a while, the receiver keeps the file. The
+//! transfer's id names the view, so that the two parts of the file are of the same bytes.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self as threads, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Pinned, SnapshotHeader};
 use crate::limits;
 
-/// Chunks that the exporting thread may be ahead of the network.
-const EXPORT_CHUNKS_AHEAD: usize = 4;
+/// Pieces that the exporting thread may be ahead of the network.
+const EXPORT_PIECES_AHEAD: usize = 4;
+const PARTIAL_PREFIX: &str = "receiving-";
 
 /// The content of a snapshot, as openraft passes it around.
 #[derive(Debug)]
@@ -25,79 +31,212 @@ pub(crate) enum SnapshotData {
     /// The state is flushed as of the snapshot's log id; there is nothing to pass on. What a
     /// "built" snapshot is: it only says how far the log may be purged.
     Flushed,
-    /// A live export of this server's state, to be sent.
-    Live(LiveExport),
+    /// A pinned view of this server's state, to be sent.
+    Live(Arc<PinnedExport>),
     /// A complete, checked file that another server has sent.
     Received(ReceivedSnapshot),
 }
 
-/// The bytes of a snapshot, made while they are read. Dropping it ends the export.
+/// A pinned view that is exported on demand. Dropping it ends its thread.
 #[derive(Debug)]
-pub(crate) struct LiveExport {
-    chunks: mpsc::Receiver<io::Result<Bytes>>,
+pub(crate) struct PinnedExport {
+    id: String,
+    header: SnapshotHeader,
+    starts: threads::Sender<Start>,
+    /// Whether its bytes are being given right now.
+    busy: Arc<AtomicBool>,
+    begun: AtomicBool,
+    done: AtomicBool,
 }
 
-impl LiveExport {
-    /// Pins the engine's present state and starts to export it. When this returns, whatever is
-    /// applied later is not in the snapshot.
+/// Asks the exporting thread for the bytes from an offset on.
+#[derive(Debug)]
+struct Start {
+    offset: u64,
+    pieces: mpsc::Sender<io::Result<Piece>>,
+}
+
+/// A piece of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// The next bytes.
+    Chunk(Bytes),
+    /// All bytes have been given, and this is what the whole comes to, what was left out included.
+    End {
+        /// The length, in bytes.
+        length: u64,
+        /// The CRC32.
+        crc32: u32,
+    },
+}
+
+impl PinnedExport {
+    /// Pins the engine's present state. When this returns, whatever is applied later is not in it.
     pub(crate) async fn start(engine: Arc<Engine>) -> io::Result<Self> {
-        let (chunk_sender, chunks) = mpsc::channel(EXPORT_CHUNKS_AHEAD);
         let (pinned_sender, pinned) = oneshot::channel();
+        let (starts, start_receiver) = threads::channel();
+        let busy = Arc::new(AtomicBool::new(false));
+        let is_busy = busy.clone();
         tokio::task::spawn_blocking(move || {
-            let mut writer = ChunkWriter {
-                chunks: chunk_sender.clone(),
-                buffer: BytesMut::new(),
-                pinned: Some(pinned_sender),
-            };
-            let exported = engine
-                .export(&mut writer)
-                .map_err(io::Error::other)
-                .and_then(|_| writer.flush());
-            if let Err(error) = exported {
-                // A receiver that has gone away is how a transfer is cancelled.
-                let _ = chunk_sender.blocking_send(Err(error));
+            let mut pinned_sender = Some(pinned_sender);
+            let ended = engine.pinned(|view| {
+                if let Some(sender) = pinned_sender.take()
+                    && sender.send(Ok(view.header().clone())).is_ok()
+                {
+                    serve(view, &start_receiver, &is_busy);
+                }
+            });
+            if let (Err(error), Some(sender)) = (ended, pinned_sender) {
+                // The one who waits may have been cancelled.
+                let _ = sender.send(Err(io::Error::other(error)));
             }
         });
-        let mut export = Self { chunks };
-        // The exporter writes only from its pinned view, so its first byte says that it has one.
-        match pinned.await {
-            Ok(()) => Ok(export),
-            Err(_) => match export.chunks.recv().await {
-                Some(Err(error)) => Err(error),
-                Some(Ok(_)) | None => Err(io::Error::other("the export ended before it began")),
-            },
-        }
+        let header = pinned
+            .await
+            .map_err(|_| io::Error::other("the export ended before it began"))??;
+        Ok(Self {
+            id: next_id(),
+            header,
+            starts,
+            busy,
+            begun: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+        })
     }
 
-    /// The next chunk; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        self.chunks.recv().await
+    /// Names its bytes.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
-    /// Reads it with blocking calls.
-    pub(crate) fn into_reader(self) -> impl Read {
-        ChunkReader {
-            chunks: self.chunks,
+    /// What it is of.
+    pub(crate) fn header(&self) -> &SnapshotHeader {
+        &self.header
+    }
+
+    /// The bytes from `offset` on, and what the whole comes to. They begin once nobody listens to an earlier run any more.
+    ///
+    /// # Errors
+    /// If the view is not held any more.
+    pub(crate) fn read_from(&self, offset: u64) -> io::Result<mpsc::Receiver<io::Result<Piece>>> {
+        let (sender, pieces) = mpsc::channel(EXPORT_PIECES_AHEAD);
+        let start = Start { offset, pieces: sender };
+        self.starts
+            .send(start)
+            .map_err(|_| io::Error::other("the snapshot was held for too long, and is gone"))?;
+        Ok(pieces)
+    }
+
+    /// Its transfer has begun, and may have to go on with it.
+    pub(crate) fn set_begun(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// It has come over: nobody will ask for it again.
+    pub(crate) fn set_done(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there was a transfer that broke off, which can go on with it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        // A start with nobody listening is left out; it only tells whether the thread is there.
+        is(&self.begun) && !is(&self.done) && !is(&self.busy) && self.read_from(u64::MAX).is_ok()
+    }
+
+    /// Reads all of it with blocking calls.
+    ///
+    /// # Errors
+    /// As [`read_from`](Self::read_from).
+    pub(crate) fn reader(&self) -> io::Result<impl Read + use<>> {
+        Ok(PieceReader {
+            pieces: self.read_from(0)?,
             current: Bytes::new(),
+        })
+    }
+}
+
+/// A name that no other export has, of this server or another, in this run or another.
+fn next_id() -> String {
+    static RUN: OnceLock<u64> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let run = RUN.get_or_init(|| RandomState::new().build_hasher().finish());
+    format!("{run:016x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Exports the view as often as it is asked for, until nobody can ask any more or nobody has for long.
+fn serve(view: &Pinned<'_>, starts: &threads::Receiver<Start>, busy: &AtomicBool) {
+    loop {
+        match starts.recv_timeout(limits::SNAPSHOT_RESUME_PATIENCE) {
+            Ok(Start { offset, pieces }) => {
+                if pieces.is_closed() {
+                    continue;
+                }
+                busy.store(true, Ordering::Relaxed);
+                let mut writer = PieceWriter::new(offset, pieces.clone());
+                let ended = match view.export(&mut writer) {
+                    Ok(()) => writer.end(),
+                    Err(error) => pieces.blocking_send(Err(io::Error::other(error))).map_err(io::Error::other),
+                };
+                busy.store(false, Ordering::Relaxed);
+                if ended.is_err() {
+                    tracing::debug!("the transfer of a snapshot broke off");
+                }
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-struct ChunkWriter {
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+/// Cuts the bytes of an export into pieces, and leaves the first ones out.
+struct PieceWriter {
+    pieces: mpsc::Sender<io::Result<Piece>>,
     buffer: BytesMut,
-    pinned: Option<oneshot::Sender<()>>,
+    skip: u64,
+    length: u64,
+    hasher: crc32fast::Hasher,
 }
 
-impl Write for ChunkWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(pinned) = self.pinned.take() {
-            // The one who waits may have been cancelled; the first chunk will tell.
-            let _ = pinned.send(());
+impl PieceWriter {
+    fn new(offset: u64, pieces: mpsc::Sender<io::Result<Piece>>) -> Self {
+        Self {
+            pieces,
+            buffer: BytesMut::new(),
+            skip: offset,
+            length: 0,
+            hasher: crc32fast::Hasher::new(),
         }
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= limits::SNAPSHOT_CHUNK_BYTES {
-            self.flush()?;
+    }
+
+    fn send(&self, piece: Piece) -> io::Result<()> {
+        self.pieces
+            .blocking_send(Ok(piece))
+            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the snapshot any more"))
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.send(Piece::End {
+            length: self.length,
+            crc32: self.hasher.clone().finalize(),
+        })
+    }
+}
+
+impl Write for PieceWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.pieces.is_closed() {
+            // Noticed while the first bytes are still being left out, too.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        let left_out = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip -= left_out as u64;
+        self.buffer.extend_from_slice(&bytes[left_out..]);
+        while self.buffer.len() >= limits::SNAPSHOT_CHUNK_BYTES {
+            let chunk = self.buffer.split_to(limits::SNAPSHOT_CHUNK_BYTES).freeze();
+            self.send(Piece::Chunk(chunk))?;
         }
         Ok(bytes.len())
     }
@@ -107,23 +246,23 @@ impl Write for ChunkWriter {
             return Ok(());
         }
         let chunk = self.buffer.split().freeze();
-        self.chunks
-            .blocking_send(Ok(chunk))
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the snapshot any more"))
+        self.send(Piece::Chunk(chunk))
     }
 }
 
-struct ChunkReader {
-    chunks: mpsc::Receiver<io::Result<Bytes>>,
+struct PieceReader {
+    pieces: mpsc::Receiver<io::Result<Piece>>,
     current: Bytes,
 }
 
-impl Read for ChunkReader {
+impl Read for PieceReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.chunks.blocking_recv() {
-                Some(chunk) => self.current = chunk?,
-                None => return Ok(0),
+            match self.pieces.blocking_recv() {
+                Some(Ok(Piece::Chunk(chunk))) => self.current = chunk,
+                Some(Ok(Piece::End { .. })) => return Ok(0),
+                Some(Err(error)) => return Err(error),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let count = self.current.len().min(out.len());
@@ -140,7 +279,7 @@ pub(crate) struct ReceivedSnapshot {
 
 impl ReceivedSnapshot {
     /// Opens it for reading.
-    pub(crate) fn open(&self) -> io::Result<impl Read> {
+    pub(crate) fn open(&self) -> io::Result<impl Read + use<>> {
         Ok(io::BufReader::new(std::fs::File::open(&self.path)?))
     }
 }
@@ -153,26 +292,45 @@ impl Drop for ReceivedSnapshot {
     }
 }
 
-/// A snapshot that is being received. Dropped before [`finish`](Self::finish), it leaves nothing.
+/// A snapshot that is being received. Dropped before [`finish`](Self::finish), it leaves what has come so far.
 #[derive(Debug)]
 pub(crate) struct Receiving {
     file: tokio::fs::File,
-    snapshot: ReceivedSnapshot,
+    path: PathBuf,
     length: u64,
     hasher: crc32fast::Hasher,
 }
 
 impl Receiving {
-    /// Makes the file, in `directory`.
-    pub(crate) async fn start(directory: &Path) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let path = directory.join(format!("received-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let file = tokio::fs::File::create(&path).await?;
+    /// Goes on with the transfer `id`, of which `offset` bytes are in `directory`, or begins it. What is there of other
+    /// transfers is removed.
+    ///
+    /// # Errors
+    /// `InvalidInput` if another number of bytes is there; what the system says.
+    pub(crate) async fn start(directory: &Path, id: &str, offset: u64) -> io::Result<Self> {
+        let path = partial(directory, id)?;
+        let (directory, kept) = (directory.to_owned(), path.clone());
+        let hasher = blocking(move || {
+            remove_partials(&directory, |other| *other != *kept)?;
+            if offset == 0 {
+                // Truncated below.
+                return Ok(crc32fast::Hasher::new());
+            }
+            hash_of(&kept, offset)
+        })
+        .await?;
+        let file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .truncate(offset == 0)
+            .append(offset > 0)
+            .write(true)
+            .open(&path)
+            .await?;
         Ok(Self {
             file,
-            snapshot: ReceivedSnapshot { path },
-            length: 0,
-            hasher: crc32fast::Hasher::new(),
+            path,
+            length: offset,
+            hasher,
         })
     }
 
@@ -183,8 +341,17 @@ impl Receiving {
         self.file.write_all(chunk).await
     }
 
-    /// Checks that it is whole.
+    /// Keeps what has come, to go on with later.
+    pub(crate) async fn pause(mut self) {
+        // What does not get there is asked for again.
+        let _ = self.file.flush().await;
+    }
+
+    /// Checks that it is whole. If it is not, nothing of it is kept.
     pub(crate) async fn finish(mut self, length: u64, crc32: u32) -> io::Result<ReceivedSnapshot> {
+        let snapshot = ReceivedSnapshot {
+            path: self.path.clone(),
+        };
         self.file.flush().await?;
         let computed = self.hasher.finalize();
         if self.length != length || computed != crc32 {
@@ -196,29 +363,82 @@ impl Receiving {
                 ),
             ));
         }
-        Ok(self.snapshot)
+        Ok(snapshot)
     }
 }
 
-/// Removes what an earlier run has left in `directory`, and makes it.
-pub(crate) fn clean(directory: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+/// How many bytes of the transfer `id` are in `directory`.
+pub(crate) fn received_bytes(directory: &Path, id: &str) -> u64 {
+    partial(directory, id)
+        .and_then(std::fs::metadata)
+        .map_or(0, |file| file.len())
+}
+
+fn partial(directory: &Path, id: &str) -> io::Result<PathBuf> {
+    // It becomes a file's name, and comes from outside.
+    let fits = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if fits {
+        Ok(directory.join(format!("{PARTIAL_PREFIX}{id}")))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "a transfer's id is letters and digits"))
     }
-    std::fs::create_dir_all(directory)
+}
+
+fn hash_of(path: &Path, length: u64) -> io::Result<crc32fast::Hasher> {
+    let mut file = std::fs::File::open(path)?;
+    if file.metadata()?.len() != length {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "another number of bytes of it is here",
+        ));
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; limits::SNAPSHOT_CHUNK_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn remove_partials(directory: &Path, unwanted: impl Fn(&Path) -> bool) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if unwanted(&path) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes `directory`. What an earlier run has received there stays, so that its transfer can go on.
+pub(crate) fn prepare(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    remove_partials(directory, |path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !name.starts_with(PARTIAL_PREFIX)
+    })
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn files(directory: &Path) -> usize {
+        std::fs::read_dir(directory).unwrap().count()
+    }
+
     #[tokio::test]
     async fn an_incomplete_or_changed_snapshot_is_refused_and_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let crc = crc32fast::hash(b"onetwo");
         for (length, crc32, whole) in [(6, crc, true), (7, crc, false), (6, crc ^ 1, false)] {
-            let mut receiving = Receiving::start(directory.path()).await.unwrap();
+            let mut receiving = Receiving::start(directory.path(), "a1", 0).await.unwrap();
             receiving.add(b"one").await.unwrap();
             receiving.add(b"two").await.unwrap();
             let finished = receiving.finish(length, crc32).await;
@@ -228,7 +448,67 @@ mod tests {
                 received.open().unwrap().read_to_string(&mut content).unwrap();
                 assert_eq!(content, "onetwo");
             }
-            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+            assert_eq!(files(directory.path()), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn a_transfer_goes_on_where_it_broke_off_also_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let mut receiving = Receiving::start(path, "a1", 0).await.unwrap();
+        receiving.add(b"one").await.unwrap();
+        receiving.pause().await;
+        prepare(path).unwrap();
+        assert_eq!(received_bytes(path, "a1"), 3);
+        assert_eq!((received_bytes(path, "a2"), received_bytes(path, "../a1")), (0, 0));
+        assert!(Receiving::start(path, "a1", 2).await.is_err(), "another offset would leave a hole");
+
+        let mut receiving = Receiving::start(path, "a1", 3).await.unwrap();
+        receiving.add(b"two").await.unwrap();
+        let crc = crc32fast::hash(b"onetwo");
+        drop(receiving.finish(6, crc).await.unwrap());
+        assert_eq!(files(path), 0);
+
+        // Another transfer takes the place of what is left of the last.
+        Receiving::start(path, "a1", 0).await.unwrap().pause().await;
+        Receiving::start(path, "b1", 0).await.unwrap().pause().await;
+        assert_eq!(files(path), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pinned_view_gives_the_same_bytes_again() {
+        let engine = Arc::new(Engine::in_memory());
+        let export = PinnedExport::start(engine).await.unwrap();
+        let mut whole = Vec::new();
+        let mut pieces = export.read_from(0).unwrap();
+        let mut end = None;
+        while let Some(piece) = pieces.recv().await {
+            match piece.unwrap() {
+                Piece::Chunk(chunk) => whole.extend_from_slice(&chunk),
+                found @ Piece::End { .. } => end = Some(found),
+            }
+        }
+        let (length, crc32) = (whole.len() as u64, crc32fast::hash(&whole));
+        assert_eq!(end, Some(Piece::End { length, crc32 }));
+        assert!(!export.is_wanted(), "no transfer has begun");
+        export.set_begun();
+        for offset in [1, length - 1, length] {
+            let mut pieces = export.read_from(offset).unwrap();
+            let mut rest = Vec::new();
+            while let Some(piece) = pieces.recv().await {
+                match piece.unwrap() {
+                    Piece::Chunk(chunk) => rest.extend_from_slice(&chunk),
+                    Piece::End { length: l, crc32: c } => assert_eq!((l, c), (length, crc32)),
+                }
+            }
+            assert_eq!(rest, whole[usize::try_from(offset).unwrap()..]);
+        }
+        // The thread says that it is idle a moment after its last piece.
+        while !export.is_wanted() {
+            tokio::task::yield_now().await;
+        }
+        export.set_done();
+        assert!(!export.is_wanted());
     }
 }

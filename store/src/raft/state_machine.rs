@@ -4,9 +4,11 @@
 //! in force, as opaque bytes (I1). The engine keeps no log of its own: after a crash it stands at its
 //! last flush and openraft replays from the log. So the log is purged only up to a flushed index:
 //! "building a snapshot" is flushing, and the content of a snapshot is made when it is sent.
+//!
+//! At agreed indexes a batch ends on every server, so that all of them know a hash of the same index (I2).
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -16,11 +18,13 @@ use prost::Message;
 use tokio::sync::watch;
 use trireme_proto::peer::v1 as wire;
 
-use super::snapshot::{LiveExport, SnapshotData};
+use super::snapshot::{PinnedExport, SnapshotData};
 use super::types::{LogEntry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::wire::{stored_membership_from_wire, stored_membership_to_wire};
-use crate::engine::{Applied, AppliedPosition, Engine, Entry};
+use crate::engine::{Applied, AppliedPosition, Engine, EngineError, Entry};
+use crate::integrity::Samples;
 use crate::limits;
+use crate::quarantine;
 use crate::watch::Hub;
 
 type StoreSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -41,11 +45,18 @@ pub(crate) struct StateMachine {
     membership: StoredMembership,
     /// `membership`, encoded; goes into every batch.
     opaque: Bytes,
+    samples: Arc<Mutex<Samples>>,
+    /// The snapshot that was sent last, which a transfer that broke off goes on with.
+    sent: Option<(SnapshotMeta, Arc<PinnedExport>)>,
 }
 
 impl StateMachine {
-    /// The state machine on `engine`, as far as it has applied.
-    pub(crate) fn new(engine: Arc<Engine>, hub: Arc<Hub>) -> io::Result<(Self, watch::Receiver<Option<LogId>>)> {
+    /// The state machine on `engine`, as far as it has applied. It leaves the state's hashes in `samples`.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        hub: Arc<Hub>,
+        samples: Arc<Mutex<Samples>>,
+    ) -> io::Result<(Self, watch::Receiver<Option<LogId>>)> {
         let position = engine.applied_position();
         let membership = match &position {
             Some(position) => decode_membership(&position.opaque)?,
@@ -60,9 +71,15 @@ impl StateMachine {
                 applied,
                 membership,
                 opaque,
+                samples,
+                sent: None,
             },
             receiver,
         ))
+    }
+
+    fn samples(&self) -> std::sync::MutexGuard<'_, Samples> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn applied_log_id(&self) -> Option<LogId> {
@@ -104,11 +121,13 @@ impl StateMachine {
         } = std::mem::take(chunk);
         let Some(last) = last else { return Ok(()) };
         let applied = if bytes <= INLINE_BYTES && entries.len() <= INLINE_ENTRIES {
-            self.engine.apply_chunk(entries).map_err(io::Error::other)?
+            self.engine.apply_chunk(entries).map_err(failed)?
         } else {
             let engine = self.engine.clone();
-            blocking(move || engine.apply_chunk(entries).map_err(io::Error::other)).await?
+            blocking(move || engine.apply_chunk(entries).map_err(failed)).await?
         };
+        let (index, hash) = self.engine.state_hash();
+        self.samples().push(index, hash);
         self.publish(applied, responders, last);
         Ok(())
     }
@@ -166,7 +185,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let (entry, responder) = item?;
             let prepared = self.prepare(&entry);
             chunk.push(prepared, responder, entry.log_id);
-            if chunk.is_full() {
+            if chunk.is_full() || Samples::is_agreed(entry.log_id.index) {
                 self.apply_chunk(&mut chunk).await?;
             }
         }
@@ -190,7 +209,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let engine = self.engine.clone();
         let header = blocking(move || match snapshot {
             SnapshotData::Flushed => Err(io::Error::other("a flush is no snapshot to install")),
-            SnapshotData::Live(export) => engine.install(&mut export.into_reader()).map_err(io::Error::other),
+            SnapshotData::Live(export) => engine.install(&mut export.reader()?).map_err(io::Error::other),
             SnapshotData::Received(file) => engine.install(&mut file.open()?).map_err(io::Error::other),
         })
         .await?;
@@ -206,20 +225,32 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         self.membership = meta.last_membership.clone();
         self.opaque = encode_membership(&self.membership);
+        self.samples().clear();
+        self.sent = None;
         self.hub.reset();
         self.applied.send_replace(installed);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<StoreSnapshot>, io::Error> {
+        if let Some((meta, export)) = self.sent.take()
+            && export.is_wanted()
+        {
+            self.sent = Some((meta.clone(), export.clone()));
+            return Ok(Some(Snapshot {
+                meta,
+                snapshot: SnapshotData::Live(export),
+            }));
+        }
         let meta = self.meta();
         if meta.last_log_id.is_none() {
             return Ok(None);
         }
         // openraft takes the answer for a persistent snapshot and may purge the log up to it.
         let engine = self.engine.clone();
-        blocking(move || engine.flush().map_err(io::Error::other)).await?;
-        let export = LiveExport::start(self.engine.clone()).await?;
+        blocking(move || engine.flush().map_err(failed)).await?;
+        let export = Arc::new(PinnedExport::start(self.engine.clone()).await?);
+        self.sent = Some((meta.clone(), export.clone()));
         Ok(Some(Snapshot {
             meta,
             snapshot: SnapshotData::Live(export),
@@ -239,7 +270,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
 
     async fn build_snapshot(&mut self) -> Result<StoreSnapshot, io::Error> {
         let engine = self.engine.clone();
-        blocking(move || engine.flush().map_err(io::Error::other)).await?;
+        blocking(move || engine.flush().map_err(failed)).await?;
         let flushed = self.engine.flushed_position().as_ref().map(position_log_id);
         assert!(
             flushed >= self.meta.last_log_id,
@@ -252,19 +283,25 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
     }
 }
 
-fn position_log_id(position: &AppliedPosition) -> LogId {
+pub(super) fn position_log_id(position: &AppliedPosition) -> LogId {
     log_id(position.term, position.index)
+}
+
+/// openraft passes errors on as texts: the causes must be in them.
+#[expect(clippy::needless_pass_by_value, reason = "it is used to map errors")]
+fn failed(error: EngineError) -> io::Error {
+    io::Error::other(quarantine::whole(&error))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn encode_membership(stored: &StoredMembership) -> Bytes {
+pub(super) fn encode_membership(stored: &StoredMembership) -> Bytes {
     stored_membership_to_wire(stored).encode_to_vec().into()
 }
 
-fn decode_membership(opaque: &[u8]) -> io::Result<StoredMembership> {
+pub(super) fn decode_membership(opaque: &[u8]) -> io::Result<StoredMembership> {
     let message = wire::StoredMembership::decode(opaque).map_err(io::Error::other)?;
     stored_membership_from_wire(message).map_err(io::Error::other)
 }

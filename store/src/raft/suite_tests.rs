@@ -75,7 +75,7 @@ impl StoreBuilder<TypeConfig, LogStore, WithoutGaps, TempDir> for Builder {
         let directory = tempfile::tempdir().unwrap();
         let log = LogStore::open(&directory.path().join("log"), self.tail_bytes).unwrap();
         let engine = Arc::new(Engine::open(&directory.path().join("state"), EngineOptions::default()).unwrap());
-        let (machine, _applied) = StateMachine::new(engine.clone(), Hub::new(engine)).unwrap();
+        let (machine, _applied) = StateMachine::new(engine.clone(), Hub::new(engine), Arc::default()).unwrap();
         Ok((directory, log, WithoutGaps(machine)))
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::history::storage_failed;
 use super::types::{LogId, MemberNode, StoredMembership, TypeConfig};
 use crate::kv::Leadership;
+use crate::quarantine::Gate;
 
 /// What a server is in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +130,7 @@ type Metrics = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
 
 /// Keeps the views up to date.
 pub(crate) struct Observer {
+    gate: Arc<Gate>,
     metrics: Metrics,
     applied: watch::Receiver<Option<LogId>>,
     membership: Arc<StoredMembership>,
@@ -139,7 +141,7 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// An observer, and the views it will keep.
-    pub(crate) fn new(metrics: Metrics, applied: watch::Receiver<Option<LogId>>) -> (Self, Views) {
+    pub(crate) fn new(gate: Arc<Gate>, metrics: Metrics, applied: watch::Receiver<Option<LogId>>) -> (Self, Views) {
         let (membership, now) = {
             let metrics = metrics.borrow_watched();
             let list = Arc::new(members(&metrics.membership_config));
@@ -155,6 +157,7 @@ impl Observer {
         };
         (
             Self {
+                gate,
                 metrics,
                 applied,
                 membership,
@@ -166,13 +169,16 @@ impl Observer {
         )
     }
 
-    /// Runs until `stop`, or until consensus is gone.
+    /// Runs until `stop`, or until consensus is gone or this server is quarantined.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let gate = self.gate.clone();
+        let mut quarantined = std::pin::pin!(gate.closed());
         loop {
             let waits_for_own_entry = self.observe();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                _ = &mut quarantined => break,
                 changed = self.metrics.changed() => if changed.is_err() { break },
                 changed = self.applied.changed(), if waits_for_own_entry => if changed.is_err() { break },
             }
@@ -180,12 +186,12 @@ impl Observer {
         self.leadership.send_replace(None);
         self.cluster.send_modify(|view| {
             view.leader = None;
-            let why = if stop.is_cancelled() {
-                "the store has been shut down"
-            } else {
-                "consensus has ended"
+            view.stopped = match (gate.cause(), view.stopped.take()) {
+                (Some(cause), _) => Some(format!("this server is quarantined: {cause}")),
+                (None, Some(why)) => Some(why),
+                (None, None) if stop.is_cancelled() => Some("the store has been shut down".into()),
+                (None, None) => Some("consensus has ended".into()),
             };
-            view.stopped.get_or_insert_with(|| why.into());
         });
     }
 
@@ -194,7 +200,7 @@ impl Observer {
         let view = {
             let metrics = self.metrics.borrow_watched();
             if let Err(Fatal::StorageError(error)) = &metrics.running_state {
-                storage_failed(&error.to_string());
+                storage_failed(&self.gate, &error.to_string());
             }
             let mut list = self.cluster.borrow().members.clone();
             if self.membership != metrics.membership_config {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use trireme_mvcc::history::event_bytes;
-use trireme_mvcc::machine::Change;
 use trireme_mvcc::types::{Event, KeyRange, Revision};
 
-use super::hub::{Hub, stopped};
+use super::hub::{Hub, Subscriber, stopped};
+use super::shared::SharedChange;
 use super::window::Found;
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_BATCH_BYTES, WATCH_STEP_REVISIONS};
 use crate::kv::{KvError, WatchBatch, Watcher};
@@ -22,7 +22,7 @@ pub(super) struct Cursor {
     next: Revision,
     /// The progress that the reader knows of.
     told: Revision,
-    bell: Arc<Notify>,
+    subscriber: Subscriber,
     progress: watch::Receiver<Revision>,
 }
 
@@ -31,7 +31,7 @@ impl Cursor {
         hub: Arc<Hub>,
         range: KeyRange,
         start: Revision,
-        bell: Arc<Notify>,
+        subscriber: Subscriber,
         progress: watch::Receiver<Revision>,
     ) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Cursor {
             range,
             next: start,
             told: start - 1,
-            bell,
+            subscriber,
             progress,
         }
     }
@@ -48,16 +48,16 @@ impl Cursor {
     async fn advance(&mut self) -> Result<Step, KvError> {
         match self.hub.changes_from(self.next, WATCH_STEP_REVISIONS) {
             Found::Nothing => Ok(Step::CaughtUp),
-            Found::Changes(changes) => Ok(self.take(changes.iter().map(Arc::as_ref), None)),
+            Found::Changes(changes) => Ok(self.take(&changes, None)),
             Found::History(end) => {
                 let (changes, next) = self.hub.history(&self.range, self.next, end).await?;
-                Ok(self.take(changes.iter(), Some(next)))
+                Ok(self.take(&changes, Some(next)))
             }
         }
     }
 
     /// Takes the events of the range out of `changes` and moves past them, and to `behind` if all were taken.
-    fn take<'c>(&mut self, changes: impl Iterator<Item = &'c Change>, behind: Option<Revision>) -> Step {
+    fn take(&mut self, changes: &[Arc<SharedChange>], behind: Option<Revision>) -> Step {
         let mut events: Vec<Arc<Event>> = Vec::new();
         let mut bytes = 0;
         let mut next = self.next;
@@ -115,14 +115,11 @@ enum Woken {
 #[async_trait]
 impl Watcher for Cursor {
     async fn next(&mut self) -> Result<WatchBatch, KvError> {
-        let bell = Arc::clone(&self.bell);
         let mut due = false;
         loop {
             if self.hub.closed().is_cancelled() {
                 return Err(stopped());
             }
-            // Made before looking: a bell that rings after the look is then not missed.
-            let rung = bell.notified();
             match self.advance().await? {
                 Step::Batch(batch) => return Ok(batch),
                 Step::Moved => {
@@ -139,12 +136,17 @@ impl Watcher for Cursor {
             let woken = tokio::select! {
                 biased;
                 () = self.hub.closed().cancelled() => Woken::Closed,
-                () = rung => Woken::Rung,
+                () = self.subscriber.bell().rung() => Woken::Rung,
                 changed = self.progress.changed() => if changed.is_ok() { Woken::ProgressDue } else { Woken::Closed },
                 () = tokio::time::sleep(PROGRESS_PERIOD), if untold => Woken::ProgressDue,
             };
             match woken {
-                Woken::Rung => {}
+                // Nothing before that revision is in the range, and all up to `next` was looked at.
+                Woken::Rung => {
+                    if let Some(since) = self.subscriber.bell().take() {
+                        self.next = self.next.max(since);
+                    }
+                }
                 Woken::ProgressDue => due = true,
                 Woken::Closed => return Err(stopped()),
             }
@@ -154,6 +156,6 @@ impl Watcher for Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        self.hub.forget(&self.range);
+        self.subscriber.remove(&self.range);
     }
 }

@@ -1,43 +1,54 @@
 //! The hub: takes in what was applied, wakes those who wait for it.
+//!
+//! Whoever applies only adds to the window; waking, which costs in the number of watchers, is a task of its own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use trireme_mvcc::machine::{Applied, Change};
+use trireme_mvcc::machine::Applied;
 use trireme_mvcc::types::{KeyRange, Revision};
 
+use super::bell::Bell;
 use super::cursor::Cursor;
-use super::interest::Interest;
+use super::ranges::Ranges;
+use super::shared::SharedChange;
 use super::window::{Found, Window, WindowLimits};
 use crate::engine::Engine;
-use crate::engine::limits::PROGRESS_PERIOD;
+use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
 use crate::kv::{KvError, WatchRequest, Watcher};
 
 /// See [the module](super).
 #[derive(Debug)]
 pub struct Hub {
     engine: Arc<Engine>,
-    shared: Mutex<Shared>,
+    shared: Arc<Shared>,
     /// The revision that is applied and told to watchers.
     applied: watch::Sender<Revision>,
-    pace: Arc<Pace>,
-    paced: AtomicBool,
+    running: AtomicBool,
+    next_subscriber: AtomicU64,
 }
 
+/// What the hub's tasks work on.
 #[derive(Debug)]
 struct Shared {
-    window: Window,
-    interest: Interest,
-}
-
-/// Tells quiet watchers about progress, now and then.
-#[derive(Debug)]
-struct Pace {
-    advanced: Notify,
+    window: RwLock<Window>,
+    interest: Mutex<Ranges<Arc<Bell>>>,
+    published: Notify,
+    /// The revision up to which watchers have been woken.
+    rung: watch::Sender<Revision>,
+    /// The revision that quiet watchers are to tell of, now and then.
     progress: watch::Sender<Revision>,
     closed: CancellationToken,
+}
+
+/// Someone who is woken when the keys of its ranges change. It removes the ranges that it has added.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    shared: Arc<Shared>,
+    id: u64,
+    bell: Arc<Bell>,
 }
 
 impl Hub {
@@ -49,20 +60,19 @@ impl Hub {
     pub(super) fn with_limits(engine: Arc<Engine>, limits: WindowLimits) -> Arc<Self> {
         let revision = engine.revision();
         let shared = Shared {
-            window: Window::new(limits, revision),
-            interest: Interest::default(),
-        };
-        let pace = Pace {
-            advanced: Notify::new(),
+            window: RwLock::new(Window::new(limits, revision)),
+            interest: Mutex::default(),
+            published: Notify::new(),
+            rung: watch::Sender::new(revision),
             progress: watch::Sender::new(revision),
             closed: CancellationToken::new(),
         };
         Arc::new(Self {
             engine,
-            shared: Mutex::new(shared),
+            shared: Arc::new(shared),
             applied: watch::Sender::new(revision),
-            pace: Arc::new(pace),
-            paced: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            next_subscriber: AtomicU64::new(0),
         })
     }
 
@@ -72,37 +82,30 @@ impl Hub {
             return;
         }
         {
-            let mut shared = self.lock();
+            let mut window = self.shared.window.write().unwrap_or_else(PoisonError::into_inner);
             for change in &applied.changes {
-                shared.window.push(Arc::new(change.clone()));
+                window.push(Arc::new(SharedChange::new(change.clone())));
             }
-            shared.interest.ring(
-                applied
-                    .changes
-                    .iter()
-                    .flat_map(|change| &change.events)
-                    .map(|event| &event.kv.key),
-            );
         }
         self.applied.send_replace(applied.revision);
-        self.pace.advanced.notify_one();
+        self.shared.published.notify_one();
     }
 
     /// The engine's state was replaced: starts anew from it. Watchers go on from its history.
     pub fn reset(&self) {
         let revision = self.engine.revision();
-        {
-            let mut shared = self.lock();
-            shared.window.reset(revision);
-            shared.interest.ring_all();
-        }
+        self.shared
+            .window
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reset(revision);
         self.applied.send_replace(revision);
-        self.pace.advanced.notify_one();
+        self.shared.published.notify_one();
     }
 
     /// Ends all watches and waits, with [`KvError::Stopped`].
     pub fn close(&self) {
-        self.pace.closed.cancel();
+        self.shared.closed.cancel();
     }
 
     /// The revision that is applied, and that watchers can see.
@@ -118,7 +121,7 @@ impl Hub {
         let mut applied = self.applied.subscribe();
         tokio::select! {
             biased;
-            () = self.pace.closed.cancelled() => Err(stopped()),
+            () = self.shared.closed.cancelled() => Err(stopped()),
             reached = applied.wait_for(|applied| *applied >= revision) => match reached {
                 Ok(_) => Ok(()),
                 Err(_) => Err(stopped()),
@@ -136,7 +139,7 @@ impl Hub {
 
     pub(super) fn cursor(self: &Arc<Self>, request: WatchRequest) -> Result<Cursor, KvError> {
         let WatchRequest { range, start_revision } = request;
-        if self.pace.closed.is_cancelled() {
+        if self.shared.closed.is_cancelled() {
             return Err(stopped());
         }
         if start_revision < 0 {
@@ -151,11 +154,8 @@ impl Hub {
                 oldest,
             });
         }
-        self.start_pacing();
-        let (bell, revision) = {
-            let mut shared = self.lock();
-            (shared.interest.add(&range), shared.window.revision())
-        };
+        let subscriber = self.subscribe();
+        let revision = subscriber.add(&range);
         let start = if start_revision == 0 {
             revision + 1
         } else {
@@ -165,13 +165,23 @@ impl Hub {
             Arc::clone(self),
             range,
             start,
-            bell,
-            self.pace.progress.subscribe(),
+            subscriber,
+            self.shared.progress.subscribe(),
         ))
     }
 
+    /// A subscriber without ranges. To be called within a tokio runtime.
+    pub(super) fn subscribe(self: &Arc<Self>) -> Subscriber {
+        self.start();
+        Subscriber {
+            shared: Arc::clone(&self.shared),
+            id: self.next_subscriber.fetch_add(1, Ordering::Relaxed),
+            bell: Arc::default(),
+        }
+    }
+
     pub(super) fn changes_from(&self, next: Revision, max: usize) -> Found {
-        self.lock().window.from(next, max)
+        self.shared.changes_from(next, max)
     }
 
     /// The history of a range, as a chunk of bounded size, and the first revision after it.
@@ -180,35 +190,46 @@ impl Hub {
         range: &KeyRange,
         start: Revision,
         end: Revision,
-    ) -> Result<(Vec<Change>, Revision), KvError> {
+    ) -> Result<(Vec<Arc<SharedChange>>, Revision), KvError> {
         let chunk = self.engine.read_history(range.clone(), start, end).await?;
-        Ok((chunk.changes, chunk.next_revision))
+        let changes = chunk.changes.into_iter().map(|change| Arc::new(SharedChange::new(change)));
+        Ok((changes.collect(), chunk.next_revision))
     }
 
-    pub(super) fn forget(&self, range: &KeyRange) {
-        self.lock().interest.remove(range);
+    /// The oldest revision that the history can be read from.
+    pub(super) fn oldest(&self) -> Revision {
+        self.engine.compacted_revision()
+    }
+
+    /// The revision up to which everybody has been woken whom it concerned.
+    pub(super) fn informed(&self) -> Revision {
+        *self.shared.rung.borrow()
+    }
+
+    /// The same, to wait on.
+    pub(super) fn rung(&self) -> watch::Receiver<Revision> {
+        self.shared.rung.subscribe()
     }
 
     pub(super) fn closed(&self) -> &CancellationToken {
-        &self.pace.closed
+        &self.shared.closed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts the task that paces progress, with the first watch.
-    fn start_pacing(&self) {
-        if self.paced.swap(true, Ordering::Relaxed) {
+    /// Starts the hub's tasks, with the first watch.
+    fn start(&self) {
+        if self.running.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (pace, applied) = (Arc::clone(&self.pace), self.applied.subscribe());
-        tokio::spawn(pace_progress(pace, applied));
+        tokio::spawn(run(Arc::clone(&self.shared), ring));
+        let applied = self.applied.subscribe();
+        tokio::spawn(run(Arc::clone(&self.shared), move |shared| {
+            pace_progress(shared, applied)
+        }));
     }
 
     #[cfg(test)]
     pub(super) fn groups(&self) -> usize {
-        self.lock().interest.groups()
+        self.shared.interest().groups().count()
     }
 }
 
@@ -218,19 +239,98 @@ impl Drop for Hub {
     }
 }
 
-/// After the store has advanced: waits a little, so that many revisions make one mark, then gives it.
-async fn pace_progress(pace: Arc<Pace>, applied: watch::Receiver<Revision>) {
-    let rounds = async {
-        loop {
-            pace.advanced.notified().await;
-            tokio::time::sleep(PROGRESS_PERIOD).await;
-            pace.progress.send_replace(*applied.borrow());
+impl Shared {
+    fn interest(&self) -> MutexGuard<'_, Ranges<Arc<Bell>>> {
+        self.interest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changes_from(&self, next: Revision, max: usize) -> Found {
+        self.window
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .from(next, max)
+    }
+
+    fn revision(&self) -> Revision {
+        self.window.read().unwrap_or_else(PoisonError::into_inner).revision()
+    }
+
+    /// Wakes the watchers of what was published after `done`; answers how far that was.
+    fn ring_after(&self, done: Revision) -> Option<Revision> {
+        let next = done + 1;
+        match self.changes_from(next, WATCH_STEP_REVISIONS) {
+            Found::Nothing => None,
+            Found::Changes(changes) => {
+                let mut interest = self.interest();
+                interest.begin_round();
+                for change in &changes {
+                    for event in &change.events {
+                        interest.meet(&event.kv.key, |group| {
+                            group.owners().for_each(|(_, bell)| bell.ring(change.revision));
+                        });
+                    }
+                }
+                changes.last().map(|change| change.revision)
+            }
+            // What happened is not at hand: everybody looks.
+            Found::History(until) => {
+                let interest = self.interest();
+                for group in interest.groups() {
+                    group.owners().for_each(|(_, bell)| bell.ring(next));
+                }
+                Some(until)
+            }
         }
-    };
+    }
+}
+
+impl Subscriber {
+    /// Adds a range; answers the revision after which its changes ring.
+    pub(super) fn add(&self, range: &KeyRange) -> Revision {
+        self.shared.interest().add(range, self.id, Arc::clone(&self.bell));
+        self.shared.revision()
+    }
+
+    /// Removes a range.
+    pub(super) fn remove(&self, range: &KeyRange) {
+        self.shared.interest().remove(range, self.id);
+    }
+
+    /// The bell.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+/// Runs a task of the hub until it closes.
+async fn run<F: Future<Output = ()>>(shared: Arc<Shared>, task: impl FnOnce(Arc<Shared>) -> F) {
+    let closed = shared.closed.clone();
     tokio::select! {
         biased;
-        () = pace.closed.cancelled() => {}
-        () = rounds => {}
+        () = closed.cancelled() => {}
+        () = task(shared) => {}
+    }
+}
+
+/// Wakes watchers after each publication.
+async fn ring(shared: Arc<Shared>) {
+    loop {
+        let done = *shared.rung.borrow();
+        match shared.ring_after(done) {
+            Some(done) => {
+                shared.rung.send_replace(done);
+                tokio::task::yield_now().await;
+            }
+            None => shared.published.notified().await,
+        }
+    }
+}
+
+/// After the store has advanced: waits a little, so that many revisions make one mark, then gives it.
+async fn pace_progress(shared: Arc<Shared>, mut applied: watch::Receiver<Revision>) {
+    while applied.changed().await.is_ok() {
+        tokio::time::sleep(PROGRESS_PERIOD).await;
+        shared.progress.send_replace(*applied.borrow_and_update());
     }
 }
 

@@ -5,12 +5,16 @@
 //! when it has fallen behind it reads the engine's history, so that a slow watcher costs nobody anything.
 //! Kept here is invariant I3: each change in the range once, in order, whole revisions, from any revision.
 
+mod bell;
 mod cursor;
 mod hub;
-mod interest;
+mod ranges;
+mod set;
+mod shared;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use hub::Hub;
+pub(crate) use set::{Delivery, EventRef, WatchSet};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Hub;
+use super::{Delivery, Hub, WatchSet};
 use super::window::WindowLimits;
+use crate::engine::limits::WATCH_ROUND_EVENTS;
 use crate::engine::{AppliedPosition, Command, Engine, EngineOptions, Entry};
 use crate::kv::{KeyRange, KvError, Op, Revision, Txn, WatchRequest, Watcher};
 
@@ -48,12 +49,7 @@ impl Stage {
     }
 
     fn put(&self, key: &str) -> Revision {
-        let op = Op::Put {
-            key: key.to_owned().into(),
-            value: "v".into(),
-            lease: 0,
-            prev_kv: false,
-        };
+        let op = Op::put(key.to_owned(), "v");
         self.apply(&Command::Txn {
             txn: Txn {
                 success: vec![op],
@@ -199,4 +195,240 @@ async fn waits_end_when_the_revision_is_applied() {
     stage.put("a");
     waiting.await.unwrap().unwrap();
     assert_eq!(stage.hub.applied_revision(), 3);
+}
+
+/// What a set told its watchers: their events' revisions, and how it ended for them.
+#[derive(Default)]
+struct Told {
+    events: std::collections::BTreeMap<u64, Vec<Revision>>,
+    lost: Vec<(u64, Revision)>,
+}
+
+impl Told {
+    fn take(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Events { id, events, progress } => {
+                    let told = self.events.entry(id).or_default();
+                    told.extend(events.iter().map(|event| event.event().kv.mod_revision));
+                    assert!(told.last() <= Some(&progress));
+                }
+                Delivery::Compacted { id, oldest } => self.lost.push((id, oldest)),
+            }
+        }
+    }
+
+    /// Takes what there is until everybody has been told of everything up to `revision`; answers how far that was.
+    async fn follow(&mut self, set: &mut WatchSet, revision: Revision) -> Revision {
+        loop {
+            set.informed(revision).await;
+            if let Some(synced) = set.synced().filter(|synced| *synced >= revision) {
+                return synced;
+            }
+            self.take(set.deliver().await.unwrap());
+        }
+    }
+}
+
+fn key_range(start: &'static str, end: Option<&'static str>) -> KeyRange {
+    KeyRange {
+        start: start.into(),
+        end: end.map(Into::into),
+    }
+}
+
+/// Watchers with many ranges and starts, added at any time, with a reader that is fast or slow.
+#[tokio::test]
+async fn a_set_tells_each_watcher_its_changes_once_and_in_order() {
+    let ranges = [
+        key_range("a/1", None),
+        KeyRange::prefix("a/"),
+        KeyRange::prefix("b/"),
+        key_range("a/2", Some("b/2")),
+        KeyRange::prefix(""),
+        key_range("z", Some("a")),
+    ];
+    for (window, pace) in [(1, 1), (3, 7), (5, 20), (1_000, 1), (1_000, 30)] {
+        let stage = Stage::new(Engine::in_memory(), window);
+        let mut set = WatchSet::new(&stage.hub);
+        let (mut told, mut keys) = (Told::default(), Vec::new());
+        let mut wanted = Vec::new();
+        for n in 0..200_u64 {
+            if n % 9 == 0 {
+                let range = ranges[(n / 9) as usize % ranges.len()].clone();
+                let now = stage.engine.revision();
+                let start = [0, 1, now / 2, now, now + 1, now + 5][(n as usize * 7) % 6];
+                set.add(n, range.clone(), start);
+                wanted.push((n, range, if start == 0 { now + 1 } else { start }));
+            }
+            let key = format!("{}/{}", ["a", "b", "c"][(n * n) as usize % 3], n % 4);
+            keys.push((stage.put(&key), key));
+            if n % pace == 0 {
+                let deliveries = tokio::time::timeout(std::time::Duration::from_millis(1), set.deliver());
+                if let Ok(deliveries) = deliveries.await {
+                    told.take(deliveries.unwrap());
+                }
+            }
+        }
+        told.follow(&mut set, stage.engine.revision()).await;
+        for (id, range, start) in wanted {
+            let expected: Vec<Revision> = keys
+                .iter()
+                .filter(|(revision, key)| *revision >= start && range.contains(key.as_bytes()))
+                .map(|(revision, _)| *revision)
+                .collect();
+            let seen = told.events.remove(&id).unwrap_or_default();
+            assert_eq!(seen, expected, "watcher {id} of {range:?} from {start}, window {window}");
+        }
+        assert_eq!(told.lost, []);
+    }
+}
+
+#[tokio::test]
+async fn a_set_passes_over_what_others_change() {
+    let stage = Stage::new(Engine::in_memory(), 3);
+    let mut set = WatchSet::new(&stage.hub);
+    set.add(1, KeyRange::prefix("a/"), 0);
+    let mut told = Told::default();
+    assert!(set.deliver().await.unwrap().is_empty(), "it has caught up");
+    for _ in 0..100 {
+        let revision = stage.put("b/x");
+        set.informed(revision).await;
+    }
+    let revision = stage.engine.revision();
+    assert_eq!(set.synced(), Some(revision));
+    // Had it looked at the others' changes one by one, it would now have to read history that is gone.
+    stage.apply(&Command::Compact { revision });
+    let own = stage.put("a/x");
+    told.follow(&mut set, own).await;
+    assert_eq!((told.events[&1].clone(), told.lost), (vec![own], vec![]));
+}
+
+#[tokio::test]
+async fn a_set_has_caught_up_only_when_all_have() {
+    let stage = Stage::new(Engine::in_memory(), 2);
+    for _ in 0..20 {
+        stage.put("a/x");
+    }
+    let mut set = WatchSet::new(&stage.hub);
+    assert_eq!(set.add(1, KeyRange::prefix("a/"), 0), 21);
+    set.add(2, KeyRange::prefix("a/"), 5);
+    set.add(3, KeyRange::prefix("a/"), 24);
+    assert_eq!(set.synced(), None);
+    let mut told = Told::default();
+    while told.events.get(&2).is_none_or(|told| told.len() < 17) {
+        told.take(set.deliver().await.unwrap());
+    }
+    set.informed(21).await;
+    assert_eq!(set.synced(), None, "one waits for revision 24");
+    for _ in 0..3 {
+        stage.put("b/x");
+    }
+    assert_eq!(told.follow(&mut set, 24).await, 24);
+    assert_eq!(told.events.keys().copied().collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test]
+async fn a_set_tells_whose_start_is_gone() {
+    let stage = Stage::new(Engine::in_memory(), 2);
+    for _ in 0..20 {
+        stage.put("a/x");
+    }
+    stage.apply(&Command::Compact { revision: 10 });
+    let mut set = WatchSet::new(&stage.hub);
+    for (id, start) in [(1, 9), (2, 10), (3, 1), (4, 0)] {
+        set.add(id, KeyRange::prefix("a/"), start);
+    }
+    let mut told = Told::default();
+    told.follow(&mut set, 21).await;
+    told.lost.sort_unstable();
+    assert_eq!(told.lost, [(1, 10), (3, 10)]);
+    assert_eq!(told.events[&2], (10..=21).collect::<Vec<_>>());
+    assert!(!set.remove(1) && set.remove(2) && set.remove(4));
+
+    // One that does not read falls behind the window and the watermark.
+    set.add(5, KeyRange::prefix("a/"), 0);
+    for _ in 0..20 {
+        stage.put("a/x");
+    }
+    stage.apply(&Command::Compact { revision: 30 });
+    told.take(set.deliver().await.unwrap());
+    assert_eq!(told.lost.last(), Some(&(5, 30)));
+}
+
+#[tokio::test]
+async fn a_set_leaves_nothing_behind() {
+    let stage = Stage::new(Engine::in_memory(), 2);
+    let mut set = WatchSet::new(&stage.hub);
+    for id in 0..4 {
+        set.add(id, KeyRange::prefix("a/"), 0);
+    }
+    set.add(4, KeyRange::key("b"), 0);
+    assert_eq!(stage.hub.groups(), 2);
+    set.remove(4);
+    set.remove(0);
+    assert_eq!(stage.hub.groups(), 1);
+    drop(set);
+    assert_eq!(stage.hub.groups(), 0);
+}
+
+/// Ten thousand watchers on one server: an event is encoded once for all of them, and those of other keys are not even
+/// woken.
+#[tokio::test]
+async fn an_event_is_encoded_once_for_all() {
+    let stage = Stage::new(Engine::in_memory(), 1_000);
+    let mut sets: Vec<WatchSet> = (0..100).map(|_| WatchSet::new(&stage.hub)).collect();
+    for (number, set) in sets.iter_mut().enumerate() {
+        for id in 0..100 {
+            let prefix = if number < 50 { "a/" } else { "b/" };
+            set.add(id, KeyRange::prefix(prefix), 0);
+        }
+        assert!(set.deliver().await.unwrap().is_empty(), "it has caught up");
+    }
+    assert_eq!(stage.hub.groups(), 2);
+    let revision = stage.put("a/x");
+    let mut encoded = std::collections::BTreeSet::new();
+    for set in &mut sets[..50] {
+        let deliveries = set.deliver().await.unwrap();
+        assert_eq!(deliveries.len(), 100);
+        for delivery in deliveries {
+            let Delivery::Events { events, .. } = delivery else { panic!("{delivery:?}") };
+            let bytes = events[0].encoded(false);
+            assert_eq!(events.len(), 1);
+            encoded.insert(bytes.as_ptr());
+        }
+    }
+    assert_eq!(encoded.len(), 1);
+    sets[50].informed(revision).await;
+    for set in &mut sets[50..] {
+        assert_eq!(set.synced(), Some(revision), "nothing concerned it");
+    }
+}
+
+/// A reader that has much to catch up with does so in rounds of bounded size.
+#[tokio::test]
+async fn rounds_are_bounded() {
+    let stage = Stage::new(Engine::in_memory(), 10_000);
+    let mut set = WatchSet::new(&stage.hub);
+    let watchers = 100;
+    for id in 0..watchers {
+        set.add(id, KeyRange::prefix("a/"), 0);
+    }
+    let puts = 1_000;
+    for _ in 0..puts {
+        stage.put("a/x");
+    }
+    let (mut told, mut rounds) = (0, 0);
+    while told < watchers as usize * puts {
+        let round = set.deliver().await.unwrap();
+        let events = round.iter().map(|delivery| match delivery {
+            Delivery::Events { events, .. } => events.len(),
+            Delivery::Compacted { .. } => panic!("{delivery:?}"),
+        });
+        let events: usize = events.sum();
+        assert!(events < WATCH_ROUND_EVENTS + watchers as usize, "{events}");
+        told += events;
+        rounds += 1;
+    }
+    assert!(rounds >= told / WATCH_ROUND_EVENTS);
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use trireme_mvcc::history::event_bytes;
-use trireme_mvcc::machine::Change;
 use trireme_mvcc::types::Revision;
 
+use super::shared::SharedChange;
 use crate::engine::limits::{WINDOW_BYTES, WINDOW_EVENT_OVERHEAD_BYTES, WINDOW_EVENTS};
 
 /// How much a window may hold.
@@ -32,7 +32,7 @@ impl Default for WindowLimits {
 #[derive(Debug)]
 pub(super) struct Window {
     limits: WindowLimits,
-    changes: VecDeque<Arc<Change>>,
+    changes: VecDeque<Arc<SharedChange>>,
     /// The present revision: that of the last change, if there is one.
     revision: Revision,
     bytes: usize,
@@ -43,7 +43,7 @@ pub(super) struct Window {
 #[derive(Debug)]
 pub(super) enum Found {
     /// These changes, one a revision; there may be more behind them.
-    Changes(Vec<Arc<Change>>),
+    Changes(Vec<Arc<SharedChange>>),
     /// Nothing: the cursor is past the present revision.
     Nothing,
     /// The window begins later: look into the history, up to and with this revision.
@@ -66,7 +66,7 @@ impl Window {
     }
 
     /// Adds the next revision's change, and lets go of the oldest if it is too much.
-    pub(super) fn push(&mut self, change: Arc<Change>) {
+    pub(super) fn push(&mut self, change: Arc<SharedChange>) {
         assert_eq!(change.revision, self.revision + 1, "I3: changes come without gaps");
         self.revision = change.revision;
         self.bytes += change_bytes(&change);
@@ -97,7 +97,7 @@ impl Window {
     }
 }
 
-fn change_bytes(change: &Change) -> usize {
+fn change_bytes(change: &SharedChange) -> usize {
     change
         .events
         .iter()
@@ -107,25 +107,27 @@ fn change_bytes(change: &Change) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use trireme_mvcc::machine::Change;
     use trireme_mvcc::types::{Event, EventKind, KeyValue};
 
     use super::*;
 
-    fn change(revision: Revision, value: &'static [u8]) -> Arc<Change> {
+    fn change(revision: Revision, value: &'static [u8]) -> Arc<SharedChange> {
         let kv = KeyValue {
             key: "k".into(),
             value: value.into(),
             mod_revision: revision,
             ..KeyValue::default()
         };
-        Arc::new(Change {
+        let event = Event {
+            kind: EventKind::Put,
+            kv,
+            prev_kv: None,
+        };
+        Arc::new(SharedChange::new(Change {
             revision,
-            events: vec![Arc::new(Event {
-                kind: EventKind::Put,
-                kv,
-                prev_kv: None,
-            })],
-        })
+            events: vec![Arc::new(event)],
+        }))
     }
 
     fn check(window: &Window, next: Revision, max: usize) -> String {

@@ -21,7 +21,7 @@ use trireme_store::kv::{
     Compare, CompareResult, CompareTarget, Consistency, KeyRange, Kv, KvError, Leadership, Op, RangeRequest, Revision,
     Txn, TxnResponse,
 };
-use trireme_store::{MemberNode, PlainConnector, Sizes, Store, StoreConfig, Timings};
+use trireme_store::{MemberNode, OpenError, PlainConnector, Sizes, SpaceLimits, Store, StoreConfig, Timings};
 
 /// How long a condition may take to come true. Only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +45,16 @@ impl Cluster {
     /// A cluster of voters 1 to `count`.
     pub async fn start(count: u64) -> Self {
         Self::start_with(count, Sizes::default()).await
+    }
+
+    /// No server yet.
+    pub fn empty() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            servers: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            sizes: Sizes::default(),
+        }
     }
 
     /// The same, with sizes of its own.
@@ -103,6 +113,12 @@ impl Cluster {
             election_timeout_max_ms: 2_000,
         };
         config.sizes = self.sizes;
+        // Nothing to be kept back in a directory for tests, and no full disk to be feared.
+        config.space = SpaceLimits {
+            reserve_bytes: 0,
+            low_bytes: 0,
+            critical_bytes: 0,
+        };
         config
     }
 
@@ -162,9 +178,38 @@ impl Cluster {
 
     /// Starts a stopped server again, with what is on its disk.
     pub async fn restart(&mut self, id: u64) {
+        self.restart_as(id, |_| {}).await.unwrap();
+    }
+
+    /// Starts a stopped server again, with another configuration.
+    pub async fn restart_as(&mut self, id: u64, change: impl FnOnce(&mut StoreConfig)) -> Result<(), OpenError> {
         let listener = self.bind(id).await;
-        let store = Store::open(self.config(id), Arc::new(PlainConnector)).await.unwrap();
+        let mut config = self.config(id);
+        change(&mut config);
+        let store = Store::open(config, Arc::new(PlainConnector)).await?;
         self.host(id, store, listener);
+        Ok(())
+    }
+
+    /// Lets a stopped server have another address when it is started again.
+    pub fn move_elsewhere(&mut self, id: u64) {
+        self.addresses.remove(&id);
+    }
+
+    /// Hosts, in the place of a server that is quarantined, what such a server still tells.
+    pub async fn host_quarantined(&mut self, id: u64, cause: &str) -> JoinHandle<()> {
+        let listener = self.bind(id).await;
+        let routes = trireme_store::quarantined_peer_service(id, cause.to_owned());
+        tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let server = tonic::transport::Server::builder().add_routes(routes);
+            server.serve_with_incoming(incoming).await.unwrap();
+        })
+    }
+
+    /// Takes in a server that was made outside, under the address that its configuration shall have.
+    pub async fn adopt(&mut self, id: u64) {
+        self.restart(id).await;
     }
 
     pub fn store(&self, id: u64) -> Arc<Store> {
@@ -231,12 +276,7 @@ impl Cluster {
 
 /// A put.
 pub fn put(key: &str, value: impl Into<String>) -> Txn {
-    let put = Op::Put {
-        key: key.to_owned().into(),
-        value: value.into().into(),
-        lease: 0,
-        prev_kv: false,
-    };
+    let put = Op::put(key.to_owned(), value.into());
     Txn {
         compares: vec![],
         success: vec![put],

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use trireme_store::kv::{
-    Consistency, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest, Watcher,
+    Consistency, HashKv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
 
 use super::*;
@@ -36,6 +36,10 @@ impl Kv for LaggingKv {
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
         self.inner.compact(revision).await
+    }
+
+    async fn hash_kv(&self, revision: Revision) -> Result<HashKv, KvError> {
+        self.inner.hash_kv(revision).await
     }
 
     fn applied_revision(&self) -> Revision {

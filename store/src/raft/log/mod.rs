@@ -5,10 +5,18 @@
 //! appended can be read when it returns. Entries leave memory only after they are durable, so a read
 //! finds each entry either in the tail or, as written last, on disk.
 //!
+//! On disk it is a row of segments of fixed length, each written from its start to its end in
+//! batches; a batch is one write and one sync. See [`frame`] for their form and [`recovery`] for what is
+//! made of them after a crash.
+//!
 //! It is not the state: that is the engine's, has no log of its own, and is rebuilt from here.
 
+mod disk;
+mod frame;
 mod recovery;
-mod schema;
+mod segments;
+#[cfg(test)]
+mod sim_disk;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -24,17 +32,71 @@ use bytes::Bytes;
 use futures::Stream;
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use rocksdb::{DB, ReadOptions};
 
-pub use self::recovery::LogOpenError;
-use self::recovery::{Recovered, next_index, recover};
-use self::schema::{entry_index, entry_key};
+use self::disk::{Disk, FileDisk, TakeError};
+use self::recovery::{RecoverError, Recovered, recover};
+use self::segments::{Run, Segments};
 use self::tail::{Tail, WriteSequence};
 pub(crate) use self::writer::LogCounters;
 use self::writer::{LogWrite, Queue};
 use super::record;
-use super::types::{LogEntry, LogId, TypeConfig, Vote};
+use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
 use crate::limits;
+
+/// A segment that is made and waits to be used.
+const SPARE_NAME: &str = "spare";
+const SEGMENT_SUFFIX: &str = ".wal";
+
+/// The file name of a segment.
+fn segment_name(number: u64) -> String {
+    format!("{number:016x}{SEGMENT_SUFFIX}")
+}
+
+/// The number of the segment of this name; `None` if it is another file.
+fn segment_number(name: &str) -> Option<u64> {
+    u64::from_str_radix(name.strip_suffix(SEGMENT_SUFFIX)?, 16).ok()
+}
+
+/// Why the log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LogOpenError {
+    /// Another process has it open.
+    #[error("the data directory is in use: another process has the Raft log in {path} open; stop that one first")]
+    InUse {
+        /// Where.
+        path: String,
+    },
+    /// The disk or its permissions do not allow it.
+    #[error("cannot {doing} of the Raft log in {path}")]
+    Io {
+        /// Where.
+        path: String,
+        /// What we were doing.
+        doing: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The log is damaged in a place that may have been acknowledged.
+    #[error(
+        "the Raft log in {path} is damaged ({what}); this server is quarantined: it must not vote or serve. \
+         Remove it from the cluster, delete its data directory and join it anew"
+    )]
+    Quarantined {
+        /// Where.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The writer's thread could not be started.
+    #[error("cannot start the log's writer")]
+    Thread(#[source] io::Error),
+}
+
+/// The index behind `last`; the log begins at 0, where openraft puts the first membership.
+fn next_index(last: Option<LogId>) -> u64 {
+    last.map_or(0, |id| id.index + 1)
+}
 
 /// The log as consensus sees it; the disk may be a few writes behind.
 #[derive(Debug)]
@@ -53,7 +115,7 @@ struct View {
 /// The log. Clones are the same log.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    db: Arc<DB>,
+    segments: Arc<Segments>,
     view: Arc<Mutex<View>>,
     counters: Arc<LogCounters>,
     writer: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
@@ -73,39 +135,64 @@ impl LogStore {
     /// # Errors
     /// [`LogOpenError`]: it is in use, unreadable or damaged.
     pub(crate) fn open(path: &Path, tail_bytes: usize) -> Result<Self, LogOpenError> {
+        let shown = path.display().to_string();
+        let disk = FileDisk::take(path).map_err(|error| match error {
+            TakeError::InUse => LogOpenError::InUse { path: shown.clone() },
+            TakeError::Io(source) => LogOpenError::Io {
+                path: shown.clone(),
+                doing: "open the directory".into(),
+                source,
+            },
+        })?;
+        Self::open_on(Arc::new(disk), &shown, tail_bytes)
+    }
+
+    /// Opens the log on `disk`, called `path` in what is told.
+    fn open_on(disk: Arc<dyn Disk>, path: &str, tail_bytes: usize) -> Result<Self, LogOpenError> {
+        let path = path.to_owned();
         let Recovered {
-            db,
-            vote,
-            committed,
-            purged,
-            last,
+            state,
             tail,
-        } = recover(path, tail_bytes)?;
+            segments,
+            end,
+            spare,
+        } = recover(&*disk, tail_bytes).map_err(|error| match error {
+            RecoverError::Io { doing, source } => LogOpenError::Io { path, doing, source },
+            RecoverError::Damaged(what) => LogOpenError::Quarantined { path, what },
+        })?;
+        let segments = Arc::new(segments);
         let counters = Arc::new(LogCounters::default());
         // The writer reports to the view, which needs the writer's queue first: hence the cell. It is weak,
         // so that a log that is dropped without being closed ends its writer.
         let cell: Arc<OnceLock<Weak<Mutex<View>>>> = Arc::default();
         let reported = cell.clone();
-        let (queue, thread) = writer::start(db.clone(), counters.clone(), move |sequence| {
+        let start = writer::Start {
+            disk,
+            segments: segments.clone(),
+            state,
+            end,
+            spare,
+            counters: counters.clone(),
+        };
+        let (queue, thread) = writer::start(start, move |sequence| {
             if let Some(view) = reported.get().and_then(Weak::upgrade) {
                 lock(&view).tail.set_durable(sequence);
             }
         })
         .map_err(LogOpenError::Thread)?;
-        let first = next_index(purged);
         let view = Arc::new(Mutex::new(View {
-            vote,
-            committed,
-            purged,
-            first,
-            last,
+            vote: state.vote,
+            committed: state.committed,
+            purged: state.purged,
+            first: next_index(state.purged),
+            last: state.last,
             tail,
             sequence: 0,
             queue,
         }));
         cell.set(Arc::downgrade(&view)).expect("it is set once, here");
         Ok(Self {
-            db,
+            segments,
             view,
             counters,
             writer: Arc::new(Mutex::new(Some(thread))),
@@ -159,7 +246,7 @@ impl LogStore {
         }
         let disk_end = end.min(view.tail.first_index());
         // Both parts are taken under the lock, so that together they are the log of one moment.
-        let mut cursor = (start < disk_end).then(|| self.db.raw_iterator_opt(bounded_by(disk_end)));
+        let runs = self.segments.locate(start, disk_end, bytes_max);
         let cached: Vec<LogEntry> = (disk_end.max(start)..end)
             .map(|index| {
                 view.tail
@@ -172,18 +259,17 @@ impl LogStore {
 
         let mut entries = Vec::with_capacity(usize::try_from(end - start).unwrap_or(0).min(4096));
         let mut bytes = 0;
-        if let Some(cursor) = &mut cursor {
-            cursor.seek(entry_key(start));
-            for index in start..disk_end {
-                let entry = read_entry(index, cursor.item())?;
-                bytes += size(&entry);
-                if bytes > bytes_max && !entries.is_empty() {
-                    return Ok(entries);
-                }
-                entries.push(entry);
-                cursor.next();
-            }
-            cursor.status().map_err(io::Error::other)?;
+        for record in runs.iter().map(Run::read).collect::<io::Result<Vec<_>>>()?.concat() {
+            let index = start + entries.len() as u64;
+            bytes += record.len();
+            entries.push(checked(index, record)?);
+        }
+        if (start + entries.len() as u64) < disk_end {
+            // What fits has been read, or the index has lost what the view promises.
+            return match entries.is_empty() {
+                false => Ok(entries),
+                true => Err(damaged(start, "missing")),
+            };
         }
         for entry in cached {
             bytes += size(&entry);
@@ -217,19 +303,17 @@ fn size(entry: &LogEntry) -> usize {
     entry.record.as_ref().map_or(0, Bytes::len)
 }
 
-fn bounded_by(end: u64) -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_iterate_upper_bound(entry_key(end));
-    options
+fn damaged(index: u64, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index}: {what}"))
 }
 
-fn read_entry(index: u64, item: Option<(&[u8], &[u8])>) -> io::Result<LogEntry> {
-    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index}: {what}"));
-    let (key, value) = item.ok_or_else(|| damaged("missing".into()))?;
-    if entry_index(key) != Some(index) {
-        return Err(damaged("missing".into()));
+fn checked(index: u64, record: Bytes) -> io::Result<LogEntry> {
+    let entry = record::open(record).map_err(|error| damaged(index, &error.to_string()))?;
+    if entry.log_id.index == index {
+        Ok(entry)
+    } else {
+        Err(damaged(index, "another entry stands in its place"))
     }
-    record::open(Bytes::copy_from_slice(value)).map_err(|error| damaged(error.to_string()))
 }
 
 fn half_open(range: impl RangeBounds<u64>) -> (u64, u64) {
@@ -345,6 +429,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             view.tail.begin_at(first_index);
         }
         let sequence = view.next_sequence();
+        let last = sealed.last().map_or(log_id(0, 0), |(_, entry)| entry.log_id);
         let mut records = Vec::with_capacity(sealed.len());
         for (record, entry) in sealed {
             view.last = Some(entry.log_id);
@@ -356,6 +441,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             LogWrite::Append {
                 first_index,
                 records,
+                last,
                 callback,
             },
         )
@@ -364,15 +450,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let mut view = self.view();
         let first = next_index(last_log_id);
-        let Some(last) = view.last.filter(|last| last.index >= first) else {
+        if view.last.is_none_or(|last| last.index < first) {
             return Ok(());
-        };
+        }
         view.tail.truncate_from(first);
         view.last = last_log_id;
-        view.enqueue(LogWrite::Truncate {
-            first,
-            last: last.index,
-        })
+        view.enqueue(LogWrite::Truncate(last_log_id))
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
@@ -380,11 +463,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if view.purged >= Some(upto) {
             return Ok(());
         }
-        let first = next_index(view.purged);
         view.tail.purge_before(upto.index + 1);
         view.first = upto.index + 1;
         view.purged = Some(upto);
         view.last = view.last.max(Some(upto));
-        view.enqueue(LogWrite::Purge { first, upto })
+        view.enqueue(LogWrite::Purge(upto))
     }
 }

@@ -1,180 +1,356 @@
-//! Opening the log: what is on disk is checked, all of it, before this server takes part in anything.
+//! Opening the log: all that is on disk is checked before this server takes part in anything.
 //!
-//! RocksDB drops a write that was cut off by a crash at the end of its own log: it was never
-//! acknowledged. Everything else that does not fit (a checksum, a hole, terms that go back, a commit
-//! position behind the log's end) is damage to what may have been acknowledged. The server then must
-//! not vote, acknowledge or serve (D4): opening fails with one clear line.
+//! A batch is there as a whole or not at all. What a crash may leave behind the last whole batch is cut off: nobody was
+//! told that it is durable. Everything else that does not fit is damage to what may have been acknowledged: a frame that
+//! cannot be read although a later batch is there, a missing file, a hole, terms that go back, a commit position behind
+//! the end. Such a server must not vote, acknowledge or serve (D4).
+//!
+//! One thing cannot be told from a torn write: damage to the very last batch, when nothing was written behind
+//! it. So the writer puts a mark behind a batch as soon as it has nothing else to do.
 
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Options};
 
 use super::super::record;
-use super::super::types::{LogEntry, LogId, Vote};
-use super::schema::{Meta, decode_log_id, decode_vote, entries_end, entry_index, entry_key};
+use super::super::types::LogId;
+use super::disk::{Disk, DiskFile};
+use super::frame::{self, Checkpoint, Content};
+use super::segments::{Location, Segments};
 use super::tail::Tail;
+use super::{SPARE_NAME, next_index, segment_name, segment_number};
 use crate::limits;
 
-/// Why the log cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LogOpenError {
-    /// Another process has it open.
-    #[error("the data directory is in use: another process has the Raft log in {path} open; stop that one first")]
-    InUse {
-        /// Where.
-        path: String,
+/// Why the log cannot be taken up.
+#[derive(Debug)]
+pub(crate) enum RecoverError {
+    /// The disk reported an error.
+    Io {
+        /// What we were doing.
+        doing: String,
+        /// What it reported.
+        source: io::Error,
     },
-    /// The database could not be opened: the disk or its permissions do not allow it.
-    #[error("cannot open the Raft log in {path}")]
-    Database {
-        /// Where.
-        path: String,
-        /// What RocksDB says.
-        #[source]
-        source: rocksdb::Error,
-    },
-    /// The log is damaged in a place that may have been acknowledged.
-    #[error(
-        "the Raft log in {path} is damaged ({what}); this server is quarantined: it must not vote or serve. \
-         Remove it from the cluster, delete its data directory and join it anew"
-    )]
-    Quarantined {
-        /// Where.
-        path: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The writer's thread could not be started.
-    #[error("cannot start the log's writer")]
-    Thread(#[source] std::io::Error),
+    /// What it holds cannot have been left by us and a crash.
+    Damaged(String),
 }
 
 /// What the disk holds.
+#[derive(Debug)]
 pub(super) struct Recovered {
-    pub(super) db: Arc<DB>,
-    pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
-    pub(super) purged: Option<LogId>,
-    pub(super) last: Option<LogId>,
+    pub(super) state: Checkpoint,
     pub(super) tail: Tail,
+    pub(super) segments: Segments,
+    pub(super) end: End,
+    /// A file that the writer may use next.
+    pub(super) spare: Option<Arc<dyn DiskFile>>,
 }
 
-/// Opens and checks the log in `path`.
-pub(super) fn recover(path: &Path, tail_bytes: usize) -> Result<Recovered, LogOpenError> {
-    let shown = path.display().to_string();
-    let db = DB::open(&options(), path).map_err(|source| open_error(&shown, source))?;
-    let checked = check(&db, tail_bytes);
-    let (vote, committed, purged, last, tail) =
-        checked.map_err(|what| LogOpenError::Quarantined { path: shown, what })?;
+/// Where the next batch goes.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) segment: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) offset: u64,
+}
+
+/// Opens and checks the log on `disk`; makes an empty one if there is none.
+pub(super) fn recover(disk: &dyn Disk, tail_bytes: usize) -> Result<Recovered, RecoverError> {
+    let names = disk.list().map_err(failed("list the files"))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    if let Some(gap) = numbers.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
+        return Err(RecoverError::Damaged(format!("segment {} is missing", gap[0] + 1)));
+    }
+    let spare = take_spare(disk, &names)?;
+    let mut replay = Replay::new(tail_bytes);
+    let mut end = None;
+    for (at, number) in numbers.iter().copied().enumerate() {
+        let newest = at + 1 == numbers.len();
+        let file = open(disk, number)?;
+        let stop = replay.segment(number, &file, at == 0, newest)?;
+        if stop == 0 {
+            // The crash came while this file was begun. Nothing is in it, and the one before has the end.
+            disk.remove(&segment_name(number)).map_err(failed("remove an unused segment"))?;
+            break;
+        }
+        replay.segments.add_file(number, file.clone());
+        end = Some(End {
+            segment: number,
+            file,
+            offset: stop,
+        });
+    }
+    let end = match end {
+        Some(end) => end,
+        None => begin(disk, &mut replay)?,
+    };
+    replay.finish()?;
     Ok(Recovered {
-        db: Arc::new(db),
-        vote,
-        committed,
-        purged,
-        last,
-        tail,
+        state: replay.state,
+        tail: replay.tail,
+        segments: replay.segments,
+        end,
+        spare,
     })
 }
 
-fn open_error(path: &str, source: rocksdb::Error) -> LogOpenError {
-    let path = path.to_owned();
-    let text = source.to_string();
-    if source.kind() == rocksdb::ErrorKind::Corruption {
-        LogOpenError::Quarantined { path, what: text }
-    } else if source.kind() == rocksdb::ErrorKind::IOError && text.contains("/LOCK") {
-        // RocksDB has no code of its own for it.
-        LogOpenError::InUse { path }
-    } else {
-        LogOpenError::Database { path, source }
+fn failed(doing: &str) -> impl Fn(io::Error) -> RecoverError {
+    move |source| RecoverError::Io {
+        doing: doing.to_owned(),
+        source,
     }
 }
 
-fn options() -> Options {
-    let mut options = Options::default();
-    options.create_if_missing(true);
-    options.set_write_buffer_size(limits::LOG_WRITE_BUFFER_BYTES);
-    options.set_max_write_buffer_number(2);
-    options.set_max_total_wal_size(4 * limits::LOG_WRITE_BUFFER_BYTES as u64);
-    // The writer thread syncs, once for everything it took.
-    options.set_manual_wal_flush(true);
-    // Only a torn end is forgiven; a bad record before it fails the opening.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-    options.set_compression_type(DBCompressionType::Lz4);
-    options.set_max_background_jobs(2);
-    options.set_keep_log_file_num(2);
-    options.set_max_open_files(256);
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(limits::LOG_BLOCK_CACHE_BYTES));
-    options.set_block_based_table_factory(&table);
-    options
+fn open(disk: &dyn Disk, number: u64) -> Result<Arc<dyn DiskFile>, RecoverError> {
+    let name = segment_name(number);
+    disk.open(&name).map_err(failed(&format!("open {name}")))
 }
 
-type Checked = (Option<Vote>, Option<LogId>, Option<LogId>, Option<LogId>, Tail);
+fn take_spare(disk: &dyn Disk, names: &[String]) -> Result<Option<Arc<dyn DiskFile>>, RecoverError> {
+    if !names.iter().any(|name| name == SPARE_NAME) {
+        return Ok(None);
+    }
+    let file = disk.open(SPARE_NAME).map_err(failed("open the spare segment"))?;
+    if file.len() == limits::LOG_SEGMENT_BYTES {
+        return Ok(Some(file));
+    }
+    // It was not finished.
+    disk.remove(SPARE_NAME).map_err(failed("remove the spare segment"))?;
+    Ok(None)
+}
 
-fn check(db: &DB, tail_bytes: usize) -> Result<Checked, String> {
-    let vote = meta(db, Meta::Vote, decode_vote)?;
-    let committed = meta(db, Meta::Committed, decode_log_id)?;
-    let purged = meta(db, Meta::Purged, decode_log_id)?;
+/// The first file of an empty log, with its checkpoint.
+fn begin(disk: &dyn Disk, replay: &mut Replay) -> Result<End, RecoverError> {
+    const FIRST: u64 = 1;
+    let name = segment_name(FIRST);
+    let file = disk
+        .create(&name, limits::LOG_SEGMENT_BYTES)
+        .map_err(failed("make the first segment"))?;
+    let mut buffer = Vec::new();
+    frame::write(&mut buffer, FIRST, 1, &Content::Checkpoint(Checkpoint::default()));
+    frame::end_batch(&mut buffer, 0);
+    file.write_at(&buffer, 0)
+        .and_then(|()| file.sync())
+        .map_err(failed("write the first segment"))?;
+    replay.state.batch = 1;
+    replay.segments.add_file(FIRST, file.clone());
+    Ok(End {
+        segment: FIRST,
+        file,
+        offset: buffer.len() as u64,
+    })
+}
 
-    let mut last = purged;
-    let mut tail = Tail::new(next_index(purged), tail_bytes);
-    let mut cursor = db.raw_iterator();
-    cursor.seek(entry_key(next_index(purged)));
-    while let Some((key, value)) = cursor.item().filter(|(key, _)| *key < &entries_end()[..]) {
-        let index = entry_index(key).ok_or("a key that is no entry's is among the entries")?;
-        let entry = check_entry(index, value, last)?;
-        last = Some(entry.log_id);
+/// What was read so far.
+struct Replay {
+    /// After the last whole batch.
+    state: Checkpoint,
+    /// Entries up to this one (exclusive) stood in files that are gone; a purge must cover them.
+    missing_before: u64,
+    tail: Tail,
+    segments: Segments,
+}
+
+impl Replay {
+    fn new(tail_bytes: usize) -> Self {
+        Self {
+            state: Checkpoint::default(),
+            missing_before: 0,
+            tail: Tail::new(0, tail_bytes),
+            segments: Segments::default(),
+        }
+    }
+
+    /// Reads one file; its end, which is 0 if it was never begun.
+    fn segment(
+        &mut self,
+        number: u64,
+        file: &Arc<dyn DiskFile>,
+        oldest: bool,
+        newest: bool,
+    ) -> Result<u64, RecoverError> {
+        let len = usize::try_from(file.len()).expect("a segment fits into memory");
+        let mut bytes = vec![0; len];
+        file.read_at(&mut bytes, 0)
+            .map_err(failed(&format!("read {}", segment_name(number))))?;
+        if oldest && number > 1 {
+            self.take_up(number, &bytes)?;
+        }
+        let mut at = 0;
+        let mut whole = 0;
+        let mut batch = Vec::new();
+        while let Some(found) = frame::read(&bytes[at..], number) {
+            if found.batch != self.state.batch + 1 {
+                return Err(damaged(number, at, "a write is missing before it"));
+            }
+            batch.push((at, found.content));
+            at += found.len;
+            if found.last {
+                if whole == 0 && !matches!(batch[0].1, Content::Checkpoint(_)) {
+                    return Err(damaged(number, 0, "the segment does not begin with its checkpoint"));
+                }
+                for (place, content) in batch.drain(..) {
+                    self.take(number, place, content)?;
+                }
+                self.state.batch += 1;
+                whole = at;
+            }
+        }
+        let torn = !batch.is_empty() | self.search(number, &bytes, at)?;
+        if !newest && torn {
+            return Err(damaged(number, whole, "it cannot be read, but there is a later segment"));
+        }
+        if newest && torn {
+            tracing::warn!(
+                segment = number,
+                offset = whole,
+                "cut off a write that a crash had left unfinished at the end of the Raft log"
+            );
+            // Its frames must not be met again behind what will be written here.
+            let zeros = vec![0; len - whole];
+            file.write_at(&zeros, whole as u64)
+                .and_then(|()| file.sync())
+                .map_err(failed("cut off an unfinished write"))?;
+        }
+        if whole == 0 && (!newest || (oldest && number > 1)) {
+            return Err(damaged(number, 0, "its checkpoint cannot be read"));
+        }
+        Ok(whole as u64)
+    }
+
+    /// Looks for frames of this segment behind the place where reading ended. Those of the batch that comes next are
+    /// the scattered rest of an unfinished write; those of a later one prove that what cannot be read was durable.
+    fn search(&self, number: u64, bytes: &[u8], from: usize) -> Result<bool, RecoverError> {
+        let needle = number.to_be_bytes();
+        let finder = memchr::memmem::Finder::new(&needle);
+        let mut torn = false;
+        let mut at = from;
+        // A frame has its segment's number behind its checksum and length.
+        while let Some(next) = bytes.get(at + 8..).and_then(|rest| finder.find(rest)) {
+            at += next;
+            if let Some(found) = frame::read(&bytes[at..], number) {
+                if found.batch > self.state.batch + 1 {
+                    return Err(damaged(number, from, "it cannot be read, but a later write can"));
+                }
+                torn = true;
+            }
+            at += 1;
+        }
+        Ok(torn)
+    }
+
+    /// Begins with what the oldest file's checkpoint says of those that are gone.
+    fn take_up(&mut self, number: u64, bytes: &[u8]) -> Result<(), RecoverError> {
+        match frame::read(bytes, number) {
+            Some(frame::Frame {
+                content: Content::Checkpoint(checkpoint),
+                ..
+            }) => {
+                let next = next_index(checkpoint.last);
+                self.state = checkpoint;
+                self.missing_before = next;
+                self.tail.begin_at(next);
+                self.segments.begin_at(next);
+                Ok(())
+            }
+            _ => Err(damaged(number, 0, "its checkpoint cannot be read")),
+        }
+    }
+
+    fn take(&mut self, number: u64, place: usize, content: Content<'_>) -> Result<(), RecoverError> {
+        match content {
+            Content::Checkpoint(checkpoint) => {
+                if checkpoint != self.state {
+                    return Err(damaged(number, place, "its checkpoint does not fit the segment before it"));
+                }
+            }
+            Content::Vote(vote) => self.state.vote = Some(vote),
+            Content::Entry(bytes) => self.entry(number, place, bytes)?,
+            Content::Truncate(first) => self.truncate(number, place, first)?,
+            Content::Purge(upto) => {
+                self.state.purged = self.state.purged.max(Some(upto));
+                self.state.last = self.state.last.max(Some(upto));
+                self.tail.purge_before(upto.index + 1);
+                self.segments.purge_before(upto.index + 1);
+            }
+            Content::Committed(id) => self.state.committed = Some(id),
+            Content::Mark => {}
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, number: u64, place: usize, bytes: &[u8]) -> Result<(), RecoverError> {
+        let wrong = |what: String| damaged(number, place, &what);
+        let entry = record::open(Bytes::copy_from_slice(bytes)).map_err(|error| wrong(error.to_string()))?;
+        let (index, want) = (entry.log_id.index, next_index(self.state.last));
+        if index != want {
+            return Err(wrong(format!("entry {index} stands where entry {want} should")));
+        }
+        if self.state.last.is_some_and(|last| entry.log_id.leader_id < last.leader_id) {
+            return Err(wrong(format!("entry {index} is of an older term than the one before it")));
+        }
+        self.state.last = Some(entry.log_id);
+        self.segments.append(
+            index,
+            [Location {
+                segment: number,
+                offset: (place + frame::HEADER_BYTES) as u64,
+                len: u32::try_from(bytes.len()).expect("a record is far below 4 GiB"),
+            }],
+        );
         // Sequence 0 counts as durable from the start, so old entries leave memory as new ones come.
-        tail.push(entry, 0);
-        cursor.next();
+        self.tail.push(entry, 0);
+        Ok(())
     }
-    cursor.status().map_err(|error| error.to_string())?;
 
-    if committed > last {
-        return Err(format!(
-            "entries up to {} were committed, but the log ends at {}",
-            show(committed),
-            show(last)
-        ));
+    fn truncate(&mut self, number: u64, place: usize, first: Option<LogId>) -> Result<(), RecoverError> {
+        let next = next_index(first);
+        if self.state.purged.is_some_and(|purged| next <= purged.index) {
+            return Err(damaged(number, place, "purged entries were truncated"));
+        }
+        self.state.last = first;
+        self.missing_before = self.missing_before.min(next);
+        self.tail.truncate_from(next);
+        self.segments.truncate_from(next);
+        Ok(())
     }
-    if let (Some(vote), Some(last)) = (&vote, last)
-        && last.leader_id.term > vote.leader_id.term
-    {
-        return Err(format!(
-            "the log reaches term {}, but the vote is of term {}",
-            last.leader_id.term, vote.leader_id.term
-        ));
+
+    /// The checks that only make sense at the end.
+    fn finish(&self) -> Result<(), RecoverError> {
+        let Checkpoint {
+            vote,
+            committed,
+            purged,
+            last,
+            batch: _,
+        } = &self.state;
+        let wrong = |what: String| Err(RecoverError::Damaged(what));
+        if next_index(*purged) < self.missing_before {
+            return wrong(format!("entries before {} are missing", self.missing_before));
+        }
+        if committed > last {
+            return wrong(format!(
+                "entries up to {} were committed, but the log ends at {}",
+                show(*committed),
+                show(*last)
+            ));
+        }
+        if let (Some(vote), Some(last)) = (vote, last)
+            && last.leader_id.term > vote.leader_id.term
+        {
+            return wrong(format!(
+                "the log reaches term {}, but the vote is of term {}",
+                last.leader_id.term, vote.leader_id.term
+            ));
+        }
+        Ok(())
     }
-    Ok((vote, committed, purged, last, tail))
 }
 
-fn check_entry(index: u64, value: &[u8], last: Option<LogId>) -> Result<LogEntry, String> {
-    let want = next_index(last);
-    if index != want {
-        return Err(format!("entry {want} is missing; the next one is {index}"));
-    }
-    let entry = record::open(Bytes::copy_from_slice(value)).map_err(|error| format!("entry {index}: {error}"))?;
-    if entry.log_id.index != index {
-        return Err(format!("entry {index} says that it is entry {}", entry.log_id.index));
-    }
-    if last.is_some_and(|last| entry.log_id.leader_id < last.leader_id) {
-        return Err(format!("entry {index} is of an older term than the one before it"));
-    }
-    Ok(entry)
-}
-
-fn meta<T>(db: &DB, which: Meta, decode: fn(&[u8]) -> Result<T, String>) -> Result<Option<T>, String> {
-    let value = db.get_pinned(which.key()).map_err(|error| error.to_string())?;
-    value
-        .map(|bytes| decode(&bytes).map_err(|error| format!("{} cannot be read: {error}", which.name())))
-        .transpose()
-}
-
-/// The index behind `last`; the log begins at 0, where openraft puts the first membership.
-pub(super) fn next_index(last: Option<LogId>) -> u64 {
-    last.map_or(0, |id| id.index + 1)
+fn damaged(number: u64, at: usize, what: &str) -> RecoverError {
+    RecoverError::Damaged(format!("segment {number}, byte {at}: {what}"))
 }
 
 fn show(id: Option<LogId>) -> String {

@@ -1,13 +1,12 @@
 //! The log across restarts and damage.
 
-use std::fs;
-use std::path::Path;
-
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::types::{Command, Payload, log_id};
+use super::sim_disk::SimDisk;
 use super::*;
 
 const TAIL_BYTES: usize = 1 << 20;
@@ -38,7 +37,6 @@ fn open(directory: &TempDir) -> Result<LogStore, LogOpenError> {
 /// Closes the log so that all files are free, as a killed process would leave them.
 fn close(log: LogStore) {
     log.close();
-    assert_eq!(Arc::strong_count(&log.db), 1, "nothing else holds the database");
     drop(log);
 }
 
@@ -75,7 +73,6 @@ async fn an_overwritten_tail_reads_as_it_was_written_last() {
     // With no room for a tail, every durable entry is read from disk.
     let mut log = LogStore::open(directory.path(), 0).unwrap();
     append(&mut log, 1, 0..=2_999).await;
-    // More than the bound of point deletions, so that the range deletion is met, too.
     log.truncate_after(Some(log_id(1, 9))).await.unwrap();
     assert_eq!(indexes(&log).len(), 10);
     append(&mut log, 2, 10..=20).await;
@@ -139,137 +136,241 @@ fn openraft_oneshot(
     bridge
 }
 
-/// Makes a log, changes one value in its database, and expects the opening to say `want`.
-async fn check_damage(damage: impl Fn(&DB), want: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut log = open(&directory).unwrap();
+/// A log on a simulated disk that was written in many batches, and closed.
+async fn written() -> Arc<SimDisk> {
+    let disk = SimDisk::with_files_of(64 << 10);
+    let mut log = open_on(&disk).unwrap();
+    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+    for index in 0..=5 {
+        append(&mut log, 1, index..=index).await;
+    }
     log.save_vote(&Vote::new_committed(2, 1)).await.unwrap();
-    append(&mut log, 1, 0..=5).await;
     append(&mut log, 2, 6..=9).await;
     log.save_committed(Some(log_id(2, 8))).await.unwrap();
-    close(log);
-    {
-        let db = DB::open_default(directory.path()).unwrap();
-        damage(&db);
-    }
-    match open(&directory) {
+    log.truncate_after(Some(log_id(2, 8))).await.unwrap();
+    append(&mut log, 2, 9..=9).await;
+    log.close();
+    disk
+}
+
+fn open_on(disk: &Arc<SimDisk>) -> Result<LogStore, LogOpenError> {
+    LogStore::open_on(disk.clone(), "simulated", TAIL_BYTES)
+}
+
+fn check_quarantined(disk: &Arc<SimDisk>, want: &str) {
+    match open_on(disk) {
         Err(LogOpenError::Quarantined { what, .. }) => assert!(what.contains(want), "{what}"),
         other => panic!("{want}: {other:?}"),
     }
 }
 
-#[tokio::test]
-async fn damage_that_may_have_been_acknowledged_quarantines() {
-    let flip = |db: &DB, key: &[u8]| {
-        let mut value = db.get(key).unwrap().unwrap();
-        let middle = value.len() / 2;
-        value[middle] ^= 0x10;
-        db.put(key, value).unwrap();
-    };
-    check_damage(|db| flip(db, &entry_key(4)), "entry 4: checksum mismatch").await;
-    check_damage(|db| flip(db, &schema::Meta::Vote.key()), "the vote cannot be read").await;
-    check_damage(
-        |db| flip(db, &schema::Meta::Committed.key()),
-        "the commit position cannot be read",
-    )
-    .await;
-    check_damage(|db| db.delete(entry_key(4)).unwrap(), "entry 4 is missing").await;
-    check_damage(|db| db.delete(entry_key(0)).unwrap(), "entry 0 is missing").await;
-    let lose_end = |db: &DB| {
-        db.delete(entry_key(8)).unwrap();
-        db.delete(entry_key(9)).unwrap();
-    };
-    check_damage(
-        lose_end,
-        "entries up to index 8 were committed, but the log ends at index 7",
-    )
-    .await;
-    check_damage(
-        |db| {
-            let other = db.get(entry_key(3)).unwrap().unwrap();
-            db.put(entry_key(4), other).unwrap();
-        },
-        "entry 4 says that it is entry 3",
-    )
-    .await;
-    check_damage(
-        |db| {
-            let mut old = entry(1, 9);
-            db.put(entry_key(9), record::seal(&mut old)).unwrap();
-        },
-        "entry 9 is of an older term",
-    )
-    .await;
-    check_damage(
-        |db| {
-            db.put(schema::Meta::Vote.key(), schema::encode_vote(&Vote::new(1, 1)))
-                .unwrap();
-        },
-        "the log reaches term 2, but the vote is of term 1",
-    )
-    .await;
-}
-
-fn wal_files(directory: &Path) -> Vec<std::path::PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .filter(|path| fs::metadata(path).unwrap().len() > 0)
-        .collect();
-    files.sort();
-    files
-}
-
-/// A log whose entries are all still in RocksDB's own log, as after a kill.
-async fn killed_log() -> (TempDir, std::path::PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let mut log = open(&directory).unwrap();
-    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
-    for index in 0..20 {
-        append(&mut log, 1, index..=index).await;
+/// The frames of the first segment: where each begins, and its batch.
+fn frames(disk: &SimDisk) -> Vec<(usize, u64)> {
+    let bytes = disk.durable(&segment_name(1));
+    let mut at = 0;
+    let mut frames = Vec::new();
+    while let Some(frame) = frame::read(&bytes[at..], 1) {
+        frames.push((at, frame.batch));
+        at += frame.len;
     }
-    // The files as they are now, elsewhere: closing the database might tidy them up.
-    let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(directory.path()).unwrap() {
-        let file = file.unwrap();
-        if file.file_name() != "LOCK" {
-            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    frames
+}
+
+/// What a log tells of itself.
+async fn told(log: &mut LogStore) -> (Vec<(u64, u64)>, Option<Vote>, Option<LogId>) {
+    (indexes(log), log.read_vote().await.unwrap(), log.get_log_state().await.unwrap().last_purged_log_id)
+}
+
+#[tokio::test]
+async fn every_flipped_byte_of_what_was_acknowledged_quarantines() {
+    let disk = written().await;
+    let frames = frames(&disk);
+    let (last, mark) = *frames.last().unwrap();
+    assert!(frames.len() > 10 && mark > 10, "it was written in many batches: {frames:?}");
+    for at in 0..last {
+        let damaged = disk.copy();
+        damaged.flip(&segment_name(1), at, 0x10);
+        check_quarantined(&damaged, "segment 1");
+    }
+    // The last frame is only the mark; the log is whole without it.
+    let damaged = disk.copy();
+    damaged.flip(&segment_name(1), last + 3, 0x10);
+    let mut log = open_on(&damaged).unwrap();
+    assert_eq!(indexes(&log).len(), 10);
+    append(&mut log, 2, 10..=10).await;
+    log.close();
+    assert_eq!(indexes(&open_on(&damaged).unwrap()).len(), 11);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_together_quarantines() {
+    let rewritten = |content: Vec<frame::Content<'_>>| {
+        let disk = SimDisk::with_files_of(64 << 10);
+        let mut bytes = Vec::new();
+        let checkpoint = frame::Content::Checkpoint(frame::Checkpoint::default());
+        for (batch, content) in (1..).zip(std::iter::once(checkpoint).chain(content)) {
+            let start = bytes.len();
+            frame::write(&mut bytes, 1, batch, &content);
+            frame::end_batch(&mut bytes, start);
         }
+        disk.put(&segment_name(1), bytes);
+        disk
+    };
+    let record = |term, index| record::seal(&mut entry(term, index));
+    let (first, second, third) = (record(1, 0), record(2, 1), record(1, 2));
+    let vote = frame::Content::Vote(Vote::new_committed(2, 1));
+    let entry = |record| frame::Content::Entry(record);
+    let log = open_on(&rewritten(vec![vote, entry(&first), entry(&second)])).unwrap();
+    assert_eq!(indexes(&log), [(1, 0), (2, 1)]);
+    check_quarantined(&rewritten(vec![vote, entry(&second)]), "entry 1 stands where entry 0 should");
+    check_quarantined(
+        &rewritten(vec![vote, entry(&first), entry(&second), entry(&third)]),
+        "entry 2 is of an older term",
+    );
+    check_quarantined(
+        &rewritten(vec![vote, entry(&first), frame::Content::Committed(log_id(1, 7))]),
+        "entries up to index 7 were committed, but the log ends at index 0",
+    );
+    let old_vote = frame::Content::Vote(Vote::new(1, 1));
+    check_quarantined(
+        &rewritten(vec![old_vote, entry(&first), entry(&second)]),
+        "the log reaches term 2, but the vote is of term 1",
+    );
+    let mut bad = first.to_vec();
+    bad[30] ^= 1;
+    check_quarantined(&rewritten(vec![vote, entry(&bad)]), "checksum mismatch");
+}
+
+/// Fills more than two segments.
+async fn long() -> Arc<SimDisk> {
+    let disk = SimDisk::new();
+    let mut log = open_on(&disk).unwrap();
+    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+    for index in 0..10 {
+        let payload = Payload::Normal(Command(Bytes::from(vec![7; 4 << 20])));
+        log.blocking_append([LogEntry::new(log_id(1, index), payload)]).await.unwrap();
     }
-    close(log);
-    let wal = wal_files(copy.path()).pop().unwrap();
-    (copy, wal)
+    log.close();
+    disk
+}
+
+fn segments(disk: &SimDisk) -> Vec<String> {
+    let mut names = disk.list().unwrap();
+    names.retain(|name| segment_number(name).is_some());
+    names.sort();
+    names
 }
 
 #[tokio::test]
-async fn a_torn_end_is_cut_off_and_the_log_goes_on() {
-    for torn_bytes in [1, 7, 50] {
-        let (directory, wal) = killed_log().await;
-        let length = fs::metadata(&wal).unwrap().len();
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&wal)
-            .unwrap()
-            .set_len(length - torn_bytes)
-            .unwrap();
-        let mut log = open(&directory).unwrap();
-        assert_eq!(indexes(&log).len(), 19, "only the entry whose write was torn is gone");
-        append(&mut log, 1, 19..=19).await;
-        close(log);
-        assert_eq!(indexes(&open(&directory).unwrap()).len(), 20);
-    }
+async fn a_log_goes_over_many_segments_and_purging_frees_them() {
+    let disk = long().await;
+    assert!(segments(&disk).len() >= 3, "{:?}", segments(&disk));
+    let mut log = open_on(&disk).unwrap();
+    assert_eq!(indexes(&log).len(), 10);
+    log.purge(log_id(1, 8)).await.unwrap();
+    append(&mut log, 1, 10..=10).await;
+    log.close();
+    assert_eq!(segments(&disk).len(), 1, "{:?}", segments(&disk));
+    let mut log = open_on(&disk).unwrap();
+    assert_eq!(told(&mut log).await.0, [(1, 9), (1, 10)]);
+    assert_eq!(log.first_index(), 9);
 }
 
 #[tokio::test]
-async fn a_flipped_bit_before_the_end_quarantines() {
-    let (directory, wal) = killed_log().await;
-    let mut bytes = fs::read(&wal).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x04;
-    fs::write(&wal, bytes).unwrap();
-    let opened = open(&directory);
-    assert!(matches!(opened, Err(LogOpenError::Quarantined { .. })), "{opened:?}");
+async fn a_segment_that_is_missing_or_cut_quarantines() {
+    let whole = long().await;
+    let names = segments(&whole);
+    for name in &names[..names.len() - 1] {
+        let disk = whole.copy();
+        disk.remove(name).unwrap();
+        let opened = open_on(&disk);
+        assert!(matches!(opened, Err(LogOpenError::Quarantined { .. })), "{name}: {opened:?}");
+        let disk = whole.copy();
+        let mut bytes = disk.durable(name);
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0);
+        disk.put(name, bytes);
+        let opened = open_on(&disk);
+        assert!(matches!(opened, Err(LogOpenError::Quarantined { .. })), "{name} cut: {opened:?}");
+    }
+}
+
+/// One thing that consensus asks of the log.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(u8),
+    Truncate(u8),
+    Purge(u8),
+    Vote,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1u8..5).prop_map(Step::Append),
+        1 => (0u8..4).prop_map(Step::Truncate),
+        1 => (0u8..6).prop_map(Step::Purge),
+        1 => Just(Step::Vote),
+    ];
+    proptest::collection::vec(step, 1..30)
+}
+
+/// Does `step`, and waits until it is durable.
+async fn take(log: &mut LogStore, step: &Step) {
+    let state = log.get_log_state().await.unwrap();
+    let next = next_index(state.last_log_id);
+    let term = log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term);
+    match step {
+        Step::Append(count) => append(log, term, next..=next + u64::from(*count)).await,
+        Step::Truncate(back) => {
+            let keep = next.saturating_sub(u64::from(*back) + 1);
+            let kept = log.read(.., usize::MAX).unwrap();
+            let kept = kept.iter().rev().find(|entry| entry.log_id.index < keep);
+            if let Some(kept) = kept.map(|entry| entry.log_id) {
+                log.truncate_after(Some(kept)).await.unwrap();
+            }
+        }
+        Step::Purge(ahead) => {
+            let entries = log.read(.., usize::MAX).unwrap();
+            if let Some(upto) = entries.get(usize::from(*ahead)).map(|entry| entry.log_id) {
+                log.purge(upto).await.unwrap();
+            }
+        }
+        Step::Vote => {}
+    }
+    // The vote waits for everything before it.
+    log.save_vote(&Vote::new_committed(term + u64::from(matches!(step, Step::Vote)), 1))
+        .await
+        .unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Power is lost at every sync: what was reported durable is there, and nothing is taken for damage.
+    #[test]
+    fn a_loss_of_power_loses_nothing_that_was_durable(steps in steps(), seed in any::<u64>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let disk = SimDisk::with_files_of(8 << 10);
+            let mut log = open_on(&disk).unwrap();
+            log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+            for step in &steps {
+                // At some moment while this step is under way the power fails, on a copy of the disk.
+                let before = told(&mut log).await;
+                disk.lose_power_at_next_sync(seed);
+                take(&mut log, step).await;
+                let after = told(&mut log).await;
+                let lost = disk.taken().expect("the step was synced");
+                let found = told(&mut open_on(&lost).unwrap()).await;
+                let between = matches!(step, Step::Vote) || found == before || found == after || found.0 == after.0;
+                prop_assert!(between, "{step:?}: {before:?}, then {after:?}, but found {found:?}");
+                let now = told(&mut open_on(&disk.copy()).unwrap()).await;
+                prop_assert_eq!(&now, &after);
+            }
+            log.close();
+            Ok(())
+        })?;
+    }
 }
 
 #[tokio::test]

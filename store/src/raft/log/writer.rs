@@ -1,23 +1,28 @@
 //! The one thread that writes the log.
 //!
-//! Votes, appends, truncations, purges and commit positions pass through one queue, in the order in
-//! which consensus submitted them (I1 rests on it). The thread takes everything that is queued, makes
-//! one batch of it, syncs once, and only then reports: what waits for the disk shares one fsync.
+//! Votes, appends, truncations, purges and commit positions pass through one queue, in the order in which consensus
+//! submitted them (I1 rests on it). The thread takes everything that is queued, makes one batch of it, writes and syncs
+//! it once, and only then reports: what waits for the disk shares one sync.
 //!
-//! A failed write or sync ends the process. The kernel may have dropped the pages and a second sync
-//! would then report success; only a restart, which reads the disk, can tell what is there.
+//! A failed write or sync ends the process. The kernel may have dropped the pages and a second sync would then report
+//! success; only a restart, which reads the disk, can tell what is there.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
-use rocksdb::{DB, WriteBatch, WriteOptions};
 
 use super::super::types::{LogId, TypeConfig, Vote};
-use super::schema::{Meta, encode_log_id, encode_vote, entry_key};
+use super::disk::{Disk, DiskFile};
+use super::frame::{self, Checkpoint, Content};
+use super::recovery::End;
+use super::segments::{Location, Segments};
 use super::tail::WriteSequence;
+use super::{SPARE_NAME, segment_name};
 use crate::limits;
 use crate::store::LogUse;
 
@@ -32,25 +37,17 @@ pub(super) enum LogWrite {
     Append {
         /// Index of the first.
         first_index: u64,
-        /// Their records.
+        /// Their records; never empty.
         records: Vec<Bytes>,
+        /// The last of them.
+        last: LogId,
         /// Told when they are durable.
         callback: IOFlushed<TypeConfig>,
     },
-    /// Removes `first..=last`.
-    Truncate {
-        /// The first index that goes.
-        first: u64,
-        /// The last index that goes.
-        last: u64,
-    },
-    /// Removes everything from `first` up to and with `upto`.
-    Purge {
-        /// The first index that may still be there.
-        first: u64,
-        /// The last that goes.
-        upto: LogId,
-    },
+    /// Removes all entries after this one.
+    Truncate(Option<LogId>),
+    /// Removes all entries up to and with this one.
+    Purge(LogId),
     /// The commit position. It may be lost: nobody waits for it, and it is not synced for its own sake.
     Committed(LogId),
     /// Ends the thread once everything before is durable.
@@ -87,85 +84,116 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Queues a write. The caller holds the log's lock, so that sequences are queued in order.
-    pub(super) fn send(&self, sequence: WriteSequence, write: LogWrite) -> std::io::Result<()> {
+    pub(super) fn send(&self, sequence: WriteSequence, write: LogWrite) -> io::Result<()> {
         self.sender
             .send((sequence, write))
-            .map_err(|_| std::io::Error::other("the log has been closed"))
+            .map_err(|_| io::Error::other("the log has been closed"))
     }
+}
+
+/// What the writer goes on from.
+pub(super) struct Start {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) segments: Arc<Segments>,
+    pub(super) state: Checkpoint,
+    pub(super) end: End,
+    pub(super) spare: Option<Arc<dyn DiskFile>>,
+    pub(super) counters: Arc<LogCounters>,
 }
 
 /// Starts the thread. `on_durable` is called with the sequence up to which everything is durable.
 pub(super) fn start(
-    db: Arc<DB>,
-    counters: Arc<LogCounters>,
+    start: Start,
     on_durable: impl Fn(WriteSequence) + Send + 'static,
-) -> std::io::Result<(Queue, std::thread::JoinHandle<()>)> {
+) -> io::Result<(Queue, JoinHandle<()>)> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name("raft-log".into()).spawn(move || {
-        run(&db, &counters, &receiver, &on_durable);
+        let Start {
+            disk,
+            segments,
+            state,
+            end,
+            spare,
+            counters,
+        } = start;
+        let spare = spare.map_or_else(|| Spare::make(&disk), Spare::Ready);
+        let mut writer = Writer {
+            disk,
+            segments,
+            state,
+            end,
+            spare,
+            counters,
+            buffer: Vec::new(),
+            committed: None,
+            unmarked: false,
+        };
+        writer.run(&receiver, &on_durable);
+        // Whoever opens the directory next must find nobody at work in it.
+        if let Err(error) = writer.spare.take() {
+            tracing::warn!(%error, "could not make the next segment of the Raft log");
+        }
     })?;
     Ok((Queue { sender }, thread))
 }
 
-/// A batch under construction.
+/// The file that the next segment will be.
+enum Spare {
+    Ready(Arc<dyn DiskFile>),
+    Making(JoinHandle<io::Result<Arc<dyn DiskFile>>>),
+    None,
+}
+
+impl Spare {
+    /// Begins to make one, so that it is there when it is needed.
+    fn make(disk: &Arc<dyn Disk>) -> Self {
+        let disk = disk.clone();
+        let make = move || disk.create(SPARE_NAME, limits::LOG_SEGMENT_BYTES);
+        match std::thread::Builder::new().name("raft-log-spare".into()).spawn(make) {
+            Ok(thread) => Self::Making(thread),
+            // It will be made when it is needed.
+            Err(_) => Self::None,
+        }
+    }
+
+    fn take(&mut self) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        match std::mem::replace(self, Self::None) {
+            Self::Ready(file) => Ok(Some(file)),
+            Self::Making(thread) => match thread.join() {
+                Ok(made) => made.map(Some),
+                Err(_) => Err(io::Error::other("the thread that makes log files panicked")),
+            },
+            Self::None => Ok(None),
+        }
+    }
+}
+
+/// Writes that go into one batch.
 #[derive(Default)]
 struct Pending {
-    batch: WriteBatch,
+    writes: Vec<LogWrite>,
     bytes: usize,
-    entries: u64,
     needs_sync: bool,
-    committed: Option<LogId>,
     last: WriteSequence,
-    callbacks: Vec<IOFlushed<TypeConfig>>,
-    dones: Vec<Done>,
-    purged: Option<(u64, u64)>,
     stop: bool,
 }
 
 impl Pending {
     fn add(&mut self, sequence: WriteSequence, write: LogWrite) {
         self.last = sequence;
-        match write {
-            LogWrite::Vote(vote, done) => {
-                self.batch.put(Meta::Vote.key(), encode_vote(&vote));
-                self.needs_sync = true;
-                self.dones.push(done);
-            }
-            LogWrite::Append {
-                first_index,
-                records,
-                callback,
-            } => {
-                for (index, record) in (first_index..).zip(&records) {
-                    self.bytes += record.len();
-                    self.batch.put(entry_key(index), record);
-                }
-                self.entries += records.len() as u64;
-                self.needs_sync = true;
-                self.callbacks.push(callback);
-            }
-            LogWrite::Truncate { first, last } => {
-                if last - first < limits::TRUNCATE_POINT_DELETES {
-                    (first..=last).for_each(|index| self.batch.delete(entry_key(index)));
-                } else {
-                    self.batch.delete_range(entry_key(first), entry_key(last + 1));
-                }
+        match &write {
+            LogWrite::Append { records, .. } => {
+                self.bytes += records.iter().map(Bytes::len).sum::<usize>();
                 self.needs_sync = true;
             }
-            LogWrite::Purge { first, upto } => {
-                if first <= upto.index {
-                    self.batch.delete_range(entry_key(first), entry_key(upto.index + 1));
-                    self.purged = Some((first, upto.index));
-                }
-                self.batch.put(Meta::Purged.key(), encode_log_id(upto));
-                self.needs_sync = true;
-            }
-            LogWrite::Committed(id) => self.committed = Some(id),
+            LogWrite::Vote(..) | LogWrite::Truncate(_) | LogWrite::Purge(_) => self.needs_sync = true,
+            LogWrite::Committed(_) => {}
             LogWrite::Stop => {
                 self.needs_sync = true;
                 self.stop = true;
             }
         }
+        self.writes.push(write);
     }
 
     fn is_full(&self) -> bool {
@@ -173,76 +201,260 @@ impl Pending {
     }
 }
 
-fn run(
-    db: &DB,
-    counters: &LogCounters,
-    receiver: &Receiver<(WriteSequence, LogWrite)>,
-    on_durable: &impl Fn(WriteSequence),
-) {
-    let mut options = WriteOptions::default();
-    // The sync is one `flush_wal` for the whole batch.
-    options.set_sync(false);
-    while let Ok((sequence, write)) = receiver.recv() {
-        let mut pending = Pending::default();
-        pending.add(sequence, write);
-        while !pending.is_full() {
-            match receiver.try_recv() {
+struct Writer {
+    disk: Arc<dyn Disk>,
+    segments: Arc<Segments>,
+    /// After the last batch.
+    state: Checkpoint,
+    end: End,
+    spare: Spare,
+    counters: Arc<LogCounters>,
+    buffer: Vec<u8>,
+    /// Goes with the next batch.
+    committed: Option<LogId>,
+    /// Whether nothing proves the last batch yet.
+    unmarked: bool,
+}
+
+impl Writer {
+    fn run(&mut self, receiver: &Receiver<(WriteSequence, LogWrite)>, on_durable: &impl Fn(WriteSequence)) {
+        loop {
+            let received = if self.unmarked {
+                receiver.recv_timeout(limits::LOG_MARK_AFTER)
+            } else {
+                receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            let mut pending = Pending::default();
+            match received {
                 Ok((sequence, write)) => pending.add(sequence, write),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.mark().unwrap_or_else(|error| die("marking the end of the Raft log", &error));
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while !pending.is_full() {
+                match receiver.try_recv() {
+                    Ok((sequence, write)) => pending.add(sequence, write),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            let stop = pending.stop;
+            self.write_out(pending, on_durable);
+            if stop {
+                if self.unmarked {
+                    self.mark().unwrap_or_else(|error| die("marking the end of the Raft log", &error));
+                }
+                return;
             }
         }
-        let stop = pending.stop;
-        write_out(db, counters, &options, pending, on_durable);
-        if stop {
+    }
+
+    fn write_out(&mut self, pending: Pending, on_durable: &impl Fn(WriteSequence)) {
+        let Pending {
+            writes,
+            bytes: _,
+            needs_sync,
+            last,
+            stop: _,
+        } = pending;
+        for write in &writes {
+            if let LogWrite::Committed(id) = write {
+                self.committed = Some(*id);
+            }
+        }
+        if !needs_sync {
             return;
         }
-    }
-}
-
-fn write_out(
-    db: &DB,
-    counters: &LogCounters,
-    options: &WriteOptions,
-    mut pending: Pending,
-    on_durable: &impl Fn(WriteSequence),
-) {
-    if let Some(committed) = pending.committed {
-        pending.batch.put(Meta::Committed.key(), encode_log_id(committed));
-    }
-    if let Err(error) = db.write_opt(pending.batch, options) {
-        die("writing the Raft log", &error);
-    }
-    if pending.needs_sync {
-        if let Err(error) = db.flush_wal(true) {
-            die("syncing the Raft log", &error);
+        let indexed = self
+            .batch(&writes)
+            .unwrap_or_else(|error| die("writing the Raft log", &error));
+        self.unmarked = true;
+        let purged = self.index(indexed);
+        on_durable(last);
+        for write in writes {
+            match write {
+                // The one that waited may have been dropped at shutdown.
+                LogWrite::Vote(_, done) => drop(done.send(())),
+                LogWrite::Append { callback, .. } => callback.io_completed(Ok(())),
+                LogWrite::Truncate(_) | LogWrite::Purge(_) | LogWrite::Committed(_) | LogWrite::Stop => {}
+            }
         }
-        counters.syncs.fetch_add(1, Ordering::Relaxed);
-        on_durable(pending.last);
+        if purged {
+            self.drop_segments();
+        }
     }
-    counters.entries.fetch_add(pending.entries, Ordering::Relaxed);
-    counters.bytes.fetch_add(pending.bytes as u64, Ordering::Relaxed);
-    for done in pending.dones {
-        // The one that waited may have been dropped at shutdown.
-        let _ = done.send(());
+
+    /// Puts `writes` on the disk as one batch; what has changed in the index.
+    fn batch(&mut self, writes: &[LogWrite]) -> io::Result<Vec<Indexed>> {
+        let needed: usize = writes.iter().map(frames_bytes).sum::<usize>() + SMALL_FRAME_BYTES;
+        self.begin(needed)?;
+        let mut indexed = Vec::new();
+        let mut last_frame = 0;
+        let committed = self.committed.take();
+        for write in writes {
+            match write {
+                LogWrite::Vote(vote, _) => {
+                    last_frame = self.frame(&Content::Vote(*vote));
+                    self.state.vote = Some(*vote);
+                }
+                LogWrite::Append {
+                    first_index,
+                    records,
+                    last,
+                    callback: _,
+                } => {
+                    let mut locations = Vec::with_capacity(records.len());
+                    let mut bytes = 0;
+                    for record in records {
+                        last_frame = self.frame(&Content::Entry(record));
+                        bytes += record.len() as u64;
+                        locations.push(Location {
+                            segment: self.end.segment,
+                            offset: self.end.offset + (last_frame + frame::HEADER_BYTES) as u64,
+                            len: u32::try_from(record.len()).map_err(io::Error::other)?,
+                        });
+                    }
+                    self.state.last = Some(*last);
+                    self.counters.entries.fetch_add(records.len() as u64, Ordering::Relaxed);
+                    self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+                    indexed.push(Indexed::Append(*first_index, locations));
+                }
+                LogWrite::Truncate(after) => {
+                    last_frame = self.frame(&Content::Truncate(*after));
+                    self.state.last = *after;
+                    indexed.push(Indexed::Truncate(super::next_index(*after)));
+                }
+                LogWrite::Purge(upto) => {
+                    last_frame = self.frame(&Content::Purge(*upto));
+                    self.state.purged = self.state.purged.max(Some(*upto));
+                    self.state.last = self.state.last.max(Some(*upto));
+                    indexed.push(Indexed::Purge(upto.index + 1));
+                }
+                LogWrite::Committed(_) | LogWrite::Stop => {}
+            }
+        }
+        if let Some(committed) = committed {
+            last_frame = self.frame(&Content::Committed(committed));
+            self.state.committed = Some(committed);
+        }
+        if self.buffer.is_empty() {
+            // Only a stop: everything before it is durable already.
+            return Ok(indexed);
+        }
+        self.finish(last_frame)?;
+        Ok(indexed)
     }
-    for callback in pending.callbacks {
-        callback.io_completed(Ok(()));
+
+    /// Proves that the last batch had reached the disk.
+    fn mark(&mut self) -> io::Result<()> {
+        self.begin(2 * SMALL_FRAME_BYTES)?;
+        if let Some(committed) = self.committed.take() {
+            self.frame(&Content::Committed(committed));
+            self.state.committed = Some(committed);
+        }
+        let last_frame = self.frame(&Content::Mark);
+        self.unmarked = false;
+        self.finish(last_frame)
     }
-    if let Some((first, last)) = pending.purged {
-        drop_files(db, first, last);
+
+    /// Begins a batch of at most `needed` bytes, in a new segment if this one is too full.
+    fn begin(&mut self, needed: usize) -> io::Result<()> {
+        self.buffer.clear();
+        if self.end.offset + needed as u64 <= self.end.file.len() {
+            return Ok(());
+        }
+        let segment = self.end.segment + 1;
+        let needed = (needed + CHECKPOINT_FRAME_BYTES) as u64;
+        let spare = match self.spare.take()? {
+            Some(spare) if spare.len() >= needed => spare,
+            _ => self.disk.create(SPARE_NAME, needed.max(limits::LOG_SEGMENT_BYTES))?,
+        };
+        self.disk.rename(SPARE_NAME, &segment_name(segment))?;
+        self.segments.add_file(segment, spare.clone());
+        self.end = End {
+            segment,
+            file: spare,
+            offset: 0,
+        };
+        self.spare = Spare::make(&self.disk);
+        self.frame(&Content::Checkpoint(self.state));
+        Ok(())
+    }
+
+    /// Adds a frame to the batch; where in the buffer it begins.
+    fn frame(&mut self, content: &Content<'_>) -> usize {
+        let start = self.buffer.len();
+        frame::write(&mut self.buffer, self.end.segment, self.state.batch + 1, content);
+        start
+    }
+
+    /// Writes and syncs the batch, whose last frame begins at `last_frame`.
+    fn finish(&mut self, last_frame: usize) -> io::Result<()> {
+        frame::end_batch(&mut self.buffer, last_frame);
+        self.end.file.write_at(&self.buffer, self.end.offset)?;
+        self.end.file.sync()?;
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.end.offset += self.buffer.len() as u64;
+        self.state.batch += 1;
+        // One large batch shall not hold its memory for ever.
+        self.buffer.shrink_to(limits::LOG_WRITE_BUFFER_KEPT_BYTES);
+        Ok(())
+    }
+
+    /// Lets readers find what is durable now. Tells whether something was purged.
+    fn index(&self, indexed: Vec<Indexed>) -> bool {
+        let mut purged = false;
+        for change in indexed {
+            match change {
+                Indexed::Append(first, locations) => self.segments.append(first, locations),
+                Indexed::Truncate(from) => self.segments.truncate_from(from),
+                Indexed::Purge(before) => {
+                    self.segments.purge_before(before);
+                    purged = true;
+                }
+            }
+        }
+        purged
+    }
+
+    /// Frees the files that hold nothing any more. The purge is durable by now.
+    fn drop_segments(&mut self) {
+        let mut unneeded = self.segments.take_unneeded(self.end.segment).into_iter();
+        for (number, file) in unneeded.by_ref() {
+            if let Err(error) = self.disk.remove(&segment_name(number)) {
+                // It is tried again with the next purge, and no later one goes before it.
+                tracing::warn!(%error, segment = number, "could not remove a purged segment of the Raft log");
+                self.segments.add_file(number, file);
+                break;
+            }
+        }
+        unneeded.for_each(|(number, file)| self.segments.add_file(number, file));
     }
 }
 
-/// Frees whole files of purged entries at once, instead of when compaction gets to them.
-fn drop_files(db: &DB, first: u64, last: u64) {
-    if let Err(error) = db.delete_file_in_range(entry_key(first), entry_key(last)) {
-        // The entries are deleted already; only their space comes back later.
-        tracing::warn!(%error, "could not drop files of the purged Raft log");
+/// A change of the index, to be made once its batch is durable.
+enum Indexed {
+    Append(u64, Vec<Location>),
+    Truncate(u64),
+    Purge(u64),
+}
+
+/// Bound of any frame but an entry's and a checkpoint's.
+const SMALL_FRAME_BYTES: usize = frame::HEADER_BYTES + 64;
+/// Bound of a checkpoint's frame.
+const CHECKPOINT_FRAME_BYTES: usize = frame::HEADER_BYTES + 128;
+
+fn frames_bytes(write: &LogWrite) -> usize {
+    match write {
+        LogWrite::Append { records, .. } => records.iter().map(|record| frame::HEADER_BYTES + record.len()).sum(),
+        LogWrite::Vote(..) | LogWrite::Truncate(_) | LogWrite::Purge(_) => SMALL_FRAME_BYTES,
+        LogWrite::Committed(_) | LogWrite::Stop => 0,
     }
 }
 
 /// Ends the process, since nothing is known of the disk any more.
-fn die(doing: &str, error: &rocksdb::Error) -> ! {
+fn die(doing: &str, error: &io::Error) -> ! {
     tracing::error!(%error, "failed while {doing}; the server ends, since its disk cannot be trusted");
     eprintln!("trireme: failed while {doing}: {error}; the server ends, since its disk cannot be trusted");
     std::process::abort();

@@ -1,13 +1,18 @@
-//! What every [`Kv`] must do: one suite, run on each implementation.
+//! What every [`Kv`] must do, and every store with [`Leases`](crate::kv::Leases): one suite, run on each
+//! implementation.
 //!
 //! It may share its store with others: each test has keys of its own and takes revisions as they come. It assumes that
 //! nobody else compacts meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a suite of tests: failing is its way to report")]
 
+mod leases;
+mod options;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::leases::run_leases;
 use crate::kv::{
     Compare, CompareResult, CompareTarget, Consistency, Event, EventKind, KeyRange, Kv, KvError, Leadership, Op,
     OpResponse, RangeRequest, Revision, Txn, TxnResponse, WatchBatch, WatchRequest, Watcher,
@@ -27,6 +32,7 @@ pub async fn run(kv: Arc<dyn Kv>, leadership: Leadership) {
     a_transaction_is_one_revision(kv).await;
     bad_transactions_change_nothing(kv).await;
     ranges(kv).await;
+    options::all(kv).await;
     reads_are_fresh(kv).await;
     fences(kv, leadership).await;
     watch_from_now(kv).await;
@@ -44,6 +50,8 @@ fn put(key: &str, value: &str) -> Op {
         value: value.to_owned().into(),
         lease: 0,
         prev_kv: true,
+        ignore_value: false,
+        ignore_lease: false,
     }
 }
 

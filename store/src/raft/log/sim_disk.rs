@@ -1,0 +1,209 @@
+//! A disk in memory that loses power: what was written but not synced is lost in part.
+//!
+//! What a real disk may do within the rules: each sector of an unsynced write is there or is not, in no order.
+//! It does not simulate what needs no simulation: creating, renaming and removing are durable when they return.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use super::disk::{Disk, DiskFile};
+
+/// What a disk writes at once or not at all, in bytes.
+const SECTOR_BYTES: usize = 512;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct SimDisk {
+    /// How long a file is at most when it is made, in bytes.
+    file_bytes: usize,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    files: Mutex<BTreeMap<String, Arc<SimFile>>>,
+    power: Mutex<Power>,
+}
+
+/// A loss of power that is planned, or has happened on a copy.
+#[derive(Debug, Default)]
+struct Power {
+    planned: Option<u64>,
+    /// All files as the loss left them.
+    left: Option<BTreeMap<String, Vec<u8>>>,
+}
+
+#[derive(Debug)]
+struct SimFile {
+    content: Mutex<Content>,
+    shared: Weak<Shared>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    durable: Vec<u8>,
+    unsynced: Vec<(usize, Vec<u8>)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub(super) fn new() -> Arc<Self> {
+        Self::with_files_of(usize::MAX)
+    }
+
+    /// An empty disk that makes files no longer than this, so that a log soon has many.
+    pub(super) fn with_files_of(file_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            file_bytes,
+            shared: Arc::default(),
+        })
+    }
+
+    /// Another disk with what is durable on this one.
+    pub(super) fn copy(&self) -> Arc<Self> {
+        let copy = Self::with_files_of(self.file_bytes);
+        for (name, file) in lock(&self.shared.files).iter() {
+            copy.put(name, lock(&file.content).durable.clone());
+        }
+        copy
+    }
+
+    /// What is durable of a file.
+    pub(super) fn durable(&self, name: &str) -> Vec<u8> {
+        lock(&lock(&self.shared.files)[name].content).durable.clone()
+    }
+
+    /// Makes or replaces a file, filled up to the length of a segment.
+    pub(super) fn put(&self, name: &str, mut bytes: Vec<u8>) {
+        let len = usize::try_from(crate::limits::LOG_SEGMENT_BYTES).expect("it fits");
+        bytes.resize(bytes.len().max(len.min(self.file_bytes)), 0);
+        let file = self.file(bytes);
+        lock(&self.shared.files).insert(name.to_owned(), file);
+    }
+
+    /// Flips bits of a durable byte.
+    pub(super) fn flip(&self, name: &str, at: usize, bits: u8) {
+        lock(&lock(&self.shared.files)[name].content).durable[at] ^= bits;
+    }
+
+    /// Plans a loss of power: it comes just before the next sync takes effect. This disk goes on; what the loss
+    /// would have left is then to be [`taken`](Self::taken).
+    pub(super) fn lose_power_at_next_sync(&self, seed: u64) {
+        let mut power = lock(&self.shared.power);
+        power.planned = Some(seed);
+        power.left = None;
+    }
+
+    /// The disk as the planned loss left it; `None` if it has not come yet.
+    pub(super) fn taken(&self) -> Option<Arc<Self>> {
+        let left = lock(&self.shared.power).left.take()?;
+        let copy = Self::with_files_of(self.file_bytes);
+        left.into_iter().for_each(|(name, bytes)| copy.put(&name, bytes));
+        Some(copy)
+    }
+
+    fn file(&self, durable: Vec<u8>) -> Arc<SimFile> {
+        let unsynced = Vec::new();
+        Arc::new(SimFile {
+            content: Mutex::new(Content { durable, unsynced }),
+            shared: Arc::downgrade(&self.shared),
+        })
+    }
+}
+
+impl Disk for SimDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(lock(&self.shared.files).keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = lock(&self.shared.files).get(name).cloned();
+        Ok(file.ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        let file = self.file(vec![0; len.min(self.file_bytes)]);
+        lock(&self.shared.files).insert(name.to_owned(), file.clone());
+        Ok(file)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = lock(&self.shared.files);
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        lock(&self.shared.files).remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> u64 {
+        lock(&self.content).durable.len() as u64
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let content = lock(&self.content);
+        assert!(content.unsynced.is_empty(), "only what is durable is read");
+        let from = usize::try_from(offset).map_err(io::Error::other)?;
+        let part = content.durable.get(from..from + buffer.len());
+        buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut content = lock(&self.content);
+        let from = usize::try_from(offset).map_err(io::Error::other)?;
+        if from + bytes.len() > content.durable.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        content.unsynced.push((from, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if let Some(shared) = self.shared.upgrade() {
+            let planned = lock(&shared.power).planned.take();
+            if let Some(seed) = planned {
+                let files = lock(&shared.files);
+                let left = files.iter().map(|(name, file)| (name.clone(), torn(&lock(&file.content), seed)));
+                let left = left.collect();
+                lock(&shared.power).left = Some(left);
+            }
+        }
+        let mut content = lock(&self.content);
+        let Content { durable, unsynced } = &mut *content;
+        for (at, bytes) in unsynced.drain(..) {
+            durable[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+}
+
+/// What a loss of power leaves: some sectors of what was not synced.
+fn torn(content: &Content, seed: u64) -> Vec<u8> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut left = content.durable.clone();
+    for (at, bytes) in &content.unsynced {
+        let mut from = 0;
+        while from < bytes.len() {
+            let end = bytes.len().min((at + from) / SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES - at);
+            if rng.random_bool(0.5) {
+                left[at + from..at + end].copy_from_slice(&bytes[from..end]);
+            }
+            from = end;
+        }
+    }
+    left
+}

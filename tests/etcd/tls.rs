@@ -1,0 +1,97 @@
+//! The listener with TLS: a server started by hand, called with the admin's certificate, with none, with a
+//! stranger's, and by a client without TLS.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use trireme_client::Kubeconfig;
+use trireme_proto::etcd::server::kv_client::KvClient;
+use trireme_tests::harness::{free_ports, poll_until};
+
+use crate::target::{PATIENCE, one, program};
+
+pub(crate) async fn check() -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("trireme-test.").tempdir()?;
+    let port = free_ports(9)?;
+    let mut server = start(&directory.path().join("ours"), port)?;
+    let mut strange = start(&directory.path().join("theirs"), port + 3)?;
+    let access = access(&directory.path().join("ours")).await?;
+    let other = self::access(&directory.path().join("theirs")).await?;
+    let endpoint = format!("https://127.0.0.1:{}", port + 2);
+
+    let admin = access.identity.context("the admin has a certificate")?;
+    let ca = Certificate::from_pem(&access.ca_pem);
+    let tls = || ClientTlsConfig::new().ca_certificate(ca.clone()).domain_name("127.0.0.1");
+    let identity = Identity::from_pem(&admin.cert_pem, &admin.key_pem);
+    poll_until("the admin to be served", PATIENCE, || async {
+        let mut kv = client(&endpoint, tls().identity(identity.clone())).await?;
+        kv.range(one("a")).await?;
+        Ok(Some(()))
+    })
+    .await?;
+
+    let nobody = client(&endpoint, tls()).await?.range(one("a")).await;
+    ensure!(nobody.is_err_and(|status| status.code() == Code::Unauthenticated), "without a certificate");
+    let stranger = other.identity.context("the other admin has a certificate")?;
+    let stranger = Identity::from_pem(&stranger.cert_pem, &stranger.key_pem);
+    let refused = match client(&endpoint, tls().identity(stranger)).await {
+        Ok(mut kv) => kv.range(one("a")).await.is_err(),
+        Err(_) => true,
+    };
+    ensure!(refused, "another cluster's certificate");
+    let plain = Endpoint::from_shared(format!("http://127.0.0.1:{}", port + 2))?.connect_lazy();
+    ensure!(KvClient::new(plain).range(one("a")).await.is_err(), "without TLS");
+    // The admin is still served.
+    client(&endpoint, tls().identity(identity)).await?.range(one("a")).await?;
+    exposed(&directory.path().join("exposed"), port + 6).await?;
+    server.kill().await?;
+    strange.kill().await?;
+    Ok(())
+}
+
+fn command(data_dir: &Path, port: u16, etcd: &str) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(["server", "--cluster-init", "--name", "alone", "--advertise-address", "127.0.0.1"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--peer-listen", &format!("127.0.0.1:{}", port + 1)])
+        .args(["--etcd-listen", etcd, "--data-dir"])
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+fn start(data_dir: &Path, port: u16) -> Result<tokio::process::Child> {
+    let etcd = format!("127.0.0.1:{}", port + 2);
+    command(data_dir, port, &etcd).spawn().context("starting a server")
+}
+
+/// Without TLS only a loopback address is served.
+async fn exposed(data_dir: &Path, port: u16) -> Result<()> {
+    let mut command = command(data_dir, port, "0.0.0.0:0");
+    let output = command.arg("--etcd-insecure").stderr(Stdio::piped()).output().await?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success() && said.contains("loopback"), "{said}");
+    ensure!(!data_dir.join("server.json").exists(), "nothing was made");
+    Ok(())
+}
+
+async fn access(data_dir: &Path) -> Result<trireme_client::ClientConfig> {
+    let path = data_dir.join("admin.kubeconfig");
+    poll_until("the admin's credentials", PATIENCE, || async {
+        Ok(Some(Kubeconfig::read(&path)?.access(None, data_dir)?.config))
+    })
+    .await
+}
+
+async fn client(endpoint: &str, tls: ClientTlsConfig) -> Result<KvClient<Channel>> {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned())?.tls_config(tls)?;
+    Ok(KvClient::new(endpoint.connect().await?))
+}
