@@ -57,7 +57,7 @@ impl Load {
                 range: KeyRange::between("k3", "k6"),
             }),
             58..78 => self.update(key(random), random),
-            78..83 => self.delete_if_unchanged(key(random)),
+            78..83 => self.delete_if_unchanged(&key(random)),
             83..96 => self.transfer(random),
             _ => match self.lease {
                 // The other half is left to end by itself.
@@ -141,10 +141,10 @@ impl Load {
         })
     }
 
-    fn delete_if_unchanged(&self, key: String) -> Op {
-        let range = KeyRange::one(&*key);
+    fn delete_if_unchanged(&self, key: &str) -> Op {
+        let range = KeyRange::one(key);
         Op::Txn(Txn {
-            compares: vec![self.unchanged(&key)],
+            compares: vec![self.unchanged(key)],
             success: vec![KeyOp::Delete { range: range.clone() }],
             failure: vec![read(range)],
         })

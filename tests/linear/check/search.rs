@@ -93,13 +93,13 @@ impl<'h> Search<'h> {
             let places = search.evidence.places(&call.op.writes());
             let written = match &call.outcome {
                 Outcome::Done { revision, .. } if places.iter().any(|place| place != revision) => {
-                    return Err(search.broken_at_start(position, format!("it was seen to take effect at {places:?}")));
+                    return Err(search.broken_at_start(position, &format!("it was seen to take effect at {places:?}")));
                 }
                 Outcome::Unknown if places.len() > 1 => {
-                    return Err(search.broken_at_start(position, format!("it was seen to take effect at {places:?}")));
+                    return Err(search.broken_at_start(position, &format!("it was seen to take effect at {places:?}")));
                 }
                 Outcome::Refused(_) if !places.is_empty() => {
-                    return Err(search.broken_at_start(position, format!("it was refused, and seen at {places:?}")));
+                    return Err(search.broken_at_start(position, &format!("it was refused, and seen at {places:?}")));
                 }
                 Outcome::Refused(_) => None,
                 Outcome::Unknown => match call.op {
@@ -118,13 +118,13 @@ impl<'h> Search<'h> {
                 && let Some(other) = search.makers.insert(revision, position)
             {
                 let found = format!("revision {revision} was also made by {}", describe(&calls[other]));
-                return Err(search.broken_at_start(position, found));
+                return Err(search.broken_at_start(position, &found));
             }
         }
         Ok(search)
     }
 
-    fn broken_at_start(&self, call: usize, found: String) -> Broken {
+    fn broken_at_start(&self, call: usize, found: &str) -> Broken {
         Broken {
             placed: 0,
             revision: 0,
@@ -205,7 +205,7 @@ impl<'h> Search<'h> {
         loop {
             position.reach(self.calls, &self.guesses);
             if let Err((call, found)) = self.place_unchanging(position) {
-                return self.dead(position, Some(call), found);
+                return self.dead(position, Some(call), &found);
             }
             // What was placed may have been what kept others from being open.
             if !position.reach(self.calls, &self.guesses) {
@@ -287,7 +287,7 @@ impl<'h> Search<'h> {
             choices.extend(self.guesses_for(position, target));
         }
         let Some(choice) = choices.pop() else {
-            return self.dead(position, culprit.or(position.open.first().copied()), found);
+            return self.dead(position, culprit.or(position.open.first().copied()), &found);
         };
         if choices.is_empty() || self.forks.insert(position.clone()) {
             Next::Choices(choice, choices)
@@ -368,7 +368,7 @@ impl<'h> Search<'h> {
         choices
     }
 
-    fn dead(&mut self, position: &Position, call: Option<usize>, found: String) -> Next {
+    fn dead(&mut self, position: &Position, call: Option<usize>, found: &str) -> Next {
         let placed = self.order.len();
         if self.furthest.as_ref().is_none_or(|furthest| furthest.placed <= placed) {
             let subject = call.map(|call| format!("{}: ", describe(&self.calls[call])));

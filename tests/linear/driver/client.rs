@@ -148,7 +148,7 @@ async fn send(at: &mut Services, op: &Op) -> Result<(i64, Answer), Failure> {
                 .kv
                 .range(wire::range(range, *limit))
                 .await
-                .map_err(failure)?
+                .map_err(|status| failure(&status))?
                 .into_inner();
             Ok((
                 revision(answer.header.as_ref())?,
@@ -160,7 +160,7 @@ async fn send(at: &mut Services, op: &Op) -> Result<(i64, Answer), Failure> {
                 .kv
                 .put(wire::put(key, value, *lease))
                 .await
-                .map_err(failure)?
+                .map_err(|status| failure(&status))?
                 .into_inner();
             Ok((
                 revision(answer.header.as_ref())?,
@@ -172,7 +172,7 @@ async fn send(at: &mut Services, op: &Op) -> Result<(i64, Answer), Failure> {
                 .kv
                 .delete_range(wire::delete(range))
                 .await
-                .map_err(failure)?
+                .map_err(|status| failure(&status))?
                 .into_inner();
             Ok((
                 revision(answer.header.as_ref())?,
@@ -180,7 +180,12 @@ async fn send(at: &mut Services, op: &Op) -> Result<(i64, Answer), Failure> {
             ))
         }
         Op::Txn(txn) => {
-            let answer = at.kv.txn(wire::txn(txn)).await.map_err(failure)?.into_inner();
+            let answer = at
+                .kv
+                .txn(wire::txn(txn))
+                .await
+                .map_err(|status| failure(&status))?
+                .into_inner();
             let answers = wire::txn_answers(&answer).ok_or(Failure::Unknown)?;
             let succeeded = answer.succeeded;
             Ok((revision(answer.header.as_ref())?, Answer::Txn { succeeded, answers }))
@@ -190,12 +195,22 @@ async fn send(at: &mut Services, op: &Op) -> Result<(i64, Answer), Failure> {
                 ttl: LEASE_TTL_SECONDS,
                 id: *lease,
             };
-            let answer = at.lease.lease_grant(request).await.map_err(failure)?.into_inner();
+            let answer = at
+                .lease
+                .lease_grant(request)
+                .await
+                .map_err(|status| failure(&status))?
+                .into_inner();
             Ok((revision(answer.header.as_ref())?, Answer::Lease))
         }
         Op::Revoke { lease } => {
             let request = LeaseRevokeRequest { id: *lease };
-            let answer = at.lease.lease_revoke(request).await.map_err(failure)?.into_inner();
+            let answer = at
+                .lease
+                .lease_revoke(request)
+                .await
+                .map_err(|status| failure(&status))?
+                .into_inner();
             Ok((revision(answer.header.as_ref())?, Answer::Lease))
         }
         // Nobody asks for these.
@@ -208,7 +223,7 @@ fn revision(header: Option<&ResponseHeader>) -> Result<i64, Failure> {
 }
 
 /// What an error says about the request. Only what etcd documents as decided before anything is done counts as not done.
-fn failure(status: Status) -> Failure {
+fn failure(status: &Status) -> Failure {
     match status.code() {
         Code::NotFound if status.message().contains("lease not found") => Failure::Refused(Refusal::LeaseNotFound),
         Code::FailedPrecondition if status.message().contains("lease already exists") => {

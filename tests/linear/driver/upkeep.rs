@@ -48,13 +48,7 @@ pub async fn compact_now_and_then(shared: Arc<Shared>) {
 pub async fn state_hash(shared: &Shared, member: usize, revision: i64) -> Result<(u32, i64)> {
     let ask = async {
         let mut client = MaintenanceClient::new(shared.connect(member).await?);
-        let answer = client
-            .hash_kv(HashKvRequest {
-                revision,
-                ..Default::default()
-            })
-            .await?
-            .into_inner();
+        let answer = client.hash_kv(HashKvRequest { revision }).await?.into_inner();
         anyhow::Ok((answer.hash, answer.compact_revision))
     };
     tokio::time::timeout(TIMEOUT, ask)

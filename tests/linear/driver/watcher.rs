@@ -278,7 +278,7 @@ pub async fn watch_some(shared: Arc<Shared>, watcher: usize) -> WatchRecord {
             some_watch(
                 &shared,
                 &mut random,
-                format!("watch {watcher}.{count} at member {}", member + 1),
+                &format!("watch {watcher}.{count} at member {}", member + 1),
             )
         });
         let watches: Vec<Watch> = watches.collect();
@@ -308,7 +308,7 @@ async fn listen(stream: &mut Stream, until: Instant) -> Result<()> {
     Ok(())
 }
 
-fn some_watch(shared: &Shared, random: &mut StdRng, name: String) -> Watch {
+fn some_watch(shared: &Shared, random: &mut StdRng, name: &str) -> Watch {
     let range = match random.random_range(0..3) {
         0 => KeyRange::between(OURS.0, OURS.1),
         1 => KeyRange::between("k2", "k6"),
