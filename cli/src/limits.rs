@@ -44,5 +44,11 @@ pub(crate) const UP_STALL: Duration = Duration::from_secs(5);
 /// How long `down` waits for a process to end before it is killed. Agents end their pods in this time.
 pub(crate) const DOWN_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// How long a backup waits for its next bytes.
+pub(crate) const BACKUP_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a line of progress on a terminal is drawn anew.
+pub(crate) const PROGRESS_PERIOD: Duration = Duration::from_millis(200);
+
 /// How many lines of a dead process's log are shown.
 pub(crate) const LOG_TAIL_LINES: usize = 8;

@@ -19,4 +19,5 @@ pub mod transport;
 /// The version of the program, as clients see it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub use server::{ServerConfig, ServerError, Start, run as run_server};
+pub use server::{EtcdListen, ServerConfig, ServerError, Start, run as run_server};
+pub use trireme_store::{BackupError, BackupFile, RecoverError, Refounded, RestoreError, Survivor};

@@ -12,24 +12,25 @@ mod backup;
 pub mod conformance;
 pub mod engine;
 pub mod kv;
+mod lease;
 pub mod limits;
-pub mod local;
 mod integrity;
-mod raft;
+pub mod local;
 mod quarantine;
+mod raft;
 mod server;
-mod store;
 mod space;
+mod store;
 pub mod watch;
 
-pub use local::LocalKv;
 pub use backup::{Backup, BackupError, BackupFile, BackupHeader, BackupMember};
+pub use local::LocalKv;
 pub use raft::{
     ConnectError, Identity, IdentityError, LogOpenError, Member, MemberNode, MembershipError, OpenError, PeerConnector,
     PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Role, SERVER_ID_KEY, Sizes, StoreConfig, Survivor, Timings, inspect, recover, restore, tune,
 };
-pub use store::{LogUse, Store, StoreStatus};
 pub use server::etcd::{ETCD_CLIENT_URL_PREFIX, ETCD_VERSION};
 pub use server::quarantined_peer_service;
 pub use space::{Space, SpaceLimits};
+pub use store::{LogUse, Store, StoreStatus};
 pub use trireme_mvcc::alarm::{Alarm, AlarmKind, WHOLE_CLUSTER};

@@ -4,17 +4,25 @@
 
 mod support;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use hyper_util::rt::TokioIo;
 use support::{Cluster, count, get, put, read, write, write_fenced};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
 use trireme_store::engine::{AppliedPosition, Command, Engine, EngineOptions, Entry};
 use trireme_store::kv::{Consistency, KeyRange, Kv, KvError, Op, RangeRequest, Txn, WatchRequest};
 use trireme_store::{
-    Alarm, AlarmKind, BackupError, BackupFile, MemberNode, MembershipError, OpenError, PlainConnector, RecoverError,
-    RestoreError, SpaceLimits, Store, StoreConfig, WHOLE_CLUSTER, inspect, recover, restore,
+    Alarm, AlarmKind, BackupError, BackupFile, ConnectError, MemberNode, MembershipError, OpenError, PeerConnector,
+    PlainConnector, RecoverError, RestoreError, Sizes, SpaceLimits, Store, StoreConfig, WHOLE_CLUSTER, inspect, recover,
+    restore, tune,
 };
 
 fn data_dir(cluster: &Cluster, id: u64) -> PathBuf {
@@ -34,6 +42,20 @@ fn damage_log(directory: &Path) {
     let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     bytes[written / 2] ^= 0x10;
     std::fs::write(&segments[0], bytes).unwrap();
+}
+
+/// Flips one bit in the middle of the largest file of the server's state.
+fn damage_state(directory: &Path) {
+    let files = std::fs::read_dir(directory.join("state/state-1")).unwrap();
+    let tables = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    let largest = tables.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    // Near its beginning: behind that come the parts that are read when the file is opened.
+    let at = bytes.len() / 8;
+    bytes[at] ^= 0x10;
+    std::fs::write(largest, bytes).unwrap();
 }
 
 fn alarms(store: &Store, kind: AlarmKind) -> Vec<u64> {
@@ -420,4 +442,135 @@ async fn a_state_without_its_log_is_damage() {
     assert_eq!(serializable, Some("value".into()));
     let unused = StoreConfig::new(data_dir(&cluster, victim), "test-cluster", victim, MemberNode::default());
     assert!(Store::open(unused, Arc::new(PlainConnector)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_a_read_meets_quarantines_a_running_server() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    for number in 0..400u32 {
+        write(&cluster.store(leader), put(&format!("/k/{number}"), format!("{number}").repeat(400))).await;
+    }
+    cluster.wait_until_equal().await;
+    let victim = cluster.follower(leader);
+    cluster.stop(victim).await;
+    damage_state(&data_dir(&cluster, victim));
+    cluster.restart(victim).await;
+    let store = cluster.store(victim);
+    let all = RangeRequest::latest(KeyRange::prefix("/k/"));
+    let read = store.range(all.clone(), Consistency::Serializable).await;
+    assert!(read.is_err(), "damaged data were served");
+    cluster
+        .wait("it is in quarantine", |cluster| cluster.store(victim).quarantined().is_some())
+        .await;
+    let cause = store.quarantined().unwrap();
+    assert!(cause.contains("Corruption"), "{cause}");
+    cluster
+        .wait("the others know", |cluster| alarms(&cluster.store(leader), AlarmKind::Corrupt) == [victim])
+        .await;
+    write(&cluster.store(leader), put("/after", "x")).await;
+    drop(store);
+    cluster.stop(victim).await;
+    let again = cluster.restart_as(victim, |_| {}).await.unwrap_err();
+    assert!(again.to_string().contains("Corruption"), "{again}");
+}
+
+/// Connections that break after so many bytes were written.
+struct BreakingConnector {
+    bytes: usize,
+}
+
+impl PeerConnector for BreakingConnector {
+    fn connect(&self, server_id: u64, peer_address: &str) -> Result<Channel, ConnectError> {
+        let bytes = self.bytes;
+        let endpoint = Endpoint::from_shared(format!("http://{peer_address}")).map_err(|error| ConnectError {
+            server_id,
+            address: peer_address.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let address = peer_address.to_owned();
+        Ok(tune(endpoint).connect_with_connector_lazy(tower::service_fn(move |_| {
+            let address = address.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                Ok::<_, io::Error>(TokioIo::new(Breaking { stream, bytes }))
+            }
+        })))
+    }
+}
+
+struct Breaking {
+    stream: TcpStream,
+    bytes: usize,
+}
+
+impl AsyncRead for Breaking {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let most = self.bytes.min(buf.len());
+        if most == 0 && !buf.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, &buf[..most]);
+        if let Poll::Ready(Ok(count)) = &written {
+            self.bytes -= count;
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_comes_over_although_no_connection_lasts_for_the_whole_of_it() {
+    const CONNECTION_BYTES: usize = 2 << 20;
+    let sizes = Sizes {
+        snapshot_log_entries: 50,
+        log_keep_entries: 10,
+        snapshot_lag_entries: 20,
+        log_purge_batch_entries: 1,
+        ..Sizes::default()
+    };
+    let mut cluster = Cluster::start_with(3, sizes).await;
+    let leader = cluster.wait_for_leader().await;
+    let follower = cluster.follower(leader);
+    let fell_at = cluster.store(follower).status().last_log_index;
+    cluster.stop(follower).await;
+    let value = "v".repeat(64 << 10);
+    for number in 0..120u32 {
+        write(&cluster.store(leader), put(&format!("/big/{number}"), value.clone())).await;
+    }
+    cluster
+        .wait("the log was cut", |cluster| cluster.store(leader).status().first_log_index > fell_at + 1)
+        .await;
+    // Whoever leads now, its connections break.
+    cluster.connector = Arc::new(BreakingConnector {
+        bytes: CONNECTION_BYTES,
+    });
+    for id in 1..=3 {
+        if id != follower {
+            cluster.stop(id).await;
+            cluster.restart(id).await;
+        }
+    }
+    cluster.restart(follower).await;
+    cluster
+        .wait("the follower has everything", |cluster| {
+            let behind = cluster.store(follower).status();
+            behind.first_log_index > fell_at + 1 && behind.applied_revision > 100
+        })
+        .await;
+    assert_eq!(count(&cluster.store(follower), "/big/").await, 120);
+    cluster.wait_until_equal().await;
 }

@@ -7,6 +7,7 @@
 mod agents;
 mod bad_input;
 mod cri;
+mod damage;
 mod failover;
 mod journey;
 mod manifests;

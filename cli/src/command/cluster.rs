@@ -1,12 +1,16 @@
 //! `cluster`: the cluster's servers, and what can be done with them.
 
+mod backup;
+mod refound;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use trireme_client::Link;
 use trireme_proto::v1::cluster_client::ClusterClient;
 use trireme_proto::v1::{
-    CreateTokenRequest, JoinRole, Member, RemoveMemberRequest, StatusResponse, TransferLeadershipRequest,
+    Alarm, ClearAlarmRequest, CreateTokenRequest, JoinRole, Member, RemoveMemberRequest, StatusResponse,
+    TransferLeadershipRequest,
 };
 
 use crate::exit::{Exit, Failure};
@@ -22,7 +26,11 @@ use crate::session::Session;
   trireme cluster members
   trireme cluster add oar-4
   trireme cluster remove oar-2
-  trireme cluster transfer-leader oar-3")]
+  trireme cluster replace oar-2
+  trireme cluster transfer-leader oar-3
+  trireme cluster backup monday.backup
+  trireme cluster restore monday.backup --data-dir /var/lib/trireme --name oar-1
+  trireme cluster recover --data-dir /var/lib/trireme")]
 pub(crate) struct ClusterArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -50,15 +58,53 @@ enum Verb {
         /// Its name or id
         member: String,
     },
+    /// Remove a dead or quarantined server, and show the command that starts the one in its place
+    Replace {
+        /// Its name or id
+        member: String,
+        /// The new server's name; otherwise that of the old one
+        #[arg(long)]
+        name: Option<String>,
+        /// Replace it although it answers
+        #[arg(long)]
+        force: bool,
+    },
     /// Hand the leadership to another server
     TransferLeader {
         /// Its name or id
         member: String,
     },
+    /// End an alarm; one whose cause goes on is raised again
+    ClearAlarm {
+        /// What it is about: NoSpace or Corrupt
+        kind: String,
+        /// The name or id of the server that it concerns; the whole cluster if left out
+        member: Option<String>,
+    },
+    /// Save everything that the cluster stores to a file, while it works on
+    Backup(backup::BackupArgs),
+    /// Make the first server of a new cluster out of a backup
+    Restore(refound::RestoreArgs),
+    /// Make a new cluster out of one server that is left, after too many others were lost for good
+    Recover(refound::RecoverArgs),
+}
+
+impl ClusterArgs {
+    /// Runs the verbs that need no running cluster; gives the others back.
+    pub(crate) async fn run_offline(self) -> Result<Option<Self>> {
+        match self.verb {
+            Verb::Restore(args) => refound::restore(args).await.map(|()| None),
+            Verb::Recover(args) => refound::recover(args).await.map(|()| None),
+            verb => Ok(Some(Self { verb })),
+        }
+    }
 }
 
 /// Runs the verb.
 pub(crate) async fn run(args: ClusterArgs, session: &Session) -> Result<()> {
+    if let Verb::Backup(args) = args.verb {
+        return backup::run(args, session).await;
+    }
     let status = session.client.cluster_status().await?;
     match args.verb {
         Verb::Status { output } => show(&status, &output.format(), true),
@@ -89,6 +135,23 @@ pub(crate) async fn run(args: ClusterArgs, session: &Session) -> Result<()> {
             session.client.write(call).await?;
             say(format!("leadership handed to server/{}", member.name))
         }
+        Verb::Replace { member, name, force } => replace(session, find(&status, &member)?, name, force).await,
+        Verb::ClearAlarm { kind, member } => {
+            let member_id = match &member {
+                Some(member) => find(&status, member)?.id,
+                None => 0,
+            };
+            let call = |link: Link| {
+                let request = ClearAlarmRequest {
+                    kind: kind.clone(),
+                    member_id,
+                };
+                async move { ClusterClient::new(link.channel).clear_alarm(request).await }
+            };
+            let cleared = session.client.write(call).await?.was_raised;
+            say(if cleared { "alarm ended" } else { "there is no such alarm" })
+        }
+        Verb::Backup(_) | Verb::Restore(_) | Verb::Recover(_) => unreachable!("handled before"),
     }
 }
 
@@ -106,6 +169,39 @@ fn find<'s>(status: &'s StatusResponse, server: &str) -> Result<&'s Member, Fail
 }
 
 async fn add(session: &Session, name: &str) -> Result<()> {
+    let command = join_command(session, name).await?;
+    say(format!(
+        "On the new server's machine, within 24 hours:\n\n  {command}\n"
+    ))
+}
+
+/// Removes a server that takes no part any more. The token comes first: if anything fails in between, the same
+/// command can be given again.
+async fn replace(session: &Session, dead: &Member, name: Option<String>, force: bool) -> Result<()> {
+    let gone = matches!(dead.health.as_str(), "Unreachable" | "Quarantined");
+    if !gone && !force {
+        let message = format!("server/{} is {}, so nothing has to take its place", dead.name, dead.health);
+        return Err(Failure::new(Exit::Conflict, message)
+            .help("stop it first, or pass --force")
+            .into());
+    }
+    let command = join_command(session, name.as_deref().unwrap_or(&dead.name)).await?;
+    let id = dead.id;
+    let call = |link: Link| async move {
+        ClusterClient::new(link.channel)
+            .remove_member(RemoveMemberRequest { id })
+            .await
+    };
+    session.client.write(call).await?;
+    say(format!(
+        "server/{} removed (id {id}); stop its process, if it runs, and delete its data.\n\
+         On the machine that takes its place, within 24 hours:\n\n  {command}\n",
+        dead.name
+    ))
+}
+
+/// The command by which a server of this name joins, with a token of its own.
+async fn join_command(session: &Session, name: &str) -> Result<String> {
     let request = CreateTokenRequest {
         role: JoinRole::Server.into(),
         ttl_seconds: 0,
@@ -123,9 +219,7 @@ async fn add(session: &Session, name: &str) -> Result<()> {
         .into_iter()
         .next()
         .unwrap_or_default();
-    say(format!(
-        "On the new server's machine, within 24 hours:\n\n  trireme server --name {name} --join {address} --token {token}\n"
-    ))
+    Ok(format!("trireme server --name {name} --join {address} --token {token}"))
 }
 
 fn show(status: &StatusResponse, format: &Format, whole: bool) -> Result<()> {
@@ -194,11 +288,24 @@ fn status_text(status: &StatusResponse, wide: bool) -> String {
         .iter()
         .find(|m| m.id == status.leader_id)
         .map_or("none", |m| m.name.as_str());
+    let alarms: String = status.alarms.iter().map(alarm_text).collect();
     format!(
-        "Cluster {}, leader {leader}, term {}\n\n{}",
+        "Cluster {}, leader {leader}, term {}\n{alarms}\n{}",
         status.cluster_id,
         status.term,
         table.render(true)
+    )
+}
+
+fn alarm_text(alarm: &Alarm) -> String {
+    let whom = if alarm.member.is_empty() {
+        "the whole cluster".to_owned()
+    } else {
+        alarm.member.clone()
+    };
+    format!(
+        "\nALARM {}: {whom}: {}\n  remedy: {}\n",
+        alarm.kind, alarm.cause, alarm.remedy
     )
 }
 
@@ -224,7 +331,26 @@ fn to_json(status: &StatusResponse) -> Value {
             })
         })
         .collect();
-    json!({"clusterId": status.cluster_id, "leaderId": status.leader_id, "term": status.term, "members": members})
+    let alarms: Vec<Value> = status
+        .alarms
+        .iter()
+        .map(|alarm| {
+            json!({
+                "kind": alarm.kind,
+                "memberId": alarm.member_id,
+                "member": alarm.member,
+                "cause": alarm.cause,
+                "remedy": alarm.remedy,
+            })
+        })
+        .collect();
+    json!({
+        "clusterId": status.cluster_id,
+        "leaderId": status.leader_id,
+        "term": status.term,
+        "members": members,
+        "alarms": alarms,
+    })
 }
 
 #[cfg(test)]
@@ -253,9 +379,19 @@ mod tests {
             members,
             leader_id: 1,
             term: 3,
+            alarms: vec![Alarm {
+                kind: "Corrupt".to_owned(),
+                member_id: 2,
+                member: "server-2".to_owned(),
+                cause: "its log is damaged".to_owned(),
+                remedy: "`trireme cluster replace server-2`".to_owned(),
+            }],
         };
         expect![[r#"
             Cluster c, leader server-1, term 3
+
+            ALARM Corrupt: server-2: its log is damaged
+              remedy: `trireme cluster replace server-2`
 
             ID   NAME       ADDRESS          PROCESS   ROLE      REVISION   HEALTH
             1    server-1   127.0.0.1:6441   100       Leader    7          Healthy

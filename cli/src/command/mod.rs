@@ -31,7 +31,7 @@ pub(crate) mod wait;
 use anyhow::{Context, Result};
 
 use crate::args::{Cli, Command};
-use crate::session::Session;
+use crate::session::{ConnectArgs, Session};
 
 /// Runs one verb. Long-running programs get a runtime for many threads; a verb needs one.
 pub(crate) fn run(cli: Cli) -> Result<()> {
@@ -52,14 +52,24 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
 
 async fn verb(cli: Cli) -> Result<()> {
     // These need no cluster, or make their own way to it.
-    match cli.command {
+    let command = match cli.command {
+        Command::Cluster(args) => match args.run_offline().await? {
+            Some(args) => Command::Cluster(args),
+            None => return Ok(()),
+        },
+        other => other,
+    };
+    match command {
         Command::Up(args) => return up::run(args).await,
         Command::Down(args) => return down::run(args).await,
         Command::Version(args) => return version::run(args, &cli.connect).await,
-        _ => {}
+        command => with_cluster(command, &cli.connect).await,
     }
-    let session = Session::open(&cli.connect)?;
-    match cli.command {
+}
+
+async fn with_cluster(command: Command, connect: &ConnectArgs) -> Result<()> {
+    let session = Session::open(connect)?;
+    match command {
         Command::Get(args) => get::run(args, &session).await,
         Command::Describe(args) => describe::run(args, &session).await,
         Command::Apply(args) => apply::run(args, &session).await,

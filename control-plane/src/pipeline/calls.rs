@@ -10,6 +10,7 @@ const ANYONE: &[Role] = &[Role::Admin, Role::Server, Role::Node, Role::Anonymous
 const MEMBERS: &[Role] = &[Role::Admin, Role::Server, Role::Node];
 const OPERATORS: &[Role] = &[Role::Admin, Role::Server];
 const SERVERS: &[Role] = &[Role::Server];
+const ADMINS: &[Role] = &[Role::Admin];
 const NODES: &[Role] = &[Role::Node];
 
 /// Services of which every method has the same roles.
@@ -31,6 +32,9 @@ const METHODS: &[(&str, &[Role])] = &[
     ("trireme.v1.Cluster/RemoveMember", OPERATORS),
     ("trireme.v1.Cluster/PromoteMember", OPERATORS),
     ("trireme.v1.Cluster/TransferLeadership", OPERATORS),
+    // Everything is in it, secrets too.
+    ("trireme.v1.Cluster/Backup", ADMINS),
+    ("trireme.v1.Cluster/ClearAlarm", OPERATORS),
     ("trireme.v1.Cluster/CreateToken", OPERATORS),
     ("trireme.v1.Cluster/ListTokens", OPERATORS),
     ("trireme.v1.Cluster/RevokeToken", OPERATORS),
@@ -124,6 +128,7 @@ mod tests {
             ("/trireme.v1.Cluster/Status", [true, true, false, false]),
             ("/trireme.v1.Cluster/CreateToken", [true, true, false, false]),
             ("/trireme.v1.Cluster/RemoveMember", [true, true, false, false]),
+            ("/trireme.v1.Cluster/Backup", [true, false, false, false]),
             ("/trireme.v1.Resources/Get", [true, true, true, false]),
             ("/trireme.v1.Resources/List", [true, true, false, false]),
             ("/trireme.v1.Resources/Delete", [true, true, false, false]),

@@ -14,11 +14,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use trireme_client::{
-    JoinError, JoinParams, KubeconfigError, join,
+    JoinError, JoinParams, KubeconfigError,
+    join::join_in_place_of,
     token::{CaDigest, Token, TokenRole},
 };
 
-use super::{ServerConfig, Start};
+use super::{ServerConfig, Start, membership::update_kubeconfig};
 use crate::{
     environment::Environment,
     pki::{CertificateAuthority, PkiError, Profile, files, write_admin_kubeconfig},
@@ -27,6 +28,8 @@ use crate::{
 const IDENTITY_FILE: &str = "server.json";
 const CERTIFICATE_FILE: &str = "server.crt";
 const KEY_FILE: &str = "server.key";
+/// Where a server's API is if nobody says otherwise.
+const USUAL_ADDRESS: &str = "127.0.0.1:6443";
 /// Raft id of a cluster's first server.
 const FOUNDER_ID: u64 = 1;
 
@@ -128,21 +131,105 @@ impl Home {
         environment: &Environment,
     ) -> Result<Self, HomeError> {
         if config.data_dir.join(IDENTITY_FILE).exists() {
-            let home = Self::open(&config.data_dir)?;
+            let mut home = Self::open(&config.data_dir)?;
             home.check(config)?;
+            home.move_to(config, &Addresses::of(config, api_port), environment)?;
             return Ok(home);
         }
         let addresses = Addresses::of(config, api_port);
         match &config.start {
             Start::ClusterInit => Self::found(config, &addresses, environment),
-            Start::Join { servers, token } => Self::join(config, &addresses, servers, token, environment).await,
+            Start::Join {
+                servers,
+                token,
+                replaces,
+            } => Self::join(config, &addresses, (servers, token, replaces), environment).await,
             Start::Resume => Err(HomeError::Empty {
                 directory: config.data_dir.clone(),
             }),
         }
     }
 
-    fn open(directory: &Path) -> Result<Self, HomeError> {
+    /// Takes the addresses that the flags say now. Their names come into the certificate; the others are told once the
+    /// replica runs.
+    fn move_to(
+        &mut self,
+        config: &ServerConfig,
+        addresses: &Addresses,
+        environment: &Environment,
+    ) -> Result<(), HomeError> {
+        if self.identity.api_address == addresses.api && self.identity.peer_address == addresses.peer {
+            return Ok(());
+        }
+        tracing::info!(
+            from = self.identity.peer_address,
+            to = addresses.peer,
+            "this server has moved"
+        );
+        self.identity.api_address.clone_from(&addresses.api);
+        self.identity.peer_address.clone_from(&addresses.peer);
+        self.renew_certificate(addresses.alt_names(config), environment)?;
+        // The others' addresses come back as soon as the members are known.
+        if let Err(error) = update_kubeconfig(&self.kubeconfig_path(), &[addresses.api.clone()]) {
+            tracing::warn!(%error, "the admin's kubeconfig could not be told of the new address");
+        }
+        self.save_identity()
+    }
+
+    /// Makes this server, which has moved or was made out of another's data, a certificate of what it is now.
+    fn renew_certificate(&mut self, alt_names: Vec<String>, environment: &Environment) -> Result<(), HomeError> {
+        let profile = Profile::server(&*self.identity.name, self.identity.server_id, alt_names);
+        let issued = self
+            .authority
+            .issue_with_key(&profile, environment.bytes(), environment.timestamp())?;
+        (self.certificate_pem, self.key_pem) = (issued.certificate_pem, issued.key_pem);
+        Ok(self.save_certificate(&self.certificate_pem, &self.key_pem)?)
+    }
+
+    /// A server that is in the folder, not running, and that is another from now on: of another cluster, with another id.
+    pub(super) fn become_another(
+        &mut self,
+        cluster_id: String,
+        server_id: u64,
+        environment: &Environment,
+    ) -> Result<(), HomeError> {
+        self.identity.cluster_id = cluster_id;
+        self.identity.server_id = server_id;
+        self.identity.founder = false;
+        let names = [
+            self.identity.name.clone(),
+            self.identity.api_address.clone(),
+            self.identity.peer_address.clone(),
+        ];
+        self.renew_certificate(names.to_vec(), environment)?;
+        self.save_identity()
+    }
+
+    /// Makes the folder of a server whose replica is there already. It gets its addresses when it is started.
+    pub(super) fn make(
+        directory: PathBuf,
+        identity: ServerIdentity,
+        authority: CertificateAuthority,
+        environment: &Environment,
+    ) -> Result<Self, HomeError> {
+        let profile = Profile::server(&*identity.name, identity.server_id, [identity.name.clone()]);
+        let issued = authority.issue_with_key(&profile, environment.bytes(), environment.timestamp())?;
+        let home = Self {
+            directory,
+            identity,
+            authority: Arc::new(authority),
+            certificate_pem: issued.certificate_pem,
+            key_pem: issued.key_pem,
+        };
+        home.save(environment)?;
+        Ok(home)
+    }
+
+    /// Opens the server in the folder as it is.
+    ///
+    /// # Errors
+    /// See [`HomeError`].
+    pub(super) fn open(directory: &Path) -> Result<Self, HomeError> {
         let path = directory.join(IDENTITY_FILE);
         let identity = serde_json::from_str(&files::read_text(&path)?).map_err(|error| HomeError::Identity {
             path,
@@ -199,11 +286,10 @@ impl Home {
     async fn join(
         config: &ServerConfig,
         addresses: &Addresses,
-        servers: &[String],
-        token: &Token,
+        (servers, token, replaces): (&[String], &Token, &str),
         environment: &Environment,
     ) -> Result<Self, HomeError> {
-        let joined = join(JoinParams {
+        let params = JoinParams {
             servers: servers.to_vec(),
             token: token.clone(),
             role: TokenRole::Server,
@@ -211,8 +297,8 @@ impl Home {
             api_address: addresses.api.clone(),
             peer_address: addresses.peer.clone(),
             subject_alt_names: config.subject_alt_names.clone(),
-        })
-        .await?;
+        };
+        let joined = join_in_place_of(params, replaces.to_owned()).await?;
         let home = Self {
             directory: config.data_dir.clone(),
             identity: addresses.identity(config, joined.cluster_id, joined.server_id, false),
@@ -232,8 +318,14 @@ impl Home {
         let admin = self
             .authority
             .issue_with_key(&Profile::admin(), environment.bytes(), environment.timestamp())?;
-        let servers = [self.identity.api_address.clone()];
+        // A server that has no address yet gets one when it is started; until then only the usual one can be guessed.
+        let known = !self.identity.api_address.is_empty();
+        let servers = [if known { &self.identity.api_address } else { USUAL_ADDRESS }.to_owned()];
         write_admin_kubeconfig(&self.kubeconfig_path(), "trireme", &servers, &self.authority, &admin)?;
+        self.save_identity()
+    }
+
+    fn save_identity(&self) -> Result<(), HomeError> {
         let identity = serde_json::to_vec_pretty(&self.identity).map_err(|error| HomeError::Identity {
             path: self.directory.join(IDENTITY_FILE),
             reason: error.to_string(),

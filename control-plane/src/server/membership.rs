@@ -103,7 +103,11 @@ fn api_addresses(members: &[Member]) -> Vec<String> {
         .collect()
 }
 
-fn update_kubeconfig(path: &std::path::Path, servers: &[String]) -> Result<(), trireme_client::KubeconfigError> {
+/// Tells an admin's kubeconfig where the servers are.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub(super) fn update_kubeconfig(path: &std::path::Path, servers: &[String]) -> Result<(), trireme_client::KubeconfigError> {
     let mut kubeconfig = Kubeconfig::read(path)?;
     kubeconfig.set_servers(servers)?;
     kubeconfig.write(path)

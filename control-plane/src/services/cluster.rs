@@ -2,16 +2,19 @@
 //!
 //! Any server serves all of it: what only the leader can do, [`ClusterControl`] brings there.
 
+mod alarms;
+mod backup;
 mod control;
 mod join;
 mod members;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use trireme_client::token::TokenRole;
 use trireme_proto::v1::{
-    CreateTokenRequest, CreateTokenResponse, JoinRequest, JoinResponse, JoinRole, ListTokensRequest,
+    BackupChunk, BackupRequest, ClearAlarmRequest, ClearAlarmResponse, CreateTokenRequest, CreateTokenResponse, JoinRequest, JoinResponse, JoinRole, ListTokensRequest,
     ListTokensResponse, PromoteMemberRequest, PromoteMemberResponse, RemoveMemberRequest, RemoveMemberResponse,
     RenewCertificateRequest, RenewCertificateResponse, RevokeTokenRequest, RevokeTokenResponse, StatusRequest,
     StatusResponse, TokenInfo, TransferLeadershipRequest, TransferLeadershipResponse,
@@ -95,6 +98,8 @@ fn token_info(token: TokenSummary) -> TokenInfo {
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
+    type BackupStream = BoxStream<'static, Result<BackupChunk, Status>>;
+
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
         Ok(Response::new(self.admit(request.into_inner()).await?))
     }
@@ -134,6 +139,22 @@ impl Cluster for ClusterService {
     ) -> Result<Response<TransferLeadershipResponse>, Status> {
         self.control.transfer_leadership(request.get_ref().to).await?;
         Ok(Response::new(TransferLeadershipResponse {}))
+    }
+
+    async fn backup(&self, _request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let backup = self.control.backup().await?;
+        tracing::info!(revision = backup.header.revision, "a backup is being made");
+        Ok(Response::new(backup::chunks(backup)))
+    }
+
+    async fn clear_alarm(
+        &self,
+        request: Request<ClearAlarmRequest>,
+    ) -> Result<Response<ClearAlarmResponse>, Status> {
+        let request = request.get_ref();
+        let kind = alarms::kind_from_wire(&request.kind)?;
+        let was_raised = self.control.clear_alarm(kind, request.member_id).await?;
+        Ok(Response::new(ClearAlarmResponse { was_raised }))
     }
 
     async fn create_token(

@@ -53,6 +53,37 @@ pub fn api_router(services: Routes, readiness: Readiness) -> Router {
         .layer(middleware::from_fn(check_role))
 }
 
+/// The API port of a server that is quarantined: the services given, which are few, `/livez`, and a health that says no.
+/// Everything else is refused in a way that makes clients ask another server.
+pub async fn quarantined_router(services: Routes, cause: &str) -> Router {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    let why = format!("this server is quarantined: {cause}");
+    let not_ready: Readiness = {
+        let why = why.clone();
+        Arc::new(move || Err(why.clone()))
+    };
+    let refused = move |request: Request| {
+        let error = ApiError::unavailable(why.clone());
+        async move {
+            if is_grpc(request.headers()) {
+                refuse(error)
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, error.message().to_owned()).into_response()
+            }
+        }
+    };
+    services
+        .add_service(health)
+        .into_axum_router()
+        .route("/healthz", get(ready).with_state(not_ready.clone()))
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready).with_state(not_ready))
+        .route("/version", get(version))
+        .fallback(refused)
+        .layer(middleware::from_fn(check_role))
+}
+
 /// The peer port: nothing but the services given.
 pub fn peer_router(services: Routes) -> Router {
     services.into_axum_router().layer(middleware::from_fn(check_role))
@@ -108,4 +139,35 @@ async fn version() -> Response {
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::pki::Subject;
+
+    async fn ask(router: &Router, path: &str, grpc: bool) -> Response {
+        let mut request = Request::builder().uri(path).body(Body::empty()).expect("a request");
+        if grpc {
+            let kind = header::HeaderValue::from_static("application/grpc");
+            request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        request.extensions_mut().insert(Peer::for_tests(Some(Subject::Admin)));
+        router.clone().oneshot(request).await.expect("a router never fails")
+    }
+
+    #[tokio::test]
+    async fn a_quarantined_server_lives_but_serves_nothing() {
+        let router = quarantined_router(Routes::default(), "its log is damaged").await;
+        for (path, code) in [("/livez", 200), ("/readyz", 503), ("/healthz", 503), ("/api/v1/pods", 503)] {
+            assert_eq!(ask(&router, path, false).await.status(), code, "{path}");
+        }
+        // 14 is "unavailable", which sends clients to another server.
+        let refused = ask(&router, "/trireme.v1.Resources/List", true).await;
+        assert_eq!(refused.headers()["grpc-status"], "14");
+        let why = refused.headers()["grpc-message"].to_str().expect("text");
+        assert!(why.contains("quarantined") && why.contains("damaged"), "{why}");
+    }
 }

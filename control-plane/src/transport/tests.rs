@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use trireme_client::{Client, ClientConfig, Identity};
 use trireme_proto::v1::{FetchLogs, LogsChunk, ServerStatusResponse};
-use trireme_store::{LocalKv, Member, MemberNode, Role, StoreStatus};
+use trireme_store::{Alarm, AlarmKind, Backup, LocalKv, Member, MemberNode, Role, StoreStatus};
 
 use super::{Admits, BoundListener, CertificateSource, api_router, server_config};
 use crate::{
@@ -210,6 +210,18 @@ impl ClusterControl for FakeControl {
 
     async fn transfer_leadership(&self, _to: u64) -> Result<(), ApiError> {
         Ok(())
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        Vec::new()
+    }
+
+    async fn clear_alarm(&self, _kind: AlarmKind, _member: u64) -> Result<bool, ApiError> {
+        Ok(false)
+    }
+
+    async fn backup(&self) -> Result<Backup, ApiError> {
+        Err(ApiError::unavailable("there is nothing to back up here"))
     }
 }
 

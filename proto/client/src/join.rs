@@ -85,6 +85,15 @@ pub enum JoinError {
 /// # Errors
 /// See [`JoinError`]; a refused token is a [`ClientError::Api`] with reason `Unauthorized` or `Forbidden`.
 pub async fn join(params: JoinParams) -> Result<Joined, JoinError> {
+    join_in_place_of(params, String::new()).await
+}
+
+/// Joins the cluster in the place of a server that does not answer any more, given by its name or id; that one is removed
+/// for good. With an empty `replaces` it is [`join`].
+///
+/// # Errors
+/// As [`join`].
+pub async fn join_in_place_of(params: JoinParams, replaces: String) -> Result<Joined, JoinError> {
     let token = &params.token;
     if token.role != params.role {
         return Err(JoinError::WrongRole {
@@ -105,6 +114,7 @@ pub async fn join(params: JoinParams) -> Result<Joined, JoinError> {
         api_address: params.api_address.clone(),
         peer_address: params.peer_address.clone(),
         subject_alt_names: params.subject_alt_names.clone(),
+        replaces,
     };
     // A join that is carried out twice is harmless for a node, and for a server costs one unused Raft id, which the
     // server side notices by the name; a lost answer is therefore an unknown outcome and not repeated here.

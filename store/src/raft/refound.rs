@@ -215,12 +215,14 @@ async fn survey(identity: &Identity, log: &mut LogStore, engine: &Arc<Engine>) -
     let applied = position.as_ref().map(|position| (position.term, position.index));
     let last = state.last_log_id.map(|id| (id.leader_id.term, id.index));
     let applied_index = applied.map_or(0, |(_, index)| index);
+    // The state may be ahead of a log that was cut.
+    let last_entry = last.max(applied).unwrap_or_default();
+    let members = latest_membership(log, engine, last_entry.1).await?;
     Ok(Survivor {
         cluster_id: identity.cluster_id.clone(),
         server_id: identity.server_id,
-        members: membership(engine)?.nodes().map(|(_, node)| node.name.clone()).collect(),
-        // The state may be ahead of a log that was cut.
-        last_entry: last.max(applied).unwrap_or_default(),
+        members: members.nodes().map(|(_, node)| node.name.clone()).collect(),
+        last_entry,
         committed_index: committed.map_or(0, |id| id.index).max(applied_index),
         applied: (applied_index, engine.revision()),
     })
@@ -231,6 +233,23 @@ fn membership(engine: &Engine) -> Result<StoredMembership, RefoundError> {
         Some(position) => decode_membership(&position.opaque).map_err(io("read the membership")),
         None => Ok(StoredMembership::default()),
     }
+}
+
+/// The membership that the log ends with.
+async fn latest_membership(log: &mut LogStore, engine: &Engine, last: u64) -> Result<StoredMembership, RecoverError> {
+    let mut stored = membership(engine)?;
+    let mut next = engine.applied_position().map_or(0, |position| position.index + 1);
+    while next <= last {
+        let end = last.min(next + limits::RECOVER_BATCH_ENTRIES as u64 - 1);
+        let entries = log.try_get_log_entries(next..=end).await.map_err(io("read the log"))?;
+        for entry in entries {
+            if let EntryPayload::Membership(membership) = entry.payload {
+                stored = StoredMembership::new(Some(entry.log_id), membership);
+            }
+        }
+        next = end + 1;
+    }
+    Ok(stored)
 }
 
 /// Applies what the log has behind the state.

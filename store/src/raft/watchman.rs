@@ -25,6 +25,9 @@ use crate::kv::KvError;
 use crate::limits;
 use crate::space::Reserve;
 
+/// How the causes of the alarms of full disks begin that are raised here. Others are not ended here.
+const DISK_CAUSE: &str = "its disk has only";
+
 /// Why a server whose state differs is quarantined.
 pub(crate) fn difference(index: u64) -> String {
     format!("its state at log index {index} is not the one that the majority has")
@@ -190,13 +193,14 @@ impl Watchman {
         for (member, condition) in conditions {
             if !condition.quarantine.is_empty() {
                 self.set(AlarmKind::Corrupt, *member, Some(condition.quarantine.clone())).await?;
-                // Its disk does not matter any more.
-                self.set(AlarmKind::NoSpace, *member, None).await?;
-                continue;
             }
-            let free = condition.free_bytes >> 20;
-            let full = condition.low_space.then(|| format!("its disk has only {free} MiB left"));
-            self.set(AlarmKind::NoSpace, *member, full).await?;
+            // The disk of a quarantined server does not matter.
+            let low = condition.low_space && condition.quarantine.is_empty();
+            let cause = low.then(|| format!("{DISK_CAUSE} {} MiB left", condition.free_bytes >> 20));
+            let ours = |alarm: &Alarm| alarm.member == *member && alarm.cause.starts_with(DISK_CAUSE);
+            if cause.is_some() || self.node.engine.alarms().iter().any(ours) {
+                self.set(AlarmKind::NoSpace, *member, cause).await?;
+            }
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use trireme_store::kv::{
     Compare, CompareResult, CompareTarget, Consistency, KeyRange, Kv, KvError, Leadership, Op, RangeRequest, Revision,
     Txn, TxnResponse,
 };
-use trireme_store::{MemberNode, OpenError, PlainConnector, Sizes, SpaceLimits, Store, StoreConfig, Timings};
+use trireme_store::{MemberNode, OpenError, PeerConnector, PlainConnector, Sizes, SpaceLimits, Store, StoreConfig, Timings};
 
 /// How long a condition may take to come true. Only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +39,8 @@ pub struct Cluster {
     pub servers: BTreeMap<u64, Server>,
     addresses: BTreeMap<u64, SocketAddr>,
     sizes: Sizes,
+    /// How the servers reach each other.
+    pub connector: Arc<dyn PeerConnector>,
 }
 
 impl Cluster {
@@ -54,6 +56,7 @@ impl Cluster {
             servers: BTreeMap::new(),
             addresses: BTreeMap::new(),
             sizes: Sizes::default(),
+            connector: Arc::new(PlainConnector),
         }
     }
 
@@ -65,6 +68,7 @@ impl Cluster {
             servers: BTreeMap::new(),
             addresses: BTreeMap::new(),
             sizes,
+            connector: Arc::new(PlainConnector),
         };
         let listener = cluster.bind(1).await;
         let store = Store::bootstrap_cluster(cluster.config(1), Arc::new(PlainConnector))
@@ -186,7 +190,7 @@ impl Cluster {
         let listener = self.bind(id).await;
         let mut config = self.config(id);
         change(&mut config);
-        let store = Store::open(config, Arc::new(PlainConnector)).await?;
+        let store = Store::open(config, self.connector.clone()).await?;
         self.host(id, store, listener);
         Ok(())
     }

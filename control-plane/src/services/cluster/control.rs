@@ -1,6 +1,7 @@
 //! What the cluster service asks of the store: the members, and changes of them, wherever the leader is.
 
-use trireme_store::{Member, MemberNode, MembershipError, Store, StoreStatus};
+use trireme_store::{Alarm, AlarmKind, Backup, Member, MemberNode, MembershipError, Store, StoreStatus};
+use trireme_store::kv::{Consistency, KeyRange, Kv, RangeRequest};
 
 use crate::status::ApiError;
 
@@ -42,6 +43,21 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// # Errors
     /// As [`add_learner`](Self::add_learner).
     async fn transfer_leadership(&self, to: u64) -> Result<(), ApiError>;
+
+    /// The alarms that are raised, as this server knows.
+    fn alarms(&self) -> Vec<Alarm>;
+
+    /// Ends an alarm. Returns whether it was raised.
+    ///
+    /// # Errors
+    /// As any write.
+    async fn clear_alarm(&self, kind: AlarmKind, member: u64) -> Result<bool, ApiError>;
+
+    /// A backup of this server's replica.
+    ///
+    /// # Errors
+    /// `ServiceUnavailable` if this server is stopping.
+    async fn backup(&self) -> Result<Backup, ApiError>;
 }
 
 impl From<MembershipError> for ApiError {
@@ -81,5 +97,23 @@ impl ClusterControl for Store {
 
     async fn transfer_leadership(&self, to: u64) -> Result<(), ApiError> {
         Ok(Self::transfer_leadership(self, to).await?)
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        Self::alarms(self)
+    }
+
+    async fn clear_alarm(&self, kind: AlarmKind, member: u64) -> Result<bool, ApiError> {
+        Ok(Self::clear_alarm(self, kind, member).await?)
+    }
+
+    async fn backup(&self) -> Result<Backup, ApiError> {
+        // Any server can give it, but not one that is behind: what was acknowledged before is to be in it.
+        let nothing = RangeRequest {
+            count_only: true,
+            ..RangeRequest::latest(KeyRange::key(""))
+        };
+        self.range(nothing, Consistency::Linearizable).await?;
+        Ok(Self::backup(self).await?)
     }
 }

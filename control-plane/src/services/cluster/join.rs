@@ -62,6 +62,9 @@ impl ClusterService {
         for (what, address) in [("API", &node.api_address), ("peer", &node.peer_address)] {
             check_address(what, address)?;
         }
+        if !request.replaces.is_empty() {
+            self.remove_dead(&request.replaces).await?;
+        }
         self.make_way(&node).await?;
         let id = self.control.allocate_server_id().await?;
         let mut alt_names = request.subject_alt_names;
@@ -75,6 +78,25 @@ impl ClusterService {
             server_id: id,
             ..self.welcome()
         })
+    }
+
+    /// Removes the server whose place another takes. If it is no member any more, that was done before.
+    async fn remove_dead(&self, dead: &str) -> Result<(), ApiError> {
+        let members = self.control.members();
+        let found = members
+            .iter()
+            .find(|member| member.name == dead || member.id.to_string() == dead);
+        let Some(member) = found else { return Ok(()) };
+        let own = member.id == self.control.status().id;
+        let alive = own || self.ask(member).await.1.is_ok_and(|answer| answer.quarantine.is_empty());
+        if alive {
+            return Err(ApiError::conflict_other(format!(
+                "server \"{}\" is alive, so its place cannot be taken; stop it first, or remove it with \
+                 `trireme cluster remove {}`",
+                member.name, member.name
+            )));
+        }
+        self.control.remove(member.id).await
     }
 
     /// A name and an address belong to one server. A learner of the same name and address is what an earlier

@@ -6,12 +6,13 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use trireme_proto::v1::{self, ServerStatusResponse, StatusResponse};
 use trireme_store::{Member, StoreStatus};
 
-use super::{ApiError, ClusterService};
+use super::{ApiError, ClusterService, alarms};
 use crate::{VERSION, limits};
 
 const HEALTHY: &str = "Healthy";
 const LAGGING: &str = "Lagging";
 const UNREACHABLE: &str = "Unreachable";
+const QUARANTINED: &str = "Quarantined";
 
 /// Asks other servers for their own state.
 #[async_trait::async_trait]
@@ -36,6 +37,7 @@ pub fn local_status(status: StoreStatus, name: &str) -> ServerStatusResponse {
         state_hash: status.state_hash,
         version: VERSION.to_owned(),
         term: status.term,
+        quarantine: String::new(),
     }
 }
 
@@ -57,6 +59,11 @@ impl ClusterService {
             .find(|member| member.id == own.id)
             .map_or("", |member| member.name.as_str());
         answers.insert(own.id, Ok(local_status(self.control.status(), own_name)));
+        let quarantined: BTreeMap<u64, String> = answers
+            .iter()
+            .filter_map(|(id, answer)| Some((*id, answer.as_ref().ok()?.quarantine.clone())))
+            .filter(|(_, cause)| !cause.is_empty())
+            .collect();
         let furthest = answers
             .values()
             .flatten()
@@ -71,10 +78,11 @@ impl ClusterService {
                 .collect(),
             leader_id: own.leader_id.unwrap_or(0),
             term: own.term,
+            alarms: alarms::describe(&self.control.alarms(), &members, &quarantined),
         }
     }
 
-    async fn ask(&self, member: &Member) -> (u64, Result<ServerStatusResponse, String>) {
+    pub(super) async fn ask(&self, member: &Member) -> (u64, Result<ServerStatusResponse, String>) {
         let answer = tokio::time::timeout(limits::SERVER_STATUS_TIMEOUT, self.peers.status_of(member)).await;
         let answer = match answer {
             Ok(Ok(answer)) if answer.id == member.id => Ok(answer),
@@ -100,6 +108,12 @@ fn describe(member: &Member, answer: Option<&Result<ServerStatusResponse, String
         ..v1::Member::default()
     };
     match answer {
+        Some(Ok(answer)) if !answer.quarantine.is_empty() => {
+            described.process_id = answer.process_id;
+            described.version.clone_from(&answer.version);
+            described.health = QUARANTINED.to_owned();
+            described.health_message.clone_from(&answer.quarantine);
+        }
         Some(Ok(answer)) => {
             let behind = furthest.saturating_sub(answer.applied_index);
             let lagging = behind > limits::LAGGING_ENTRIES;
