@@ -146,7 +146,7 @@ async fn watch(ctl: &Ctl) -> Result<()> {
         }
         Ok(())
     };
-    expect(&["PUT", "", "", "ctl/watch/a", "1"]).await?;
+    expect(&["PUT", "ctl/watch/a", "1"]).await?;
     ctl.ok(&["put", "ctl/watch/a", "2"]).await?;
     expect(&["PUT", "ctl/watch/a", "1", "ctl/watch/a", "2"]).await?;
     ctl.ok(&["del", "ctl/watch/a"]).await?;

@@ -320,7 +320,12 @@ impl Home {
             .issue_with_key(&Profile::admin(), environment.bytes(), environment.timestamp())?;
         // A server that has no address yet gets one when it is started; until then only the usual one can be guessed.
         let known = !self.identity.api_address.is_empty();
-        let servers = [if known { &self.identity.api_address } else { USUAL_ADDRESS }.to_owned()];
+        let servers = [if known {
+            &self.identity.api_address
+        } else {
+            USUAL_ADDRESS
+        }
+        .to_owned()];
         write_admin_kubeconfig(&self.kubeconfig_path(), "trireme", &servers, &self.authority, &admin)?;
         self.save_identity()
     }

@@ -15,7 +15,7 @@ use super::hub::{Hub, Subscriber, stopped};
 use super::ranges::Ranges;
 use super::shared::SharedChange;
 use super::window::Found;
-use crate::engine::limits::{WATCH_BATCH_BYTES, WATCH_ROUND_EVENTS, WATCH_STEP_REVISIONS};
+use crate::engine::limits::{WATCH_ROUND_BYTES, WATCH_ROUND_EVENTS, WATCH_STEP_REVISIONS};
 use crate::kv::KvError;
 
 /// See the module.
@@ -308,7 +308,7 @@ impl WatchSet {
             position.next = end + 1;
             return Ok(None);
         };
-        match self.hub.history(&hull, position.next, end).await {
+        match self.hub.history(&hull, position.next, end, WATCH_ROUND_BYTES).await {
             Ok(read) => Ok(Some(read)),
             // The next round finds who is concerned.
             Err(KvError::Compacted { .. }) => Ok(None),
@@ -331,7 +331,7 @@ impl WatchSet {
         let mut found: BTreeMap<u64, Vec<EventRef>> = BTreeMap::new();
         for change in changes {
             // Only between revisions (I3).
-            if bytes >= WATCH_BATCH_BYTES || told >= WATCH_ROUND_EVENTS {
+            if bytes >= WATCH_ROUND_BYTES || told >= WATCH_ROUND_EVENTS {
                 cut = true;
                 break;
             }

@@ -74,7 +74,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
         let leader = status.leader_id.unwrap_or(0);
         let alarms = self.0.store.alarms();
         let mut complaints: Vec<String> = alarms.iter().map(complaint).collect();
-        if leader == 0 {
+        if !self.0.has_leader() {
             complaints.insert(0, errors::NO_LEADER.text().to_owned());
         }
         Ok(Response::new(pb::StatusResponse {

@@ -32,7 +32,7 @@ pub(super) fn answers(
     let needs_leader = etcd.needs_leader(request.metadata());
     let stream = WatchStream {
         set: WatchSet::new(etcd.hub()),
-        leader_lost: needs_leader.then(|| etcd.leader_lost()),
+        leader_lost: needs_leader.then(|| etcd.leader.lost()),
         etcd,
         requests: Some(request.into_inner()),
         watches: BTreeMap::new(),
