@@ -10,16 +10,17 @@ use trireme_mvcc::alarm::{Alarm, AlarmKind};
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
+use crate::backup::{self, Backup, BackupHeader, BackupMember};
 use crate::engine::{EngineError, StateUse};
 use crate::kv::{
     Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
     Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
-use crate::raft::{
-    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
-};
-use crate::backup::{self, Backup, BackupHeader, BackupMember};
 use crate::raft::PinnedExport;
+use crate::raft::{
+    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role,
+    StoreConfig,
+};
 use crate::space::Space;
 use crate::{limits, server};
 

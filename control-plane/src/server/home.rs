@@ -170,7 +170,7 @@ impl Home {
         self.identity.peer_address.clone_from(&addresses.peer);
         self.renew_certificate(addresses.alt_names(config), environment)?;
         // The others' addresses come back as soon as the members are known.
-        if let Err(error) = update_kubeconfig(&self.kubeconfig_path(), &[addresses.api.clone()]) {
+        if let Err(error) = update_kubeconfig(&self.kubeconfig_path(), std::slice::from_ref(&addresses.api)) {
             tracing::warn!(%error, "the admin's kubeconfig could not be told of the new address");
         }
         self.save_identity()

@@ -68,7 +68,9 @@ impl Revisions {
             return Ok(State::default().revisions());
         };
         let mut reader = Reader::new(bytes);
-        read_revisions(&mut reader).map(|(_, revisions)| revisions).map_err(malformed)
+        read_revisions(&mut reader)
+            .map(|(_, revisions)| revisions)
+            .map_err(malformed)
     }
 }
 

@@ -15,8 +15,8 @@ use super::cursor::Cursor;
 use super::ranges::Ranges;
 use super::shared::SharedChange;
 use super::window::{Found, Window, WindowLimits};
-use crate::engine::{Engine, HistoryBudget};
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
+use crate::engine::{Engine, HistoryBudget};
 use crate::kv::{KvError, WatchRequest, Watcher};
 
 /// See [the module](super).
@@ -197,7 +197,10 @@ impl Hub {
             ..HistoryBudget::default()
         };
         let chunk = self.engine.read_history(range.clone(), start, end, budget).await?;
-        let changes = chunk.changes.into_iter().map(|change| Arc::new(SharedChange::new(change)));
+        let changes = chunk
+            .changes
+            .into_iter()
+            .map(|change| Arc::new(SharedChange::new(change)));
         Ok((changes.collect(), chunk.next_revision))
     }
 

@@ -118,7 +118,11 @@ impl WatchSet {
         let compacted = start < self.hub.oldest();
         if self.watchers.is_empty() {
             // Nobody else has a position, so there need not be two.
-            self.present.next = if compacted { revision + 1 } else { start.min(revision + 1) };
+            self.present.next = if compacted {
+                revision + 1
+            } else {
+                start.min(revision + 1)
+            };
         }
         let late = start < self.present.next;
         if late {
@@ -339,7 +343,10 @@ impl WatchSet {
                 let before = told;
                 position.ranges.find(&event.kv.key, |group| {
                     for (id, ()) in group.owners() {
-                        if watchers.get(&id).is_some_and(|watcher| watcher.start <= change.revision) {
+                        if watchers
+                            .get(&id)
+                            .is_some_and(|watcher| watcher.start <= change.revision)
+                        {
                             told += 1;
                             found.entry(id).or_default().push(EventRef {
                                 change: Arc::clone(change),
