@@ -203,7 +203,7 @@ mod tests {
         let check = |lease: i64, expected: &'static str| {
             assert_eq!(key_of(&prefix(b"name").unwrap(), lease), expected);
         };
-        check(0x694d_7, "name/694d7");
+        check(0x0006_94d7, "name/694d7");
         check(i64::MAX, "name/7fffffffffffffff");
         check(-255, "name/-ff");
     }
