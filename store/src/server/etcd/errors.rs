@@ -135,10 +135,7 @@ mod tests {
         });
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(
-            status
-                .metadata()
-                .get(RETRY_PUSHBACK)
-                .map(tonic::metadata::MetadataValue::as_bytes),
+            status.metadata().get(RETRY_PUSHBACK).map(MetadataValue::as_bytes),
             Some(&b"100"[..])
         );
     }
