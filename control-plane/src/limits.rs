@@ -133,6 +133,9 @@ pub const LAGGING_ENTRIES: u64 = 10_000;
 /// How often a node sends a heartbeat.
 pub const NODE_HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
 
+/// How long a node's last heartbeat is kept in memory: long after its silence was judged.
+pub const HEARTBEAT_KEPT: Duration = Duration::from_secs(600);
+
 /// How often heartbeats are passed on to the leader. Short against [`NODE_HEARTBEAT_PERIOD`], so that a
 /// hop costs a node little of its grace.
 pub const HEARTBEAT_FORWARD_PERIOD: Duration = Duration::from_millis(250);

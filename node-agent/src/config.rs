@@ -50,7 +50,7 @@ pub struct AgentConfig {
     pub runtime: RuntimeChoice,
     /// Each `*.tar` in here is imported as an image archive at the start.
     pub image_dir: Option<PathBuf>,
-    /// The node's pod addresses; derived from the node's name if unset.
+    /// The node's pod addresses; derived from the node's name and the data directory if unset.
     pub pod_cidr: Option<PodCidr>,
     /// The node's own address; found by the route to the servers if unset.
     pub address: Option<IpAddr>,
@@ -81,15 +81,38 @@ impl AgentConfig {
         }
     }
 
+    /// The agent's name on this machine, from which its bridge, its pods' addresses, its control group and its containers'
+    /// label are derived. Nodes of two clusters may have one name, but never one data directory.
+    pub(crate) fn instance(&self) -> String {
+        let directory = std::path::absolute(&self.data_dir).unwrap_or_else(|_| self.data_dir.clone());
+        let digest = crate::network::hash(&directory.display().to_string());
+        format!("{}-{}", self.node_name, hex::encode(&digest[..4]))
+    }
+
     /// The node's pod addresses.
     pub(crate) fn pod_addresses(&self) -> PodCidr {
         self.pod_cidr.unwrap_or_else(|| match self.runtime {
-            RuntimeChoice::Process => PodCidr::for_loopback(&self.node_name),
-            RuntimeChoice::Containerd | RuntimeChoice::Cri { .. } => PodCidr::for_bridge(&self.node_name),
+            RuntimeChoice::Process => PodCidr::for_loopback(&self.instance()),
+            RuntimeChoice::Containerd | RuntimeChoice::Cri { .. } => PodCidr::for_bridge(&self.instance()),
         })
     }
 
     pub(crate) fn layout(&self) -> std::io::Result<Layout> {
         std::path::absolute(Path::new(&self.data_dir)).map(Layout::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_of_two_clusters_on_one_machine_do_not_collide() {
+        let one = AgentConfig::new("node-1", "/data/one/agents/node-1", Vec::new());
+        let two = AgentConfig::new("node-1", "/data/two/agents/node-1", Vec::new());
+        assert_ne!(one.instance(), two.instance());
+        assert_ne!(one.pod_addresses(), two.pod_addresses());
+        assert_eq!(one.instance(), one.clone().instance());
+        assert!(one.instance().starts_with("node-1-"));
     }
 }

@@ -8,6 +8,8 @@
 mod agent;
 mod config;
 mod convert;
+mod events;
+mod hooks;
 pub mod image;
 mod journal;
 pub mod limits;
@@ -23,7 +25,7 @@ mod session;
 mod time;
 mod volume;
 
-pub use agent::{AgentError, run, teardown};
+pub use agent::{AgentError, is_in_service, run, teardown};
 pub use config::{AgentConfig, RuntimeChoice};
 pub use runtime::process::{ShimCommand, shim_main};
 pub use time::{Moment, wall_now};

@@ -52,6 +52,24 @@ pub const STATUS_BATCH_PERIOD: Duration = Duration::from_millis(100);
 pub const STATUS_BATCH_MAX: usize = 500;
 /// A status report that is not answered in this time is sent again.
 pub const STATUS_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events that wait to be stored; more are dropped.
+pub const EVENTS_WAITING_MAX: usize = 1024;
+/// Events that are remembered, so that what repeats is counted.
+pub const EVENTS_KNOWN_MAX: usize = 1024;
+/// Events that one pod may tell at once.
+pub const EVENTS_PER_POD_BURST: u32 = 25;
+/// How long a pod that told so many waits for each further one.
+pub const EVENTS_PER_POD_PERIOD: Duration = Duration::from_secs(300);
+/// How long a hook after a container's start may take.
+pub const POST_START_HOOK_TIMEOUT: Duration = Duration::from_secs(600);
+/// What a container has left after TERM when its hook before that took all of the grace period.
+pub const GRACE_AFTER_HOOK_MIN: Duration = Duration::from_secs(2);
+/// How often bounded empty directories are measured.
+pub const EMPTY_DIRECTORY_CHECK_PERIOD: Duration = Duration::from_secs(10);
+/// Entries of one volume that are looked at when it is measured.
+pub const MEASURED_ENTRIES_MAX: usize = 1_000_000;
+/// Seconds between TERM and KILL for a pod that uses more of the node's disk than it may.
+pub const EVICTION_GRACE_SECONDS: i64 = 1;
 /// Bytes of one message on the assignment stream.
 pub const ASSIGNMENTS_MESSAGE_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How often the certificate's remaining life is looked at.

@@ -1,7 +1,7 @@
 //! The node's pod addresses: one IPv4 block a node, and the names derived from it.
 //!
 //! Until the control plane hands blocks out, a node without a configured block derives one from its
-//! name, so that several agents on one machine do not collide.
+//! agent's name on the machine, so that several agents there do not collide.
 
 use sha2::{Digest as _, Sha256};
 use std::fmt;

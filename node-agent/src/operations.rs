@@ -1,13 +1,21 @@
 //! Carries out one operation of a pod. No decisions: what failed is told back, with the word that the
-//! pod's status will show.
+//! pod's status will show; people are told by events.
 
+mod containers;
+mod images;
+
+pub(crate) use containers::{Target, Targets};
+pub(crate) use images::import_images;
+
+use crate::events::PodEvent;
 use crate::journal::{JournalStore, PodJournal};
 use crate::limits;
 use crate::logs::remove_log;
 use crate::paths::Layout;
 use crate::pod::env::Context;
-use crate::pod::{NodeFacts, Operation, PullPolicy, References};
-use crate::runtime::{ContainerConfig, Runtime, RuntimeError, SandboxConfig};
+use crate::pod::{NodeFacts, Operation, References};
+use crate::runtime::{PodIdentity, Runtime, RuntimeError};
+use crate::session::event_recorder::EventRecorder;
 use crate::volume;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,16 +29,21 @@ pub(crate) struct Workshop {
     pub(crate) journals: JournalStore,
     pub(crate) layout: Layout,
     pub(crate) node: Arc<NodeFacts>,
+    /// Where people are told.
+    pub(crate) events: EventRecorder,
 }
 
 /// One order: save the journal if it changed, then do the operation if there is one.
+#[derive(Clone)]
 pub(crate) struct Order {
-    pub(crate) uid: String,
+    pub(crate) identity: PodIdentity,
     pub(crate) journal: Option<PodJournal>,
     pub(crate) operation: Option<Operation>,
     pub(crate) pod: Option<Pod>,
     pub(crate) references: Arc<References>,
     pub(crate) pod_addresses: Vec<IpAddr>,
+    /// The pod's containers, as far as they may have to be ended.
+    pub(crate) targets: Targets,
 }
 
 /// How an order ended.
@@ -66,7 +79,7 @@ impl Workshop {
         let result = match (saved, order.operation.clone()) {
             (Err(unsaved), Some(operation)) if operation.is_ending() => {
                 tracing::warn!(
-                    uid = order.uid,
+                    pod = %order.identity,
                     message = unsaved.message,
                     "ending a pod without its journal"
                 );
@@ -91,23 +104,29 @@ impl Workshop {
     async fn operate(&self, operation: Operation, order: Order) -> Result<(), OrderFailure> {
         let runtime = self.runtime.as_ref();
         match operation {
-            Operation::PrepareVolumes => self.prepare_volumes(order).await,
+            Operation::PrepareVolumes => {
+                let identity = order.identity.clone();
+                let prepared = self.prepare_volumes(order).await;
+                self.tell_failure(&identity, "FailedMount", "MountVolume.SetUp failed for ", prepared)
+            }
             Operation::RunSandbox(config) => {
                 let made = runtime.run_sandbox(&config).await;
-                made.map(|_| ()).map_err(of_runtime("FailedCreatePodSandBox"))
+                let made = made.map(|_| ()).map_err(of_runtime("FailedCreatePodSandBox"));
+                let doing = "Failed to create pod sandbox: ";
+                self.tell_failure(&order.identity, "FailedCreatePodSandBox", doing, made)
             }
-            Operation::EnsureImage { image, policy } => ensure_image(runtime, &image, policy).await,
+            Operation::EnsureImage { image, policy } => self.ensure_image(&order, &image, policy).await,
             Operation::RunContainer {
                 sandbox_id,
                 sandbox,
                 container,
-            } => run_container(runtime, &sandbox_id, &sandbox, *container).await,
-            Operation::StartContainer { container_id } => runtime
-                .start_container(&container_id)
-                .await
-                .map_err(of_runtime("RunContainerError")),
+            } => self.run_container(&order, &sandbox_id, &sandbox, *container).await,
+            Operation::StartContainer { container_id } => {
+                let target = order.targets.get(&container_id).cloned().unwrap_or_default();
+                self.start_container(&order, &container_id, &target.name).await
+            }
             Operation::StopContainers { container_ids, grace } => {
-                stop_containers(Arc::clone(&self.runtime), container_ids, grace).await
+                self.stop_containers(order, container_ids, grace).await
             }
             Operation::StopSandbox { sandbox_id } => runtime
                 .stop_sandbox(&sandbox_id)
@@ -122,7 +141,7 @@ impl Workshop {
                     .remove_container(&container_id)
                     .await
                     .map_err(of_runtime("RemoveContainerError"))?;
-                if let Ok(path) = self.layout.container_log(&order.uid, &name, attempt) {
+                if let Ok(path) = self.layout.container_log(&order.identity.uid, &name, attempt) {
                     remove_log(&path);
                 }
                 Ok(())
@@ -132,13 +151,28 @@ impl Workshop {
                 .await
                 .map_err(of_runtime("RemovePodSandboxError")),
             Operation::RemoveData => {
-                let (layout, uid) = (self.layout.clone(), order.uid);
+                let (layout, uid) = (self.layout.clone(), order.identity.uid);
                 let removed = tokio::task::spawn_blocking(move || volume::remove(&layout, &uid)).await;
                 removed
                     .map_err(|error| failure("RemoveDataError", error.to_string()))?
                     .map_err(|error| failure("RemoveDataError", format!("cannot remove the pod's files: {error}")))
             }
         }
+    }
+
+    /// Tells of a failure of the pod as a whole, and hands it on.
+    fn tell_failure(
+        &self,
+        pod: &PodIdentity,
+        reason: &'static str,
+        doing: &str,
+        outcome: Result<(), OrderFailure>,
+    ) -> Result<(), OrderFailure> {
+        if let Err(failure) = &outcome {
+            let message = format!("{doing}{}", failure.message);
+            self.events.tell(pod, PodEvent::warning(reason, message));
+        }
+        outcome
     }
 
     async fn prepare_volumes(&self, order: Order) -> Result<(), OrderFailure> {
@@ -151,120 +185,13 @@ impl Workshop {
                 node: &node,
                 pod_addresses: &order.pod_addresses,
             };
-            volume::prepare(&context, &layout, &order.uid).map_err(|error| crate::error_chain(&error))
+            volume::prepare(&context, &layout, &order.identity.uid).map_err(|error| crate::error_chain(&error))
         });
         prepared
             .await
             .map_err(|error| failure("FailedMount", error.to_string()))?
             .map_err(|message| failure("FailedMount", message))
     }
-}
-
-async fn ensure_image(runtime: &dyn Runtime, image: &str, policy: PullPolicy) -> Result<(), OrderFailure> {
-    if let Err(error) = crate::image::normalise(image) {
-        return Err(failure("InvalidImageName", error.to_string()));
-    }
-    if policy != PullPolicy::Always {
-        let found = runtime.image(image).await.map_err(of_runtime("ImageInspectError"))?;
-        if found.is_some() {
-            return Ok(());
-        }
-        if policy == PullPolicy::Never {
-            let message = format!("image {image:?} is not there and the pod's pull policy is Never");
-            return Err(failure("ErrImageNeverPull", message));
-        }
-    }
-    runtime
-        .pull_image(image)
-        .await
-        .map(|_| ())
-        .map_err(of_runtime("ErrImagePull"))
-}
-
-async fn run_container(
-    runtime: &dyn Runtime,
-    sandbox_id: &str,
-    sandbox: &SandboxConfig,
-    mut container: ContainerConfig,
-) -> Result<(), OrderFailure> {
-    volume::resolve_sub_paths(&mut container).map_err(|error| {
-        failure(
-            "CreateContainerConfigError",
-            format!("a subPath cannot be used: {error}"),
-        )
-    })?;
-    let id = runtime.create_container(sandbox_id, sandbox, &container).await;
-    let id = id.map_err(of_runtime("CreateContainerError"))?;
-    runtime
-        .start_container(&id)
-        .await
-        .map_err(of_runtime("RunContainerError"))
-}
-
-/// Ends all at the same time, so that a pod needs its grace period once.
-async fn stop_containers(
-    runtime: Arc<dyn Runtime>,
-    container_ids: Vec<String>,
-    grace: Duration,
-) -> Result<(), OrderFailure> {
-    let mut stops = tokio::task::JoinSet::new();
-    for id in container_ids {
-        let runtime = Arc::clone(&runtime);
-        stops.spawn(async move { runtime.stop_container(&id, grace).await });
-    }
-    let mut outcome = Ok(());
-    while let Some(stopped) = stops.join_next().await {
-        match stopped {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => outcome = Err(failure("KillContainerError", error.one_line())),
-            Err(error) => outcome = Err(failure("KillContainerError", error.to_string())),
-        }
-    }
-    outcome
-}
-
-/// Imports every archive of a directory; one that cannot be imported is reported and left out.
-pub(crate) async fn import_images(runtime: &dyn Runtime, directory: &std::path::Path) {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::warn!(directory = %directory.display(), %error, "the image directory cannot be read");
-            return;
-        }
-    };
-    let mut archives: Vec<std::path::PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    archives.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
-    archives.sort();
-    for archive in archives {
-        if is_imported(runtime, &archive).await {
-            continue;
-        }
-        match runtime.import_image(&archive).await {
-            Ok(names) => tracing::info!(?names, "images imported"),
-            Err(error) => {
-                tracing::warn!(archive = %archive.display(), error = error.one_line(), "an image was not imported");
-            }
-        }
-    }
-}
-
-/// True if the runtime has every image of the archive under each of its names, with the same content.
-async fn is_imported(runtime: &dyn Runtime, archive: &std::path::Path) -> bool {
-    let path = archive.to_owned();
-    let read = tokio::task::spawn_blocking(move || crate::image::Archive::open(&path)?.images()).await;
-    let Ok(Ok(images)) = read else {
-        // The import says what is wrong with it.
-        return false;
-    };
-    for image in images {
-        for name in &image.names {
-            let found = runtime.image(name).await.ok().flatten();
-            if found.is_none_or(|found| found.id != format!("sha256:{}", image.id)) {
-                return false;
-            }
-        }
-    }
-    true
 }
 
 /// The delay before a failed operation is tried again.

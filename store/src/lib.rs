@@ -11,10 +11,10 @@ mod backup;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod engine;
+mod integrity;
 pub mod kv;
 mod lease;
 pub mod limits;
-mod integrity;
 pub mod local;
 mod quarantine;
 mod raft;
@@ -27,7 +27,8 @@ pub use backup::{Backup, BackupError, BackupFile, BackupHeader, BackupMember};
 pub use local::LocalKv;
 pub use raft::{
     ConnectError, Identity, IdentityError, LogOpenError, Member, MemberNode, MembershipError, OpenError, PeerConnector,
-    PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Role, SERVER_ID_KEY, Sizes, StoreConfig, Survivor, Timings, inspect, recover, restore, tune,
+    PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Role, SERVER_ID_KEY, Sizes, StoreConfig,
+    Survivor, Timings, inspect, recover, restore, tune,
 };
 pub use server::etcd::{ETCD_CLIENT_URL_PREFIX, ETCD_VERSION};
 pub use server::quarantined_peer_service;

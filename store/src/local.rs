@@ -289,7 +289,12 @@ mod tests {
     async fn a_lease_goes_on_from_what_is_left_when_the_term_changes() {
         let kv = LocalKv::new();
         let id = kv.grant(0, 100).await.unwrap().id;
-        let left = |kv: &LocalKv| kv.inner.engine.leases().with(kv.inner.term(), |lessor| lessor.remaining(id, Instant::now()));
+        let left = |kv: &LocalKv| {
+            kv.inner
+                .engine
+                .leases()
+                .with(kv.inner.term(), |lessor| lessor.remaining(id, Instant::now()))
+        };
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(left(&kv), Some(Some((100, 40))));
         kv.set_term(2);

@@ -45,7 +45,9 @@ pub(crate) fn mark(directory: &Path, cause: &str) -> io::Result<()> {
     }
     let (new, path) = (directory.join(FILE_NEW), directory.join(FILE));
     let mut file = File::create(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(&Mark { cause: cause.to_owned() })?)?;
+    file.write_all(&serde_json::to_vec_pretty(&Mark {
+        cause: cause.to_owned(),
+    })?)?;
     file.sync_all()?;
     fs::rename(&new, &path)?;
     File::open(directory)?.sync_all()
@@ -148,9 +150,15 @@ mod tests {
     #[test]
     fn damage_is_told_from_a_disk_that_cannot_be_used() {
         for (failure, damage) in [
-            ("storage failed while reading a key: Corruption: block checksum mismatch", true),
+            (
+                "storage failed while reading a key: Corruption: block checksum mismatch",
+                true,
+            ),
             ("storage is corrupt: the state record is malformed", true),
-            ("log entry 7: checksum mismatch: 00000001 is stored, 00000002 is right", true),
+            (
+                "log entry 7: checksum mismatch: 00000001 is stored, 00000002 is right",
+                true,
+            ),
             ("the Raft log in /x is damaged (entry 4 is missing)", true),
             ("IO error: No space left on device: While appending to file", false),
             ("Input/output error", false),

@@ -10,16 +10,17 @@ use trireme_mvcc::alarm::{Alarm, AlarmKind};
 use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
-use crate::engine::StateUse;
+use crate::backup::{self, Backup, BackupHeader, BackupMember};
+use crate::engine::{EngineError, StateUse};
 use crate::kv::{
     Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
     Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
-use crate::raft::{
-    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role, StoreConfig,
-};
-use crate::backup::{self, Backup, BackupHeader, BackupMember};
 use crate::raft::PinnedExport;
+use crate::raft::{
+    self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role,
+    StoreConfig,
+};
 use crate::space::Space;
 use crate::{limits, server};
 
@@ -125,7 +126,7 @@ impl Store {
         server::routes(self.node.clone())
     }
 
-    /// etcd's API over this replica. Host it for administrators only, on any runtime.
+    /// etcd's API over this replica. Host it for administrators only, on the tokio runtime that this is called on.
     pub fn etcd_service(self: &Arc<Self>) -> Routes {
         server::etcd::routes(self.clone())
     }
@@ -169,6 +170,16 @@ impl Store {
     pub fn state_use(&self) -> Result<StateUse, KvError> {
         let found = self.node.engine.state_use();
         found.map_err(|error| KvError::Stopped(error.to_string()))
+    }
+
+    /// Removes what is compacted away from this server's disk, now instead of bit by bit. It still pauses for others.
+    ///
+    /// # Errors
+    /// [`KvError::Stopped`] if the storage failed.
+    pub async fn remove_compacted(&self) -> Result<(), KvError> {
+        let failed = |error: EngineError| KvError::Stopped(error.to_string());
+        while self.node.engine.remove_compacted().await.map_err(failed)? {}
+        Ok(())
     }
 
     /// What the log has cost.
@@ -311,6 +322,14 @@ impl Store {
     /// [`MembershipError`].
     pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
         self.change(Change::Promote(id)).await.map(drop)
+    }
+
+    /// Makes the learner `id` a voter if it has caught up; does not wait for it. Does nothing if it is one.
+    ///
+    /// # Errors
+    /// [`MembershipError::Refused`] if it has not.
+    pub async fn promote_ready(&self, id: u64) -> Result<(), MembershipError> {
+        self.change(Change::PromoteReady(id)).await.map(drop)
     }
 
     /// Removes the member `id` for good. It must not come back under this id.

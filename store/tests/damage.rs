@@ -21,8 +21,8 @@ use trireme_store::engine::{AppliedPosition, Command, Engine, EngineOptions, Ent
 use trireme_store::kv::{Consistency, KeyRange, Kv, KvError, Op, RangeRequest, Txn, WatchRequest};
 use trireme_store::{
     Alarm, AlarmKind, BackupError, BackupFile, ConnectError, MemberNode, MembershipError, OpenError, PeerConnector,
-    PlainConnector, RecoverError, RestoreError, Sizes, SpaceLimits, Store, StoreConfig, WHOLE_CLUSTER, inspect, recover,
-    restore, tune,
+    PlainConnector, RecoverError, RestoreError, Sizes, SpaceLimits, Store, StoreConfig, WHOLE_CLUSTER, inspect,
+    recover, restore, tune,
 };
 
 fn data_dir(cluster: &Cluster, id: u64) -> PathBuf {
@@ -50,7 +50,9 @@ fn damage_state(directory: &Path) {
     let tables = files
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
-    let largest = tables.max_by_key(|path| std::fs::metadata(path).unwrap().len()).unwrap();
+    let largest = tables
+        .max_by_key(|path| std::fs::metadata(path).unwrap().len())
+        .unwrap();
     let mut bytes = std::fs::read(&largest).unwrap();
     // Near its beginning: behind that come the parts that are read when the file is opened.
     let at = bytes.len() / 8;
@@ -60,7 +62,11 @@ fn damage_state(directory: &Path) {
 
 fn alarms(store: &Store, kind: AlarmKind) -> Vec<u64> {
     let alarms = store.alarms();
-    alarms.iter().filter(|alarm| alarm.kind == kind).map(|alarm| alarm.member).collect()
+    alarms
+        .iter()
+        .filter(|alarm| alarm.kind == kind)
+        .map(|alarm| alarm.member)
+        .collect()
 }
 
 async fn fill(store: &Store, prefix: &str, keys: u32) {
@@ -111,10 +117,13 @@ async fn a_damaged_server_takes_no_part_and_the_other_two_go_on_and_know_why() {
     write(&cluster.store(leader), put("/after", "x")).await;
     cluster
         .wait("all others know", |cluster| {
-            cluster
-                .servers
-                .values()
-                .all(|server| server.store.alarms().iter().any(|alarm| alarm.member == victim && alarm.cause == cause))
+            cluster.servers.values().all(|server| {
+                server
+                    .store
+                    .alarms()
+                    .iter()
+                    .any(|alarm| alarm.member == victim && alarm.cause == cause)
+            })
         })
         .await;
     write(&cluster.store(leader), put("/with-alarm", "x")).await;
@@ -163,7 +172,9 @@ async fn the_odd_one_out_is_quarantined_and_the_other_two_go_on() {
     cluster.restart(victim).await;
     fill(&cluster.store(leader), "/more/", 10).await;
     cluster
-        .wait("the odd one is found", |cluster| cluster.store(victim).quarantined().is_some())
+        .wait("the odd one is found", |cluster| {
+            cluster.store(victim).quarantined().is_some()
+        })
         .await;
     let store = cluster.store(victim);
     let cause = store.quarantined().unwrap();
@@ -209,7 +220,11 @@ async fn three_different_states_stop_all_writes() {
         cluster.restart(id).await;
     }
     let store = cluster.store(cluster.wait_for_leader().await);
-    assert_eq!(alarms(&store, AlarmKind::Corrupt), [WHOLE_CLUSTER], "it outlives restarts");
+    assert_eq!(
+        alarms(&store, AlarmKind::Corrupt),
+        [WHOLE_CLUSTER],
+        "it outlives restarts"
+    );
     assert_eq!(store.clear_alarm(AlarmKind::Corrupt, WHOLE_CLUSTER).await, Ok(true));
     write(&store, put("/k/1", "x")).await;
 }
@@ -234,7 +249,10 @@ async fn a_nearly_full_disk_refuses_what_takes_space_until_there_is_room_again()
         .await;
     let store = cluster.store(leader);
     assert!(cluster.store(full).space().low);
-    assert_eq!(write_fenced(&store, put("/k/new", "x"), None).await.unwrap_err(), KvError::NoSpace);
+    assert_eq!(
+        write_fenced(&store, put("/k/new", "x"), None).await.unwrap_err(),
+        KvError::NoSpace
+    );
     write(&store, delete("/k/3")).await;
     assert_eq!(get(&store, "/k/3").await, None);
     store.compact(store.applied_revision()).await.unwrap();
@@ -280,7 +298,10 @@ async fn a_backup_of_any_server_made_while_writing_goes_on_becomes_a_new_cluster
     writer.await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len() % 512, 32);
     let header = BackupFile::open(&path).unwrap().header().clone();
-    assert_eq!((header.cluster_id.as_str(), header.revision), ("test-cluster", revision));
+    assert_eq!(
+        (header.cluster_id.as_str(), header.revision),
+        ("test-cluster", revision)
+    );
     assert_eq!(header.members.len(), 3);
 
     let mut restored = Cluster::empty();
@@ -293,7 +314,10 @@ async fn a_backup_of_any_server_made_while_writing_goes_on_becomes_a_new_cluster
     assert_eq!(restored.wait_for_leader().await, 4);
     let store = restored.store(4);
     assert_eq!(count(&store, "/k/").await, 200);
-    assert!(store.applied_revision() > 1_000_000_000, "revisions of the old cluster are all past");
+    assert!(
+        store.applied_revision() > 1_000_000_000,
+        "revisions of the old cluster are all past"
+    );
     // Whoever knows a revision of the old cluster has to begin anew.
     let request = WatchRequest {
         range: KeyRange::prefix("/k/"),
@@ -415,7 +439,9 @@ async fn a_server_that_moved_tells_the_others_where_it_is() {
             .wait("all know the new place", |cluster| {
                 cluster.servers.values().all(|server| {
                     let members = server.store.members();
-                    members.iter().any(|member| member.id == mover && member.peer_address == place && member.voter)
+                    members
+                        .iter()
+                        .any(|member| member.id == mover && member.peer_address == place && member.voter)
                 })
             })
             .await;
@@ -438,9 +464,19 @@ async fn a_state_without_its_log_is_damage() {
         matches!(&refused, OpenError::Quarantined { cause } if cause.contains("knows no vote")),
         "{refused}"
     );
-    let serializable = read(&cluster.store(cluster.wait_for_leader().await), "/k/1", Consistency::Serializable).await;
+    let serializable = read(
+        &cluster.store(cluster.wait_for_leader().await),
+        "/k/1",
+        Consistency::Serializable,
+    )
+    .await;
     assert_eq!(serializable, Some("value".into()));
-    let unused = StoreConfig::new(data_dir(&cluster, victim), "test-cluster", victim, MemberNode::default());
+    let unused = StoreConfig::new(
+        data_dir(&cluster, victim),
+        "test-cluster",
+        victim,
+        MemberNode::default(),
+    );
     assert!(Store::open(unused, Arc::new(PlainConnector)).await.is_err());
 }
 
@@ -449,7 +485,11 @@ async fn damage_that_a_read_meets_quarantines_a_running_server() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.wait_for_leader().await;
     for number in 0..400u32 {
-        write(&cluster.store(leader), put(&format!("/k/{number}"), format!("{number}").repeat(400))).await;
+        write(
+            &cluster.store(leader),
+            put(&format!("/k/{number}"), format!("{number}").repeat(400)),
+        )
+        .await;
     }
     cluster.wait_until_equal().await;
     let victim = cluster.follower(leader);
@@ -461,12 +501,16 @@ async fn damage_that_a_read_meets_quarantines_a_running_server() {
     let read = store.range(all.clone(), Consistency::Serializable).await;
     assert!(read.is_err(), "damaged data were served");
     cluster
-        .wait("it is in quarantine", |cluster| cluster.store(victim).quarantined().is_some())
+        .wait("it is in quarantine", |cluster| {
+            cluster.store(victim).quarantined().is_some()
+        })
         .await;
     let cause = store.quarantined().unwrap();
     assert!(cause.contains("Corruption"), "{cause}");
     cluster
-        .wait("the others know", |cluster| alarms(&cluster.store(leader), AlarmKind::Corrupt) == [victim])
+        .wait("the others know", |cluster| {
+            alarms(&cluster.store(leader), AlarmKind::Corrupt) == [victim]
+        })
         .await;
     write(&cluster.store(leader), put("/after", "x")).await;
     drop(store);
@@ -552,7 +596,9 @@ async fn a_snapshot_comes_over_although_no_connection_lasts_for_the_whole_of_it(
         write(&cluster.store(leader), put(&format!("/big/{number}"), value.clone())).await;
     }
     cluster
-        .wait("the log was cut", |cluster| cluster.store(leader).status().first_log_index > fell_at + 1)
+        .wait("the log was cut", |cluster| {
+            cluster.store(leader).status().first_log_index > fell_at + 1
+        })
         .await;
     // Whoever leads now, its connections break.
     cluster.connector = Arc::new(BreakingConnector {

@@ -58,7 +58,10 @@ async fn what_is_left_of_a_lease_survives_a_change_of_the_leader() {
     let leader = cluster.wait_for_leader().await;
     let follower = cluster.store(cluster.follower(leader));
     // Noted when half of it is over, and again at a quarter.
-    let (aging, renewed) = (follower.grant(0, 8).await.unwrap().id, follower.grant(0, 8).await.unwrap().id);
+    let (aging, renewed) = (
+        follower.grant(0, 8).await.unwrap().id,
+        follower.grant(0, 8).await.unwrap().id,
+    );
     write(&follower, attached("/aging", aging)).await;
     write(&follower, attached("/renewed", renewed)).await;
     wait_until_left(&follower, aging, 3).await;
@@ -110,6 +113,9 @@ async fn without_a_majority_no_lease_is_renewed_or_ended() {
     let store = cluster.store(leader);
     let revision = store.status().applied_revision;
     let refused = store.keep_alive(id).await;
-    assert!(matches!(refused, Err(trireme_store::kv::KvError::Unavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(trireme_store::kv::KvError::Unavailable(_))),
+        "{refused:?}"
+    );
     assert_eq!(store.status().applied_revision, revision);
 }

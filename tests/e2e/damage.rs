@@ -27,7 +27,10 @@ struct Server {
 impl Server {
     /// Starts one on two ports from `port` on.
     fn start(cluster: &Cluster, name: &str, data_dir: &Path, port: u16, more: &[&str]) -> Result<Self> {
-        let log = cluster.data_dir().join("logs").join(format!("by-hand-{name}-{port}.log"));
+        let log = cluster
+            .data_dir()
+            .join("logs")
+            .join(format!("by-hand-{name}-{port}.log"));
         let child = cluster
             .command()
             .args(["server", "--name", name, "--data-dir"])
@@ -90,7 +93,10 @@ fn damage_log(directory: &Path) -> Result<()> {
     segments.sort();
     let first = segments.first().context("a log has a segment")?;
     let mut bytes = std::fs::read(first)?;
-    let written = bytes.iter().rposition(|byte| *byte != 0).context("something is written")?;
+    let written = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .context("something is written")?;
     bytes[written / 2] ^= 0x10;
     Ok(std::fs::write(first, bytes)?)
 }
@@ -100,7 +106,10 @@ async fn status(cluster: &Cluster) -> Result<Value> {
 }
 
 fn member<'s>(status: &'s Value, name: &str) -> Option<&'s Value> {
-    status["members"].as_array()?.iter().find(|member| text(member, "/name") == name)
+    status["members"]
+        .as_array()?
+        .iter()
+        .find(|member| text(member, "/name") == name)
 }
 
 #[tokio::test]
@@ -130,7 +139,10 @@ async fn quarantine_and_replace(cluster: &Cluster) -> Result<()> {
     wait_until("the alarm", PATIENCE, || async {
         let told = status(cluster).await?;
         let alarm = told["alarms"].get(0).context("there is no alarm")?;
-        ensure!(text(alarm, "/kind") == "Corrupt" && text(alarm, "/member") == "server-3", "{told:#}");
+        ensure!(
+            text(alarm, "/kind") == "Corrupt" && text(alarm, "/member") == "server-3",
+            "{told:#}"
+        );
         ensure!(text(alarm, "/cause").contains("its log is damaged"), "{told:#}");
         let server = member(&told, "server-3").context("it is a member still")?;
         ensure!(text(server, "/health") == "Quarantined", "{told:#}");
@@ -149,11 +161,16 @@ async fn quarantine_and_replace(cluster: &Cluster) -> Result<()> {
     let refused = cluster
         .run(&["--server", &victim.api_address, "get", "configmap/kept"])
         .await?;
-    ensure!(refused.code == 8 && refused.stderr.contains("quarantined"), "{refused:?}");
+    ensure!(
+        refused.code == 8 && refused.stderr.contains("quarantined"),
+        "{refused:?}"
+    );
 
     let said = cluster.ok(&["cluster", "replace", "server-3"]).await?;
     quarantined.stop().await?;
-    let line = said.lines().find_map(|line| line.trim().strip_prefix("trireme server "));
+    let line = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("trireme server "));
     let arguments: Vec<&str> = line.context("a command is shown")?.split_whitespace().collect();
     ensure!(arguments[..2] == ["--name", "server-3"], "{arguments:?}");
     let fresh = cluster.data_dir().join("fresh");
@@ -161,8 +178,14 @@ async fn quarantine_and_replace(cluster: &Cluster) -> Result<()> {
     let healed = wait_until("three healthy servers without an alarm", PATIENCE, || async {
         let told = status(cluster).await?;
         let members = told["members"].as_array().context("a status has members")?;
-        let healthy = members.iter().filter(|member| text(member, "/health") == "Healthy").count();
-        ensure!(members.len() == 3 && healthy == 3 && told["alarms"] == json!([]), "{told:#}");
+        let healthy = members
+            .iter()
+            .filter(|member| text(member, "/health") == "Healthy")
+            .count();
+        ensure!(
+            members.len() == 3 && healthy == 3 && told["alarms"] == json!([]),
+            "{told:#}"
+        );
         let id = member(&told, "server-3").and_then(|server| server["id"].as_u64());
         ensure!(id == Some(4), "{told:#}");
         Ok(true)
@@ -182,8 +205,16 @@ async fn a_dead_server_is_replaced_by_one_command_on_the_new_machine() -> Result
 
 async fn replace_while_joining(cluster: &Cluster) -> Result<()> {
     let token = cluster.ok(&["token", "create", "--role", "server"]).await?;
-    let token = token.split_whitespace().find(|word| word.starts_with("trireme.server.")).context("a token")?;
-    let first = cluster.members().await?.into_iter().next().context("there are members")?;
+    let token = token
+        .split_whitespace()
+        .find(|word| word.starts_with("trireme.server."))
+        .context("a token")?;
+    let first = cluster
+        .members()
+        .await?
+        .into_iter()
+        .next()
+        .context("there are members")?;
     let join = ["--join", &first.api_address, "--token", token, "--replace", "server-2"];
     let directory = cluster.data_dir().join("fourth");
     // As long as the other one lives, its place is not given away.
@@ -199,7 +230,10 @@ async fn replace_while_joining(cluster: &Cluster) -> Result<()> {
         let members = told["members"].as_array().context("a status has members")?;
         let names: Vec<&str> = members.iter().map(|member| text(member, "/name")).collect();
         ensure!(names == ["server-1", "server-3", "server-4"], "{told:#}");
-        ensure!(members.iter().all(|member| text(member, "/health") == "Healthy"), "{told:#}");
+        ensure!(
+            members.iter().all(|member| text(member, "/health") == "Healthy"),
+            "{told:#}"
+        );
         let voting = |member: &Value| matches!(text(member, "/role"), "Leader" | "Follower");
         ensure!(members.iter().all(voting), "{told:#}");
         Ok(true)
@@ -217,7 +251,9 @@ async fn everything_comes_back_from_a_backup() -> Result<()> {
 
 async fn back_up_and_restore(cluster: &Cluster) -> Result<()> {
     for name in ["one", "two"] {
-        cluster.ok(&["create", "configmap", name, "--from-literal", "a=b"]).await?;
+        cluster
+            .ok(&["create", "configmap", name, "--from-literal", "a=b"])
+            .await?;
     }
     let before = cluster.json(&["get", "configmap/one"]).await?;
     let directory = cluster.data_dir().join("backups");
@@ -288,22 +324,46 @@ async fn look_at_restored(
     );
     // Lists begin far above every version that was ever seen.
     let list = server
-        .until(cluster, "a list", &["--server", &address, "get", "configmaps", "-o", "jsonpath={.metadata.resourceVersion}"])
+        .until(
+            cluster,
+            "a list",
+            &[
+                "--server",
+                &address,
+                "get",
+                "configmaps",
+                "-o",
+                "jsonpath={.metadata.resourceVersion}",
+            ],
+        )
         .await;
     drop(list);
     server
         .until(
             cluster,
             "the restored cluster to take writes",
-            &["--server", &address, "create", "configmap", "after", "--from-literal", "a=b"],
+            &[
+                "--server",
+                &address,
+                "create",
+                "configmap",
+                "after",
+                "--from-literal",
+                "a=b",
+            ],
         )
         .await?;
     // The old admin's certificate is good only if the authority was kept.
     let old_admin = cluster.run(&["--server", &address, "get", "configmap/two"]).await?;
     ensure!((old_admin.code == 0) != new_authority, "{old_admin:?}");
-    let (_, told) = server.run(cluster, &["--server", &address, "cluster", "status", "-o", "json"]).await?;
+    let (_, told) = server
+        .run(cluster, &["--server", &address, "cluster", "status", "-o", "json"])
+        .await?;
     let told: Value = serde_json::from_str(&told)?;
-    ensure!(told["members"][0]["id"] == json!(4), "an id of the old cluster was used again: {told:#}");
+    ensure!(
+        told["members"][0]["id"] == json!(4),
+        "an id of the old cluster was used again: {told:#}"
+    );
     Ok(())
 }
 
@@ -319,7 +379,10 @@ async fn lose_and_recover(cluster: &Cluster) -> Result<()> {
         .await?;
     cluster.all_healthy().await?;
     let members = cluster.members().await?;
-    let survivor = members.iter().find(|member| member.name == "server-2").context("a second server")?;
+    let survivor = members
+        .iter()
+        .find(|member| member.name == "server-2")
+        .context("a second server")?;
     let data_dir = cluster.server_dir("server-2");
     let shown = data_dir.display().to_string();
     let recover = ["cluster", "recover", "--data-dir", &shown];
@@ -333,7 +396,9 @@ async fn lose_and_recover(cluster: &Cluster) -> Result<()> {
         told.code == 5 && told.stdout.contains("Lost: writes") && told.stderr.contains("--yes-i-may-lose-writes"),
         "{told:?}"
     );
-    let done = cluster.ok(&[&recover[..], &["--yes-i-may-lose-writes"]].concat()).await?;
+    let done = cluster
+        .ok(&[&recover[..], &["--yes-i-may-lose-writes"]].concat())
+        .await?;
     ensure!(done.contains("server id 4"), "{done}");
 
     let server = Server::start(cluster, "server-2", &data_dir, port_of(survivor)?, &[])?;
@@ -349,23 +414,47 @@ async fn look_at_recovered(cluster: &Cluster, server: &Server, address: &str) ->
         .until(
             cluster,
             "the recovered cluster to take writes",
-            &["--server", address, "create", "configmap", "after", "--from-literal", "a=b"],
+            &[
+                "--server",
+                address,
+                "create",
+                "configmap",
+                "after",
+                "--from-literal",
+                "a=b",
+            ],
         )
         .await?;
     // Others join it, and have everything.
-    let said = server.until(cluster, "a token", &["--server", address, "cluster", "add", "server-9"]).await?;
-    let line = said.lines().find_map(|line| line.trim().strip_prefix("trireme server "));
+    let said = server
+        .until(cluster, "a token", &["--server", address, "cluster", "add", "server-9"])
+        .await?;
+    let line = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("trireme server "));
     let arguments: Vec<&str> = line.context("a command is shown")?.split_whitespace().collect();
     let port = free_ports(2)?;
-    let newcomer = Server::start(cluster, "server-9", &cluster.data_dir().join("ninth"), port, &arguments[2..])?;
+    let newcomer = Server::start(
+        cluster,
+        "server-9",
+        &cluster.data_dir().join("ninth"),
+        port,
+        &arguments[2..],
+    )?;
     let joined = poll_until("the newcomer to have everything", PATIENCE, || async {
         let place = format!("127.0.0.1:{port}");
-        let (code, said) = newcomer.run(cluster, &["--server", &place, "get", "configmap/kept"]).await?;
+        let (code, said) = newcomer
+            .run(cluster, &["--server", &place, "get", "configmap/kept"])
+            .await?;
         ensure!(code == 0, "{said}");
-        let (_, told) = newcomer.run(cluster, &["--server", &place, "cluster", "status", "-o", "json"]).await?;
+        let (_, told) = newcomer
+            .run(cluster, &["--server", &place, "cluster", "status", "-o", "json"])
+            .await?;
         let told: Value = serde_json::from_str(&told)?;
         let voters = told["members"].as_array().context("members")?.iter();
-        let voters = voters.filter(|member| matches!(text(member, "/role"), "Leader" | "Follower")).count();
+        let voters = voters
+            .filter(|member| matches!(text(member, "/role"), "Leader" | "Follower"))
+            .count();
         ensure!(voters == 2, "{told:#}");
         Ok(Some(()))
     })
@@ -373,4 +462,3 @@ async fn look_at_recovered(cluster: &Cluster, server: &Server, address: &str) ->
     newcomer.stop().await?;
     joined
 }
-

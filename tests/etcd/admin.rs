@@ -55,8 +55,14 @@ async fn status(trireme: &Trireme, target: &Target) -> Result<()> {
         let version: Vec<u32> = status.version.split('.').filter_map(|part| part.parse().ok()).collect();
         ensure!(version >= vec![3, 5, 13], "{status:?}");
         ensure!(status.leader == led.leader && status.raft_term > 0, "{status:?}");
-        ensure!(status.raft_applied_index > 0 && status.raft_index >= status.raft_applied_index, "{status:?}");
-        ensure!(status.db_size > 0 && status.db_size_quota > status.db_size && status.errors.is_empty(), "{status:?}");
+        ensure!(
+            status.raft_applied_index > 0 && status.raft_index >= status.raft_applied_index,
+            "{status:?}"
+        );
+        ensure!(
+            status.db_size > 0 && status.db_size_quota > status.db_size && status.errors.is_empty(),
+            "{status:?}"
+        );
         ensure!(!status.is_learner, "{status:?}");
     }
     let endpoints = trireme.endpoints()?;
@@ -79,14 +85,30 @@ async fn hashes(target: &Target) -> Result<()> {
     for server in 0..3 {
         // A linearizable read lets the server catch up.
         target.kv_of(server).range(one("hash")).await?;
-        let hash = target.maintenance(server).hash_kv(HashKvRequest { revision: at }).await?.into_inner();
+        let hash = target
+            .maintenance(server)
+            .hash_kv(HashKvRequest { revision: at })
+            .await?
+            .into_inner();
         hashes.push((hash.hash, hash.hash_revision, hash.compact_revision));
     }
-    ensure!(hashes.windows(2).all(|pair| pair[0] == pair[1]) && hashes[0].1 == at, "{hashes:?}");
+    ensure!(
+        hashes.windows(2).all(|pair| pair[0] == pair[1]) && hashes[0].1 == at,
+        "{hashes:?}"
+    );
     let other = revision(&target.put("hash", "other").await?.header);
-    let hash = target.maintenance(0).hash_kv(HashKvRequest { revision: other }).await?.into_inner();
+    let hash = target
+        .maintenance(0)
+        .hash_kv(HashKvRequest { revision: other })
+        .await?
+        .into_inner();
     ensure!(hash.hash != hashes[0].0, "another content has another hash");
-    let future = target.maintenance(0).hash_kv(HashKvRequest { revision: other + 1_000 }).await;
+    let future = target
+        .maintenance(0)
+        .hash_kv(HashKvRequest {
+            revision: other + 1_000,
+        })
+        .await;
     let words = "etcdserver: mvcc: required revision is a future revision";
     ensure_refused(future, Code::OutOfRange, words)?;
     target.maintenance(0).hash(HashRequest {}).await?;
@@ -115,12 +137,23 @@ async fn alarm(target: &Target, action: AlarmAction, kind: AlarmType) -> Result<
 }
 
 async fn alarms(target: &Target) -> Result<()> {
-    ensure!(alarm(target, AlarmAction::Get, AlarmType::None).await?.alarms.is_empty());
+    ensure!(
+        alarm(target, AlarmAction::Get, AlarmType::None)
+            .await?
+            .alarms
+            .is_empty()
+    );
     target.put("alarm/there", "").await?;
     let raised = alarm(target, AlarmAction::Activate, AlarmType::Nospace).await?;
     ensure!(raised.alarms.len() == 1, "{raised:?}");
     let listed = alarm(target, AlarmAction::Get, AlarmType::None).await?;
-    ensure!(listed.alarms.iter().any(|alarm| alarm.alarm == i32::from(AlarmType::Nospace)), "{listed:?}");
+    ensure!(
+        listed
+            .alarms
+            .iter()
+            .any(|alarm| alarm.alarm == i32::from(AlarmType::Nospace)),
+        "{listed:?}"
+    );
     let put = PutRequest {
         key: bytes("alarm/new"),
         ..PutRequest::default()
@@ -130,7 +163,10 @@ async fn alarms(target: &Target) -> Result<()> {
     target.delete("alarm/there").await?;
     target.get("alarm/there").await?;
     let complaints = status_of(target, 0).await?.errors;
-    ensure!(complaints.iter().any(|complaint| complaint.contains("alarm:NOSPACE")), "{complaints:?}");
+    ensure!(
+        complaints.iter().any(|complaint| complaint.contains("alarm:NOSPACE")),
+        "{complaints:?}"
+    );
     let cleared = alarm(target, AlarmAction::Deactivate, AlarmType::Nospace).await?;
     ensure!(cleared.alarms.len() == 1, "{cleared:?}");
     target.put("alarm/new", "").await?;
@@ -143,8 +179,16 @@ async fn members(target: &Target) -> Result<()> {
         Ok(target.cluster().member_list(request).await?.into_inner().members)
     };
     let before = list().await?;
-    ensure!(before.len() == 3 && before.iter().all(|member| !member.is_learner), "{before:?}");
-    ensure!(before.iter().all(|member| member.peer_urls.len() == 1 && !member.name.is_empty()), "{before:?}");
+    ensure!(
+        before.len() == 3 && before.iter().all(|member| !member.is_learner),
+        "{before:?}"
+    );
+    ensure!(
+        before
+            .iter()
+            .all(|member| member.peer_urls.len() == 1 && !member.name.is_empty()),
+        "{before:?}"
+    );
 
     let add = |urls: &[&str]| MemberAddRequest {
         peer_urls: urls.iter().map(ToString::to_string).collect(),
@@ -159,24 +203,46 @@ async fn members(target: &Target) -> Result<()> {
     ensure_refused(taken, Code::FailedPrecondition, "etcdserver: Peer URLs already exists")?;
 
     // Nobody listens there: it cannot catch up, so it stays a learner.
-    let added = target.cluster().member_add(add(&["http://127.0.0.1:9"])).await?.into_inner();
+    let added = target
+        .cluster()
+        .member_add(add(&["http://127.0.0.1:9"]))
+        .await?
+        .into_inner();
     let new = added.member.context("the new member")?;
-    ensure!(new.is_learner && added.members.len() == 4, "{new:?} {:?}", added.members);
+    ensure!(
+        new.is_learner && added.members.len() == 4,
+        "{new:?} {:?}",
+        added.members
+    );
     ensure!(before.iter().all(|member| member.id != new.id), "an id of its own");
     let not_ready = "etcdserver: can only promote a learner member which is in sync with leader";
-    let promoted = target.cluster().member_promote(MemberPromoteRequest { id: new.id }).await;
+    let promoted = target
+        .cluster()
+        .member_promote(MemberPromoteRequest { id: new.id })
+        .await;
     ensure_refused(promoted, Code::FailedPrecondition, not_ready)?;
     let voter = MemberPromoteRequest { id: before[0].id };
     let voter = target.cluster().member_promote(voter).await;
-    ensure_refused(voter, Code::FailedPrecondition, "etcdserver: can only promote a learner member")?;
+    ensure_refused(
+        voter,
+        Code::FailedPrecondition,
+        "etcdserver: can only promote a learner member",
+    )?;
     let update = MemberUpdateRequest {
         id: new.id,
         peer_urls: vec!["https://127.0.0.1:10".to_owned()],
     };
     let updated = target.cluster().member_update(update).await?.into_inner().members;
-    let moved = updated.iter().find(|member| member.id == new.id).context("it is there")?;
+    let moved = updated
+        .iter()
+        .find(|member| member.id == new.id)
+        .context("it is there")?;
     ensure!(moved.peer_urls == ["https://127.0.0.1:10"], "{moved:?}");
-    let removed = target.cluster().member_remove(MemberRemoveRequest { id: new.id }).await?.into_inner();
+    let removed = target
+        .cluster()
+        .member_remove(MemberRemoveRequest { id: new.id })
+        .await?
+        .into_inner();
     ensure!(removed.members.len() == 3, "{:?}", removed.members);
     let gone = target.cluster().member_remove(MemberRemoveRequest { id: new.id }).await;
     ensure_refused(gone, Code::NotFound, "etcdserver: member not found")
@@ -186,13 +252,25 @@ async fn move_leader(target: &Target) -> Result<()> {
     let (from, status) = leader(target).await?;
     let to = (from + 1) % 3;
     let target_id = status_of(target, to).await?.header.context("a header")?.member_id;
-    let elsewhere = target.maintenance(to).move_leader(MoveLeaderRequest { target_id }).await;
+    let elsewhere = target
+        .maintenance(to)
+        .move_leader(MoveLeaderRequest { target_id })
+        .await;
     ensure_refused(elsewhere, Code::FailedPrecondition, "etcdserver: not leader")?;
-    let nobody = target.maintenance(from).move_leader(MoveLeaderRequest { target_id: 4_711 }).await;
+    let nobody = target
+        .maintenance(from)
+        .move_leader(MoveLeaderRequest { target_id: 4_711 })
+        .await;
     ensure_refused(nobody, Code::FailedPrecondition, "etcdserver: bad leader transferee")?;
-    target.maintenance(from).move_leader(MoveLeaderRequest { target_id }).await?;
+    target
+        .maintenance(from)
+        .move_leader(MoveLeaderRequest { target_id })
+        .await?;
     let (now, after) = leader(target).await?;
-    ensure!(now == to && after.raft_term > status.raft_term, "{now} leads: {after:?}");
+    ensure!(
+        now == to && after.raft_term > status.raft_term,
+        "{now} leads: {after:?}"
+    );
     Ok(())
 }
 
@@ -217,12 +295,18 @@ pub(crate) async fn leader_changes(trireme: &Trireme, target: &Target) -> Result
     while written.iter().any(|revision| !told.contains(revision)) {
         told.extend(stream.events(1).await?.into_iter().map(|(revision, _, _)| revision));
     }
-    ensure!(told.is_sorted() && told.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+    ensure!(
+        told.is_sorted() && told.windows(2).all(|pair| pair[0] < pair[1]),
+        "{told:?}"
+    );
     let lease = time_to_live(&channel(other), long).await?;
     ensure!(lease.ttl > 0 && lease.keys == ["failover/a"], "{lease:?}");
     ensure!(keep_alive(&channel(survivor), &[long]).await?[0].ttl == 600);
     let status = status_of(target, survivor).await?;
-    ensure!(status.leader != before.leader && status.raft_term > before.raft_term, "{status:?}");
+    ensure!(
+        status.leader != before.leader && status.raft_term > before.raft_term,
+        "{status:?}"
+    );
 
     no_leader(trireme, target, survivor, other).await?;
     trireme.up().await
@@ -242,7 +326,9 @@ async fn no_leader(trireme: &Trireme, target: &Target, survivor: usize, other: u
         ..WatchCreateRequest::default()
     };
     let first = trireme_proto::etcd::server::WatchRequest {
-        request_union: Some(trireme_proto::etcd::server::watch_request::RequestUnion::CreateRequest(watch)),
+        request_union: Some(trireme_proto::etcd::server::watch_request::RequestUnion::CreateRequest(
+            watch,
+        )),
     };
     let requests = futures::StreamExt::chain(futures::stream::iter([first]), futures::stream::pending());
     let mut request = Request::new(requests);
@@ -251,7 +337,9 @@ async fn no_leader(trireme: &Trireme, target: &Target, survivor: usize, other: u
     watched.message().await?.context("it is made")?;
 
     kill(Pid::from_raw(trireme.process(other)?), Signal::SIGKILL)?;
-    let ended = tokio::time::timeout(PATIENCE, watched.message()).await.context("the watch goes on without a leader")?;
+    let ended = tokio::time::timeout(PATIENCE, watched.message())
+        .await
+        .context("the watch goes on without a leader")?;
     match ended {
         Err(status) => {
             let fits = status.code() == Code::Unavailable && status.message() == "etcdserver: no leader";

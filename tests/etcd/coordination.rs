@@ -64,7 +64,10 @@ async fn locks(target: &Target) -> Result<()> {
     let unknown = client(0).lock(lock_of("lock", 4_711)).await;
     ensure_refused(unknown, Code::NotFound, "etcdserver: requested lease not found")?;
     let alone = client(0).lock(lock_of("lock", 0)).await?.into_inner();
-    ensure!(alone.key.len() > "lock/".len(), "without a lease there is one for the lock: {alone:?}");
+    ensure!(
+        alone.key.len() > "lock/".len(),
+        "without a lease there is one for the lock: {alone:?}"
+    );
     client(0).unlock(UnlockRequest { key: alone.key }).await?;
     Ok(())
 }
@@ -96,7 +99,10 @@ async fn elections(target: &Target) -> Result<()> {
     };
     let won = client(0).campaign(campaign(one, "first")).await?.into_inner();
     let lead: LeaderKey = won.leader.context("a lead")?;
-    ensure!(lead.key == format!("vote/{one:x}") && lead.lease == one && lead.rev > 0, "{lead:?}");
+    ensure!(
+        lead.key == format!("vote/{one:x}") && lead.lease == one && lead.rev > 0,
+        "{lead:?}"
+    );
     let shown = client(1).leader(name()).await?.into_inner().kv.context("a leader")?;
     ensure!(shown.value == "first" && shown.create_revision == lead.rev, "{shown:?}");
 
@@ -110,9 +116,17 @@ async fn elections(target: &Target) -> Result<()> {
         value: bytes("still first"),
     };
     client(0).proclaim(proclaim(lead.clone())).await?;
-    client(0).resign(ResignRequest { leader: Some(lead.clone()) }).await?;
+    client(0)
+        .resign(ResignRequest {
+            leader: Some(lead.clone()),
+        })
+        .await?;
     let next = waiting.await??.into_inner().leader.context("a lead")?;
-    ensure_refused(client(0).proclaim(proclaim(lead)).await, Code::Unknown, "election: not leader")?;
+    ensure_refused(
+        client(0).proclaim(proclaim(lead)).await,
+        Code::Unknown,
+        "election: not leader",
+    )?;
 
     let mut values = Vec::new();
     while values.last().is_none_or(|value| value != "second") {

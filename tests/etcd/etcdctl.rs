@@ -60,7 +60,11 @@ impl Ctl {
     async fn ok(&self, arguments: &[&str]) -> Result<String> {
         let output = self.command(arguments).output().await?;
         let (said, failed) = (text(&output.stdout), text(&output.stderr));
-        ensure!(output.status.success(), "`etcdctl {}`: {said}{failed}", arguments.join(" "));
+        ensure!(
+            output.status.success(),
+            "`etcdctl {}`: {said}{failed}",
+            arguments.join(" ")
+        );
         Ok(said)
     }
 
@@ -72,7 +76,11 @@ impl Ctl {
     /// What a command that must fail complained.
     async fn refused(&self, arguments: &[&str]) -> Result<String> {
         let output = self.command(arguments).output().await?;
-        ensure!(!output.status.success(), "`etcdctl {}` did not fail", arguments.join(" "));
+        ensure!(
+            !output.status.success(),
+            "`etcdctl {}` did not fail",
+            arguments.join(" ")
+        );
         Ok(text(&output.stderr))
     }
 
@@ -89,7 +97,9 @@ fn text(bytes: &[u8]) -> String {
 }
 
 async fn line(lines: &mut Lines<BufReader<ChildStdout>>) -> Result<String> {
-    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("waited in vain for a line")?;
+    let line = tokio::time::timeout(PATIENCE, lines.next_line())
+        .await
+        .context("waited in vain for a line")?;
     line?.context("it ended")
 }
 
@@ -113,8 +123,17 @@ async fn keys(ctl: &Ctl) -> Result<()> {
     let kept = ctl.json(&["get", "ctl/a"]).await?;
     let revision = kept["header"]["revision"].as_i64().context("a revision")?.to_string();
     ctl.ok(&["put", "ctl/a", "4"]).await?;
-    ensure!(ctl.ok(&["get", "ctl/a", "--rev", &revision, "--print-value-only"]).await? == "3\n");
-    ensure!(ctl.ok(&["get", "ctl/a", "--consistency", "s", "--print-value-only"]).await?.len() == 2);
+    ensure!(
+        ctl.ok(&["get", "ctl/a", "--rev", &revision, "--print-value-only"])
+            .await?
+            == "3\n"
+    );
+    ensure!(
+        ctl.ok(&["get", "ctl/a", "--consistency", "s", "--print-value-only"])
+            .await?
+            .len()
+            == 2
+    );
     ensure!(ctl.ok(&["put", "--prev-kv", "ctl/a", "5"]).await? == "OK\nctl/a\n4\n");
     ctl.ok(&["put", "ctl/a", "--ignore-value"]).await?;
     ensure!(ctl.ok(&["del", "ctl/a", "--prev-kv"]).await? == "1\nctl/a\n5\n");
@@ -131,7 +150,10 @@ async fn transaction(ctl: &Ctl) -> Result<()> {
     drop(stdin);
     let output = child.wait_with_output().await?;
     let said = text(&output.stdout);
-    ensure!(said.split_whitespace().collect::<Vec<_>>() == ["SUCCESS", "OK", "ctl/txn", "2"], "{said}");
+    ensure!(
+        said.split_whitespace().collect::<Vec<_>>() == ["SUCCESS", "OK", "ctl/txn", "2"],
+        "{said}"
+    );
     Ok(())
 }
 
@@ -146,7 +168,7 @@ async fn watch(ctl: &Ctl) -> Result<()> {
         }
         Ok(())
     };
-    expect(&["PUT", "", "", "ctl/watch/a", "1"]).await?;
+    expect(&["PUT", "ctl/watch/a", "1"]).await?;
     ctl.ok(&["put", "ctl/watch/a", "2"]).await?;
     expect(&["PUT", "ctl/watch/a", "1", "ctl/watch/a", "2"]).await?;
     ctl.ok(&["del", "ctl/watch/a"]).await?;
@@ -161,7 +183,10 @@ async fn leases(ctl: &Ctl) -> Result<()> {
     let id = granted.split_whitespace().nth(1).context("an id")?.to_owned();
     ctl.ok(&["put", "ctl/lease", "x", "--lease", &id]).await?;
     let state = ctl.ok(&["lease", "timetolive", &id, "--keys"]).await?;
-    ensure!(state.contains("granted with TTL(600s)") && state.contains("ctl/lease"), "{state}");
+    ensure!(
+        state.contains("granted with TTL(600s)") && state.contains("ctl/lease"),
+        "{state}"
+    );
     ensure!(ctl.ok(&["lease", "list"]).await?.contains(&id));
     let kept = ctl.ok(&["lease", "keep-alive", "--once", &id]).await?;
     ensure!(kept.contains("keepalived with TTL(600)"), "{kept}");
@@ -186,7 +211,10 @@ async fn lock(ctl: &Ctl) -> Result<()> {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT)?;
     holder.wait().await?;
     let output = tokio::time::timeout(PATIENCE, waiter.wait_with_output()).await??;
-    ensure!(output.status.success() && text(&output.stdout).contains("held"), "{output:?}");
+    ensure!(
+        output.status.success() && text(&output.stdout).contains("held"),
+        "{output:?}"
+    );
     Ok(())
 }
 
@@ -205,12 +233,22 @@ async fn members(ctl: &Ctl) -> Result<()> {
     let list = ctl.json(&["member", "list"]).await?;
     let members = list["members"].as_array().context("members")?;
     ensure!(members.len() == 3, "{list}");
-    let added = ctl.ok(&["member", "add", "fourth", "--learner", "--peer-urls", "http://127.0.0.1:9"]).await?;
+    let added = ctl
+        .ok(&[
+            "member",
+            "add",
+            "fourth",
+            "--learner",
+            "--peer-urls",
+            "http://127.0.0.1:9",
+        ])
+        .await?;
     ensure!(added.contains("added to cluster"), "{added}");
     let id = added.split_whitespace().nth(1).context("an id")?.to_owned();
     let refused = ctl.refused(&["member", "promote", &id]).await?;
     ensure!(refused.contains("in sync with leader"), "{refused}");
-    ctl.ok(&["member", "update", &id, "--peer-urls", "http://127.0.0.1:10"]).await?;
+    ctl.ok(&["member", "update", &id, "--peer-urls", "http://127.0.0.1:10"])
+        .await?;
     let table = ctl.ok(&["member", "list", "-w", "table"]).await?;
     ensure!(table.contains("127.0.0.1:10"), "{table}");
     let removed = ctl.ok(&["member", "remove", &id]).await?;
@@ -221,7 +259,10 @@ async fn members(ctl: &Ctl) -> Result<()> {
 async fn endpoints(ctl: &Ctl) -> Result<()> {
     let health = ctl.json(&["endpoint", "health"]).await?;
     let health = health.as_array().context("endpoints")?;
-    ensure!(health.len() == 3 && health.iter().all(|endpoint| endpoint["health"] == true), "{health:?}");
+    ensure!(
+        health.len() == 3 && health.iter().all(|endpoint| endpoint["health"] == true),
+        "{health:?}"
+    );
     poll_until("all servers to tell where they serve", PATIENCE, || async {
         let status = ctl.json(&["endpoint", "status", "--cluster"]).await?;
         let all = status.as_array().context("endpoints")?.len();
@@ -231,7 +272,10 @@ async fn endpoints(ctl: &Ctl) -> Result<()> {
     let hashes = ctl.json(&["endpoint", "hashkv"]).await?;
     let hashes: Vec<&Value> = hashes.as_array().context("endpoints")?.iter().collect();
     let hash = |endpoint: &Value| endpoint["HashKV"]["hash"].clone();
-    ensure!(hashes.len() == 3 && hashes.iter().all(|endpoint| hash(endpoint) == hash(hashes[0])), "{hashes:?}");
+    ensure!(
+        hashes.len() == 3 && hashes.iter().all(|endpoint| hash(endpoint) == hash(hashes[0])),
+        "{hashes:?}"
+    );
     Ok(())
 }
 
@@ -251,7 +295,9 @@ async fn upkeep(ctl: &Ctl, trireme: &Trireme) -> Result<()> {
     let status = ctl.json(&["endpoint", "status"]).await?;
     let status = status.as_array().context("endpoints")?;
     let leader = status[0]["Status"]["leader"].as_u64().context("a leader")?;
-    let ids = status.iter().filter_map(|endpoint| endpoint["Status"]["header"]["member_id"].as_u64());
+    let ids = status
+        .iter()
+        .filter_map(|endpoint| endpoint["Status"]["header"]["member_id"].as_u64());
     let other = ids.into_iter().find(|id| *id != leader).context("another member")?;
     let moved = ctl.ok(&["move-leader", &format!("{other:x}")]).await?;
     ensure!(moved.contains("Leadership transferred"), "{moved}");
@@ -260,7 +306,10 @@ async fn upkeep(ctl: &Ctl, trireme: &Trireme) -> Result<()> {
 
 async fn refusals(ctl: &Ctl) -> Result<()> {
     let compacted = ctl.refused(&["get", "ctl/compact", "--rev", "1"]).await?;
-    ensure!(compacted.contains("required revision has been compacted"), "{compacted}");
+    ensure!(
+        compacted.contains("required revision has been compacted"),
+        "{compacted}"
+    );
     let future = ctl.refused(&["get", "ctl/compact", "--rev", "99999999"]).await?;
     ensure!(future.contains("required revision is a future revision"), "{future}");
     let lease = ctl.refused(&["put", "ctl/x", "y", "--lease", "12345"]).await?;

@@ -19,7 +19,11 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
 }
 
 pub(crate) async fn grant(target: &Target, id: i64, ttl: i64) -> Result<i64> {
-    let granted = target.leases().lease_grant(LeaseGrantRequest { ttl, id }).await?.into_inner();
+    let granted = target
+        .leases()
+        .lease_grant(LeaseGrantRequest { ttl, id })
+        .await?
+        .into_inner();
     ensure!(granted.id != 0 && granted.ttl >= ttl, "{granted:?}");
     Ok(granted.id)
 }
@@ -36,7 +40,11 @@ pub(crate) async fn attach(target: &Target, key: &str, lease: i64) -> Result<i64
 
 pub(crate) async fn keep_alive(target: &Target, ids: &[i64]) -> Result<Vec<LeaseKeepAliveResponse>> {
     let requests: Vec<_> = ids.iter().map(|id| LeaseKeepAliveRequest { id: *id }).collect();
-    let mut answers = target.leases().lease_keep_alive(stream::iter(requests)).await?.into_inner();
+    let mut answers = target
+        .leases()
+        .lease_keep_alive(stream::iter(requests))
+        .await?
+        .into_inner();
     let mut all = Vec::new();
     while let Some(answer) = answers.message().await? {
         all.push(answer);
@@ -62,21 +70,35 @@ async fn lives_and_ends(target: &Target) -> Result<()> {
         attach(target, key, id).await?;
     }
     let state = time_to_live(target, id).await?;
-    ensure!(state.granted_ttl == 600 && (500..=600).contains(&state.ttl), "{state:?}");
+    ensure!(
+        state.granted_ttl == 600 && (500..=600).contains(&state.ttl),
+        "{state:?}"
+    );
     ensure!(state.keys == ["lease/a", "lease/b", "lease/c"], "{state:?}");
     let kept = keep_alive(target, &[id, 12_345, own]).await?;
     let times: Vec<(i64, i64)> = kept.iter().map(|kept| (kept.id, kept.ttl)).collect();
     ensure!(times == [(id, 600), (12_345, 0), (own, 700)], "{times:?}");
-    let leases = target.leases().lease_leases(LeaseLeasesRequest {}).await?.into_inner().leases;
+    let leases = target
+        .leases()
+        .lease_leases(LeaseLeasesRequest {})
+        .await?
+        .into_inner()
+        .leases;
     for id in [id, own] {
         ensure!(leases.iter().any(|lease| lease.id == id), "{id} is in {leases:?}");
     }
     let before = revision(&target.range(prefix("lease/")).await?.header);
-    ensure!(revoke(target, id).await? == before + 1, "all its keys go in one revision");
+    ensure!(
+        revoke(target, id).await? == before + 1,
+        "all its keys go in one revision"
+    );
     ensure!(target.range(prefix("lease/")).await?.kvs.is_empty());
     let gone = time_to_live(target, id).await?;
     ensure!(gone.ttl == -1 && gone.granted_ttl == 0, "{gone:?}");
-    ensure!(revoke(target, own).await? == before + 1, "a lease without keys takes no revision");
+    ensure!(
+        revoke(target, own).await? == before + 1,
+        "a lease without keys takes no revision"
+    );
     Ok(())
 }
 
@@ -109,7 +131,12 @@ async fn moves_between_leases(target: &Target) -> Result<()> {
         ..PutRequest::default()
     };
     target.kv().put(keep).await?;
-    ensure!(target.get("lease-move/a").await?.is_some_and(|kv| kv.lease == second && kv.value == "changed"));
+    ensure!(
+        target
+            .get("lease-move/a")
+            .await?
+            .is_some_and(|kv| kv.lease == second && kv.value == "changed")
+    );
     target.put("lease-move/a", "free").await?;
     revoke(target, second).await?;
     ensure!(target.get("lease-move/a").await?.is_some_and(|kv| kv.lease == 0));
@@ -131,7 +158,10 @@ async fn refused(target: &Target) -> Result<()> {
     let too_long = target.leases().lease_grant(too_long).await;
     ensure_refused(too_long, Code::OutOfRange, "etcdserver: too large lease TTL")?;
     let after = target.range(prefix("lease-no/")).await?;
-    ensure!(after.kvs.is_empty() && revision(&after.header) == before, "nothing was changed");
+    ensure!(
+        after.kvs.is_empty() && revision(&after.header) == before,
+        "nothing was changed"
+    );
     revoke(target, id).await?;
     Ok(())
 }

@@ -25,7 +25,9 @@ async fn keys(client: &mut Client) -> Result<()> {
     let options = PutOptions::new().with_prev_key();
     let put = client.put("user/bob", "21", Some(options)).await?;
     ensure!(put.prev_key().context("the version before")?.value() == b"20");
-    let options = GetOptions::new().with_prefix().with_sort(SortTarget::Value, SortOrder::Descend);
+    let options = GetOptions::new()
+        .with_prefix()
+        .with_sort(SortTarget::Value, SortOrder::Descend);
     let sorted = client.get("user/", Some(options)).await?;
     let values: Vec<&[u8]> = sorted.kvs().iter().map(etcd_client::KeyValue::value).collect();
     ensure!(values == [b"21", b"16", b"15"] && sorted.count() == 3, "{sorted:?}");
@@ -35,7 +37,9 @@ async fn keys(client: &mut Client) -> Result<()> {
         .or_else(vec![TxnOp::delete("user/bob", None)]);
     let done = client.txn(txn).await?;
     ensure!(done.succeeded() && done.op_responses().len() == 2, "{done:?}");
-    let deleted = client.delete("user/", Some(DeleteOptions::new().with_prefix().with_prev_key())).await?;
+    let deleted = client
+        .delete("user/", Some(DeleteOptions::new().with_prefix().with_prev_key()))
+        .await?;
     ensure!(deleted.deleted() == 3 && deleted.prev_kvs().len() == 3, "{deleted:?}");
     let revision = deleted.header().context("a header")?.revision();
     client.compact(revision, None).await?;
@@ -52,9 +56,17 @@ async fn watches(client: &mut Client) -> Result<()> {
     let mut kinds = Vec::new();
     while kinds.len() < 2 {
         let answer = stream.message().await?.context("an answer")?;
-        kinds.extend(answer.events().iter().map(|event| (event.event_type(), event.prev_kv().is_some())));
+        kinds.extend(
+            answer
+                .events()
+                .iter()
+                .map(|event| (event.event_type(), event.prev_kv().is_some())),
+        );
     }
-    ensure!(kinds == [(EventType::Put, false), (EventType::Delete, true)], "{kinds:?}");
+    ensure!(
+        kinds == [(EventType::Put, false), (EventType::Delete, true)],
+        "{kinds:?}"
+    );
     stream.request_progress().await?;
     let mark = stream.message().await?.context("an answer")?;
     ensure!(mark.watch_id() == -1 && mark.events().is_empty(), "{mark:?}");
@@ -79,7 +91,9 @@ async fn leases(client: &mut Client) -> Result<()> {
 
 async fn coordination(client: &mut Client) -> Result<()> {
     let lease = client.lease_grant(60, None).await?.id();
-    let held = client.lock("crate-lock", Some(LockOptions::new().with_lease(lease))).await?;
+    let held = client
+        .lock("crate-lock", Some(LockOptions::new().with_lease(lease)))
+        .await?;
     client.unlock(held.key()).await?;
     let won = client.campaign("crate-vote", "me", lease).await?;
     ensure!(won.leader().is_some());

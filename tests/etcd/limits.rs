@@ -22,7 +22,12 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
     ensure_refused(target.kv().put(put(1_600_000)).await, Code::InvalidArgument, too_large)?;
     let huge = target.kv().put(put(20_000_000)).await;
     ensure!(huge.is_err(), "a message beyond all bounds");
-    ensure!(target.get("limit/a").await?.is_some_and(|kv| kv.value.len() == 1_500_000));
+    ensure!(
+        target
+            .get("limit/a")
+            .await?
+            .is_some_and(|kv| kv.value.len() == 1_500_000)
+    );
     target.delete("limit/a").await?;
     Ok(())
 }
@@ -35,14 +40,22 @@ pub(crate) async fn garbage_harms_nobody(trireme: &Trireme, target: &Target) -> 
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let frame = [&preface[..], &[0xff; 64]].concat();
     let unfinished = [&preface[..], &[0, 0, 4, 8, 0]].concat();
-    for garbage in [&b"\x16\x03\x01garbage"[..], b"GET / HTTP/9.9\r\n\r\n", &frame, &unfinished, &[0; 4_096]] {
+    for garbage in [
+        &b"\x16\x03\x01garbage"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        &frame,
+        &unfinished,
+        &[0; 4_096],
+    ] {
         let mut socket = TcpStream::connect(&address).await?;
         // The server may close before it has read all.
         let _ = socket.write_all(garbage).await;
         let _ = socket.shutdown().await;
         let mut answer = Vec::new();
         let read = tokio::time::timeout(Duration::from_secs(30), socket.read_to_end(&mut answer));
-        let _ = read.await.context("the server does not let go of a connection with garbage")?;
+        let _ = read
+            .await
+            .context("the server does not let go of a connection with garbage")?;
     }
     unknown_methods(&address).await?;
     target.put("calm", "").await?;
@@ -54,7 +67,9 @@ pub(crate) async fn garbage_harms_nobody(trireme: &Trireme, target: &Target) -> 
 /// A raw call: its path, and what its message holds.
 async fn call(address: &str, path: &'static str, body: &'static [u8]) -> Result<tonic::Status> {
     use tonic::codegen::http::uri::PathAndQuery;
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?
+        .connect()
+        .await?;
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await?;
     let outcome = grpc
@@ -80,7 +95,10 @@ async fn unknown_methods(address: &str) -> Result<()> {
         ensure!(status.code() == code, "{path}: {status:?}");
     }
     let status = call(address, "/etcdserverpb.Auth/UserList", b"").await?;
-    ensure!(status.code() == Code::Unimplemented && status.message().contains("certificates"), "{status:?}");
+    ensure!(
+        status.code() == Code::Unimplemented && status.message().contains("certificates"),
+        "{status:?}"
+    );
     Ok(())
 }
 

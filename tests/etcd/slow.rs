@@ -38,7 +38,10 @@ pub(crate) async fn check(trireme: &Trireme) -> Result<()> {
     }
     let after = resident_kb(trireme.process(1)?)?;
     let growth = after.saturating_sub(before);
-    ensure!(growth < GROWTH_KB, "the server has grown by {growth} kB, from {before} kB");
+    ensure!(
+        growth < GROWTH_KB,
+        "the server has grown by {growth} kB, from {before} kB"
+    );
     for stream in streams.iter_mut().take(2) {
         let events = stream.events(PUTS).await?;
         let told: Vec<i64> = events.iter().map(|(revision, _, _)| *revision).collect();
@@ -50,6 +53,9 @@ pub(crate) async fn check(trireme: &Trireme) -> Result<()> {
 /// Memory of a process that is in RAM.
 fn resident_kb(process: i32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("a VmRSS line")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .context("a VmRSS line")?;
     Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
 }

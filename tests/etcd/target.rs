@@ -12,8 +12,9 @@ use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint};
 use trireme_proto::etcd::kv::KeyValue;
 use trireme_proto::etcd::server::{
-    DeleteRangeRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest, cluster_client::ClusterClient,
-    kv_client::KvClient, lease_client::LeaseClient, maintenance_client::MaintenanceClient, watch_client::WatchClient,
+    DeleteRangeRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest,
+    cluster_client::ClusterClient, kv_client::KvClient, lease_client::LeaseClient,
+    maintenance_client::MaintenanceClient, watch_client::WatchClient,
 };
 use trireme_tests::harness::{free_ports, poll_until, workspace};
 
@@ -176,7 +177,17 @@ impl Trireme {
         let base_port = base_port.to_string();
         let servers = SERVERS.to_string();
         trireme
-            .ok(&["up", "--detach", "--etcd", "--agents", "0", "--servers", &servers, "--base-port", &base_port])
+            .ok(&[
+                "up",
+                "--detach",
+                "--etcd",
+                "--agents",
+                "0",
+                "--servers",
+                &servers,
+                "--base-port",
+                &base_port,
+            ])
             .await?;
         Ok(trireme)
     }
@@ -263,10 +274,20 @@ impl Etcd {
     pub(crate) async fn start() -> Result<Option<Self>> {
         let directory = tempfile::Builder::new().prefix("trireme-test.").tempdir()?;
         let port = free_ports(2)?;
-        let (clients, peers) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", port + 1));
+        let (clients, peers) = (
+            format!("http://127.0.0.1:{port}"),
+            format!("http://127.0.0.1:{}", port + 1),
+        );
         drop(TcpListener::bind(("127.0.0.1", port))?);
         let spawned = Command::new("etcd")
-            .args(["--name", "one", "--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args([
+                "--name",
+                "one",
+                "--listen-client-urls",
+                &clients,
+                "--advertise-client-urls",
+                &clients,
+            ])
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("one={peers}"), "--data-dir"])
             .arg(directory.path())

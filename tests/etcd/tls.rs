@@ -25,7 +25,11 @@ pub(crate) async fn check() -> Result<()> {
 
     let admin = access.identity.context("the admin has a certificate")?;
     let ca = Certificate::from_pem(&access.ca_pem);
-    let tls = || ClientTlsConfig::new().ca_certificate(ca.clone()).domain_name("127.0.0.1");
+    let tls = || {
+        ClientTlsConfig::new()
+            .ca_certificate(ca.clone())
+            .domain_name("127.0.0.1")
+    };
     let identity = Identity::from_pem(&admin.cert_pem, &admin.key_pem);
     poll_until("the admin to be served", PATIENCE, || async {
         let mut kv = client(&endpoint, tls().identity(identity.clone())).await?;
@@ -35,7 +39,10 @@ pub(crate) async fn check() -> Result<()> {
     .await?;
 
     let nobody = client(&endpoint, tls()).await?.range(one("a")).await;
-    ensure!(nobody.is_err_and(|status| status.code() == Code::Unauthenticated), "without a certificate");
+    ensure!(
+        nobody.is_err_and(|status| status.code() == Code::Unauthenticated),
+        "without a certificate"
+    );
     let stranger = other.identity.context("the other admin has a certificate")?;
     let stranger = Identity::from_pem(&stranger.cert_pem, &stranger.key_pem);
     let refused = match client(&endpoint, tls().identity(stranger)).await {
@@ -46,7 +53,10 @@ pub(crate) async fn check() -> Result<()> {
     let plain = Endpoint::from_shared(format!("http://127.0.0.1:{}", port + 2))?.connect_lazy();
     ensure!(KvClient::new(plain).range(one("a")).await.is_err(), "without TLS");
     // The admin is still served.
-    client(&endpoint, tls().identity(identity)).await?.range(one("a")).await?;
+    client(&endpoint, tls().identity(identity))
+        .await?
+        .range(one("a"))
+        .await?;
     exposed(&directory.path().join("exposed"), port + 6).await?;
     server.kill().await?;
     strange.kill().await?;
@@ -56,7 +66,14 @@ pub(crate) async fn check() -> Result<()> {
 fn command(data_dir: &Path, port: u16, etcd: &str) -> Command {
     let mut command = Command::new(program());
     command
-        .args(["server", "--cluster-init", "--name", "alone", "--advertise-address", "127.0.0.1"])
+        .args([
+            "server",
+            "--cluster-init",
+            "--name",
+            "alone",
+            "--advertise-address",
+            "127.0.0.1",
+        ])
         .args(["--listen", &format!("127.0.0.1:{port}")])
         .args(["--peer-listen", &format!("127.0.0.1:{}", port + 1)])
         .args(["--etcd-listen", etcd, "--data-dir"])

@@ -60,7 +60,9 @@ impl Stream {
 
     pub(crate) async fn next(&mut self) -> Result<WatchResponse> {
         let answer = tokio::time::timeout(PATIENCE, self.answers.message()).await;
-        answer.context("waited in vain for an answer")??.context("the stream ended")
+        answer
+            .context("waited in vain for an answer")??
+            .context("the stream ended")
     }
 
     /// Takes answers until there were `count` events: revision, key and kind of each.
@@ -98,7 +100,10 @@ async fn follows(target: &Target) -> Result<()> {
     let last = target.delete("w/a").await?;
     let events = stream.events(3).await?;
     let expected = [(first, "w/a", true), (first + 2, "w/b", true), (last, "w/a", false)];
-    ensure!(events == expected.map(|(revision, key, put)| (revision, key.to_owned(), put)), "{events:?}");
+    ensure!(
+        events == expected.map(|(revision, key, put)| (revision, key.to_owned(), put)),
+        "{events:?}"
+    );
 
     // All changes of a revision come in one answer.
     let success = (0..50).map(|n| put_op(&format!("w/many/{n:02}"), "x")).collect();
@@ -108,7 +113,12 @@ async fn follows(target: &Target) -> Result<()> {
     };
     let done = revision(&target.kv().txn(request).await?.into_inner().header);
     let answer = stream.next().await?;
-    let revisions: Vec<i64> = answer.events.iter().flat_map(|event| &event.kv).map(|kv| kv.mod_revision).collect();
+    let revisions: Vec<i64> = answer
+        .events
+        .iter()
+        .flat_map(|event| &event.kv)
+        .map(|kv| kv.mod_revision)
+        .collect();
     ensure!(revisions == [done; 50], "{revisions:?}");
     ensure!(revision(&answer.header) >= done);
     Ok(())
@@ -185,9 +195,13 @@ async fn ids(target: &Target) -> Result<()> {
     ensure!(twice.canceled && twice.watch_id == -1, "{twice:?}");
     ensure!(twice.cancel_reason.contains("duplicate watch ID"), "{twice:?}");
 
-    stream.send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 99 })).await?;
+    stream
+        .send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 99 }))
+        .await?;
     for watch_id in [7, 1] {
-        stream.send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id })).await?;
+        stream
+            .send(RequestUnion::CancelRequest(WatchCancelRequest { watch_id }))
+            .await?;
         let answer = stream.next().await?;
         ensure!(answer.canceled && answer.watch_id == watch_id, "{answer:?}");
     }
@@ -209,7 +223,9 @@ async fn progress(target: &Target) -> Result<()> {
     let mut told = Vec::new();
     // etcd drops the request while a watch is behind.
     let marked = loop {
-        stream.send(RequestUnion::ProgressRequest(WatchProgressRequest {})).await?;
+        stream
+            .send(RequestUnion::ProgressRequest(WatchProgressRequest {}))
+            .await?;
         let mark = loop {
             let wait = tokio::time::timeout(std::time::Duration::from_millis(500), stream.next());
             match wait.await {
@@ -218,7 +234,13 @@ async fn progress(target: &Target) -> Result<()> {
                     if answer.watch_id == -1 {
                         break Some(revision(&answer.header));
                     }
-                    told.extend(answer.events.into_iter().flat_map(|event| event.kv).map(|kv| kv.mod_revision));
+                    told.extend(
+                        answer
+                            .events
+                            .into_iter()
+                            .filter_map(|event| event.kv)
+                            .map(|kv| kv.mod_revision),
+                    );
                 }
                 Err(_) => break None,
             }
@@ -228,7 +250,10 @@ async fn progress(target: &Target) -> Result<()> {
             _ => {}
         }
     };
-    ensure!(told.len() == 20 && told.iter().all(|revision| *revision <= marked), "{told:?} {marked}");
+    ensure!(
+        told.len() == 20 && told.iter().all(|revision| *revision <= marked),
+        "{told:?} {marked}"
+    );
     Ok(())
 }
 
@@ -263,7 +288,11 @@ async fn fragments(target: &Target) -> Result<()> {
         .flat_map(|event| &event.kv)
         .map(|kv| kv.mod_revision)
         .collect();
-    ensure!(events == [done; 4] && pieces.len() > 1, "{} pieces, {events:?}", pieces.len());
+    ensure!(
+        events == [done; 4] && pieces.len() > 1,
+        "{} pieces, {events:?}",
+        pieces.len()
+    );
     Ok(())
 }
 
@@ -286,7 +315,10 @@ async fn compacted(target: &Target) -> Result<()> {
         .await?;
     ensure!(!created.canceled, "{created:?}");
     let canceled = stream.next().await?;
-    ensure!(canceled.canceled && canceled.watch_id == created.watch_id, "{canceled:?}");
+    ensure!(
+        canceled.canceled && canceled.watch_id == created.watch_id,
+        "{canceled:?}"
+    );
     ensure!(canceled.compact_revision == last, "{canceled:?}");
     // The stream lives on, and the watermark itself can still be watched from.
     stream

@@ -149,7 +149,11 @@ pub(crate) async fn run(args: ClusterArgs, session: &Session) -> Result<()> {
                 async move { ClusterClient::new(link.channel).clear_alarm(request).await }
             };
             let cleared = session.client.write(call).await?.was_raised;
-            say(if cleared { "alarm ended" } else { "there is no such alarm" })
+            say(if cleared {
+                "alarm ended"
+            } else {
+                "there is no such alarm"
+            })
         }
         Verb::Backup(_) | Verb::Restore(_) | Verb::Recover(_) => unreachable!("handled before"),
     }
@@ -180,7 +184,10 @@ async fn add(session: &Session, name: &str) -> Result<()> {
 async fn replace(session: &Session, dead: &Member, name: Option<String>, force: bool) -> Result<()> {
     let gone = matches!(dead.health.as_str(), "Unreachable" | "Quarantined");
     if !gone && !force {
-        let message = format!("server/{} is {}, so nothing has to take its place", dead.name, dead.health);
+        let message = format!(
+            "server/{} is {}, so nothing has to take its place",
+            dead.name, dead.health
+        );
         return Err(Failure::new(Exit::Conflict, message)
             .help("stop it first, or pass --force")
             .into());

@@ -43,9 +43,17 @@ pub(crate) async fn run(args: EditArgs, session: &Session) -> Result<()> {
     let live = resources.get(&place).await?;
     let mut shown = live.clone();
     shown.remove_metadata("managedFields");
-    let path = write_draft(&name, &yaml::to_string(shown.value()))?;
+    let draft = format!("{HEADER}{}", yaml::to_string(shown.value()));
+    let path = write_draft(&name, &draft)?;
     let failed = |failure: Failure| failure.help(format!("your text is kept in {}", path.display()));
-    open(&args.editor, &path)?;
+    if let Err(failure) = open(&args.editor, &path) {
+        let is_untouched = std::fs::read_to_string(&path).is_ok_and(|text| text == draft);
+        if is_untouched {
+            let _ = std::fs::remove_file(&path);
+            return Err(failure.into());
+        }
+        return Err(failed(failure).into());
+    }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let edited = yaml_input::read_one(&text)
         .map_err(|e| failed(Failure::new(Exit::Invalid, format!("this is not YAML: {e}"))))?;
@@ -76,12 +84,12 @@ fn write_draft(name: &str, text: &str) -> Result<std::path::PathBuf> {
     let mut options = std::fs::OpenOptions::new();
     let opened = options.write(true).create_new(true).mode(0o600).open(&path);
     let mut file = opened.with_context(|| format!("cannot create {}", path.display()))?;
-    file.write_all(format!("{HEADER}{text}").as_bytes())
+    file.write_all(text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
-fn open(editor: &str, path: &std::path::Path) -> Result<()> {
+fn open(editor: &str, path: &std::path::Path) -> Result<(), Failure> {
     let mut words = editor.split_whitespace();
     let program = words
         .next()
@@ -96,6 +104,5 @@ fn open(editor: &str, path: &std::path::Path) -> Result<()> {
     Err(Failure::new(
         Exit::Local,
         format!("the editor ended with {status}; nothing was changed"),
-    )
-    .into())
+    ))
 }

@@ -305,8 +305,8 @@ struct Shape {
     table: Table,
     /// Positions of the cells that are shown.
     shown: Vec<usize>,
-    /// Whether the server's cells begin with the name.
-    name_in_cells: bool,
+    /// Which of the server's cells is the name, if one is.
+    name_cell: Option<usize>,
     namespaces: bool,
     labels: bool,
     prefix: String,
@@ -329,7 +329,7 @@ impl Shape {
             labels,
             prefix,
         } = options;
-        let name_in_cells = columns.first().is_some_and(|c| c.name.eq_ignore_ascii_case("name"));
+        let name_cell = columns.iter().position(|c| c.name.eq_ignore_ascii_case("name"));
         let shown: Vec<usize> = (0..columns.len())
             .filter(|&i| wide || columns[i].priority == 0)
             .collect();
@@ -337,7 +337,7 @@ impl Shape {
         if namespaces {
             header.push("namespace");
         }
-        if !name_in_cells {
+        if name_cell.is_none() {
             header.push("name");
         }
         header.extend(shown.iter().map(|&i| columns[i].name.as_str()));
@@ -347,7 +347,7 @@ impl Shape {
         Self {
             table: Table::new(header),
             shown,
-            name_in_cells,
+            name_cell,
             namespaces,
             labels,
             prefix,
@@ -359,12 +359,12 @@ impl Shape {
         if self.namespaces {
             cells.push(item.namespace.clone());
         }
-        if !self.name_in_cells {
+        if self.name_cell.is_none() {
             cells.push(format!("{}{}", self.prefix, item.name));
         }
         for &position in &self.shown {
             let cell = item.cells.get(position).cloned().unwrap_or_default();
-            let is_name = self.name_in_cells && position == 0;
+            let is_name = self.name_cell == Some(position);
             cells.push(if is_name {
                 format!("{}{cell}", self.prefix)
             } else {
@@ -440,6 +440,15 @@ mod tests {
             &[column("Name", 0), column("Age", 0)],
             &["hello", "3s"],
         );
+        // Where the server's name is a detail, it is shown as one.
+        all += &render(
+            false,
+            false,
+            false,
+            "",
+            &[column("Reason", 0), column("Name", 1)],
+            &["Started", "hello.1"],
+        );
         expect![[r#"
             NAME    READY   AGE
             hello   1/1     3s
@@ -447,6 +456,8 @@ mod tests {
             shop        pod/hello   1/1     node-1   3s    a=b
             NAME        AGE
             pod/hello   3s
+            REASON
+            Started
         "#]]
         .assert_eq(&all);
     }

@@ -60,8 +60,8 @@ async fn verb(cli: Cli) -> Result<()> {
         other => other,
     };
     match command {
-        Command::Up(args) => return up::run(args).await,
-        Command::Down(args) => return down::run(args).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Down(args) => down::run(args).await,
         Command::Version(args) => return version::run(args, &cli.connect).await,
         command => with_cluster(command, &cli.connect).await,
     }

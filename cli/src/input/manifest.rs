@@ -60,10 +60,22 @@ pub(crate) fn read(args: &FileArgs) -> Result<Vec<Document>> {
         }
     }
     if documents.is_empty() && !args.filename.is_empty() {
-        let names: Vec<String> = args.filename.iter().map(|f| f.display().to_string()).collect();
-        return Err(Failure::new(Exit::Invalid, format!("{} holds no objects", names.join(", "))).into());
+        return Err(no_objects(&args.filename).into());
     }
     Ok(documents)
+}
+
+/// What was named holds nothing, which is nearly always a mistake: an empty pipe, or a folder without manifests.
+fn no_objects(names: &[PathBuf]) -> Failure {
+    let name = |path: &PathBuf| match path.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => path.display().to_string(),
+    };
+    let names: Vec<String> = names.iter().map(name).collect();
+    let verb = if names.len() == 1 { "holds" } else { "hold" };
+    Failure::new(Exit::Invalid, format!("{} {verb} no objects", names.join(" and "))).help(
+        "pass manifests in YAML or JSON: a file, a folder with *.yaml, *.yml or *.json, or `-` for standard input",
+    )
 }
 
 /// The files behind a name, sorted, so that the order does not depend on the file system.
@@ -129,6 +141,20 @@ fn flatten(value: Value, place: &str, documents: &mut Vec<Document>) -> Result<(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn nothing_is_told_with_a_way_out() {
+        for (names, expected) in [
+            (vec!["-"], "standard input holds no objects"),
+            (vec!["a.yaml", "-"], "a.yaml and standard input hold no objects"),
+        ] {
+            let names: Vec<PathBuf> = names.into_iter().map(PathBuf::from).collect();
+            let failure = no_objects(&names);
+            assert_eq!((failure.exit, failure.message.as_str()), (Exit::Invalid, expected));
+            assert!(!failure.help.is_empty());
+        }
+    }
+
     use crate::exit::Failure;
 
     fn read_text(text: &str) -> Result<Vec<String>, Failure> {

@@ -26,18 +26,31 @@ pub(crate) async fn down(layout: &Layout, wipe: bool) -> Result<()> {
     futures::future::join_all(agents.iter().map(|name| stop(layout, name, &progress))).await;
     let torn_down = futures::future::join_all(agents.iter().map(|name| end_pods(layout, &plan, name, &progress))).await;
     futures::future::join_all(servers.iter().map(|name| stop(layout, name, &progress))).await;
-    let clean = torn_down.into_iter().all(|ended| ended);
+    let left: Vec<&str> = agents
+        .iter()
+        .zip(torn_down)
+        .filter(|(_, ended)| !ended)
+        .map(|(name, _)| *name)
+        .collect();
+    if !left.is_empty() {
+        return Err(pods_left(layout, &left, wipe).into());
+    }
     if wipe {
-        if !clean {
-            let message = "some pods could not be ended, so their data is kept";
-            return Err(Failure::new(Exit::Local, message)
-                .help("see the warnings above, and run `trireme down --wipe` again")
-                .into());
-        }
         delete(layout)?;
         progress.step(format!("the data in {} is deleted", layout.root().display()));
     }
     Ok(())
+}
+
+/// Pods that may still run are told loudly: nothing would look after them.
+fn pods_left(layout: &Layout, nodes: &[&str], wipe: bool) -> Failure {
+    let kept = if wipe { ", so their data is kept" } else { "" };
+    let message = format!("pods of {} may still run{kept}", nodes.join(", "));
+    let wipe = if wipe { " --wipe" } else { "" };
+    let root = layout.root().display();
+    Failure::new(Exit::Local, message).help(format!(
+        "see the warnings above for the cause, then run `trireme down{wipe} --data-dir {root}` again"
+    ))
 }
 
 /// Stops one process, if it runs.
@@ -113,6 +126,7 @@ fn delete(layout: &Layout) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::path::Path;
 
     #[tokio::test]
     async fn no_cluster_is_told() {
@@ -120,6 +134,27 @@ mod tests {
         let layout = Layout::new(directory.path()).unwrap();
         let failure = Failure::of(&down(&layout, true).await.unwrap_err());
         assert_eq!(failure.exit, Exit::NotFound);
+    }
+
+    #[test]
+    fn pods_that_may_run_are_told_with_the_remedy() {
+        let layout = Layout::new(Path::new("/tmp/one")).unwrap();
+        for (wipe, message, command) in [
+            (
+                false,
+                "pods of node-1, node-2 may still run",
+                "`trireme down --data-dir /tmp/one`",
+            ),
+            (
+                true,
+                "pods of node-1, node-2 may still run, so their data is kept",
+                "`trireme down --wipe --data-dir /tmp/one`",
+            ),
+        ] {
+            let failure = pods_left(&layout, &["node-1", "node-2"], wipe);
+            assert_eq!((failure.exit, failure.message.as_str()), (Exit::Local, message));
+            assert!(failure.help.contains(command));
+        }
     }
 
     #[test]

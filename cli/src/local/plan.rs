@@ -134,9 +134,9 @@ impl Plan {
     fn add_etcd_ports(&mut self) -> Result<(), Failure> {
         let first = self.servers.first().map_or(0, |server| server.api_port);
         for (number, server) in (ETCD_PORTS_OFFSET..).zip(&mut self.servers) {
-            let port = first.checked_add(number).ok_or_else(|| {
-                Failure::usage(format!("--base-port {first} leaves no ports for etcd's API"))
-            })?;
+            let port = first
+                .checked_add(number)
+                .ok_or_else(|| Failure::usage(format!("--base-port {first} leaves no ports for etcd's API")))?;
             server.etcd_port.get_or_insert(port);
         }
         Ok(())
@@ -226,7 +226,13 @@ mod tests {
         assert_eq!(plan.etcd_endpoints(), expected);
         plan.grow(&wish(3, 0, 7000)).unwrap();
         assert_eq!(plan.etcd_endpoints(), expected);
-        assert!(Plan::new(&Wish { etcd: true, ..wish(1, 0, 65530) }).is_err());
+        assert!(
+            Plan::new(&Wish {
+                etcd: true,
+                ..wish(1, 0, 65530)
+            })
+            .is_err()
+        );
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! The first server makes the cluster; its credentials give tokens; with them all the rest starts together.
 
+mod manifests;
+mod waiting;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Child;
@@ -9,25 +12,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::Instant;
-use trireme_client::{Client, ClientError, Kubeconfig, Link};
+use trireme_client::{Client, Kubeconfig, Link};
 use trireme_proto::v1::cluster_client::ClusterClient;
-use trireme_proto::v1::{CreateTokenRequest, JoinRole, Member};
+use trireme_proto::v1::{CreateTokenRequest, JoinRole};
 
+use self::waiting::passes;
 use crate::command::agent::RuntimeKind;
-use crate::command::apply::{Applier, WriteArgs};
 use crate::exit::{Exit, Failure};
-use crate::follow::Follow;
-use crate::input::manifest::Document;
 use crate::limits;
 use crate::local::layout::Layout;
 use crate::local::plan::{Plan, ServerPlan, Wish};
-use crate::local::process::{ProcessRecord, log_tail, spawn};
+use crate::local::process::{ProcessRecord, spawn};
 use crate::local::progress::Progress;
 use crate::object::Object;
-use crate::resolve::{Discovery, reference};
-use crate::resources::{Resources, Selection};
-use crate::rollout;
-use crate::session::Session;
 
 /// How long a join token of a local cluster is valid, in seconds.
 const TOKEN_TTL_SECONDS: u64 = 600;
@@ -187,42 +184,6 @@ impl Up {
         None
     }
 
-    /// One round of waiting: fails if a process ended or the time is over.
-    async fn pause(&mut self, what: &str) -> Result<()> {
-        if let Some((name, status)) = self.ended() {
-            return Err(self.died(&name, status).into());
-        }
-        if Instant::now() >= self.deadline {
-            let help = format!("see the logs in {}", self.layout.root().join("logs").display());
-            let message = format!("gave up after {} s of waiting for {what}", limits::UP_TIMEOUT.as_secs());
-            return Err(Failure::new(Exit::Timeout, message).help(help).into());
-        }
-        tokio::time::sleep(limits::LOCAL_POLL).await;
-        Ok(())
-    }
-
-    /// A process's end as a failure of ours: its own words, and its exit code.
-    fn died(&self, name: &str, status: std::process::ExitStatus) -> Failure {
-        let log = self.layout.log(name);
-        let tail = log_tail(&log);
-        let said = tail.iter().rev().find_map(|line| line.strip_prefix("error: "));
-        let exit = crate::exit::EXIT_CODES
-            .iter()
-            .map(|(exit, _)| *exit)
-            .find(|exit| status.code() == Some(*exit as i32));
-        let message = match said {
-            Some(said) => format!("{name}: {said}"),
-            None => format!("{name} ended with {status}; its last words: {}", tail.join(" | ")),
-        };
-        let remedy = tail
-            .iter()
-            .rev()
-            .find_map(|line| line.strip_prefix("help: "))
-            .map(|help| format!("{help}; "));
-        let help = format!("{}see {}", remedy.unwrap_or_default(), log.display());
-        Failure::new(exit.unwrap_or(Exit::Other), message).help(help)
-    }
-
     /// Makes the admin's kubeconfig, with all servers in it, from the one that the first server wrote.
     async fn write_kubeconfig(&mut self) -> Result<()> {
         let first = self.plan.servers.first().context("a plan has a server")?.name.clone();
@@ -286,155 +247,6 @@ impl Up {
         }
     }
 
-    async fn wait_for_members(&mut self, client: &Client) -> Result<()> {
-        let names: Vec<String> = self.plan.servers.iter().map(|server| server.name.clone()).collect();
-        let mut told: Vec<String> = Vec::new();
-        loop {
-            match client.cluster_status().await {
-                Ok(status) => {
-                    if let Some(member) = status.members.iter().find(|m| m.health == "Quarantined") {
-                        return Err(quarantined(member).into());
-                    }
-                    for member in status.members.iter().filter(|m| names.contains(&m.name) && votes(m)) {
-                        if !told.contains(&member.name) {
-                            self.progress.step(format!("{} is in the quorum", member.name));
-                            told.push(member.name.clone());
-                        }
-                    }
-                    if told.len() == names.len() && status.leader_id != 0 {
-                        return Ok(());
-                    }
-                }
-                Err(error) if passes(&error) => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.pause("the servers to form a quorum").await?;
-        }
-    }
-
-    /// Waits until every agent's node is ready, as the cluster has it. Right after a `down` and `up` that may still be what
-    /// was stored before: the leader gives every node a grace before it judges it anew.
-    async fn wait_for_nodes(&mut self, client: &Client) -> Result<()> {
-        let resources = Resources::new(client);
-        let mut told: Vec<String> = Vec::new();
-        loop {
-            match nodes(client, &resources).await {
-                Ok(nodes) => {
-                    for node in nodes.iter().filter(|node| is_ready(node)) {
-                        let mine = self.plan.agents.iter().any(|agent| agent.name == node.name());
-                        if mine && !told.iter().any(|name| name == node.name()) {
-                            self.progress.step(format!("{} is ready", node.name()));
-                            told.push(node.name().to_owned());
-                        }
-                    }
-                    if told.len() == self.plan.agents.len() {
-                        break;
-                    }
-                }
-                Err(error) if error.downcast_ref::<ClientError>().is_some_and(passes) => {}
-                Err(error) => return Err(error),
-            }
-            self.pause("the nodes to become ready").await?;
-        }
-        if self.plan.agents.iter().any(|agent| !agent.joined) {
-            self.plan.agents.iter_mut().for_each(|agent| agent.joined = true);
-            self.plan.write(&self.layout)?;
-        }
-        Ok(())
-    }
-
-    /// Applies manifests, and waits until what they describe runs.
-    pub(crate) async fn apply(&mut self, documents: &[Document]) -> Result<()> {
-        if documents.is_empty() {
-            return Ok(());
-        }
-        let session = self.session()?;
-        let discovery = session.discovery().await?;
-        let resources = session.resources();
-        let applier = Applier {
-            session: &session,
-            discovery,
-            resources,
-            write: WriteArgs::default(),
-        };
-        let mut applied = Vec::new();
-        for document in documents {
-            let (object, outcome) = applier.apply(document).await?;
-            let name = crate::command::get::name_of(&object, &applier.discovery);
-            self.progress.step(format!("{name} {}", outcome.as_str()));
-            applied.push(object);
-        }
-        for object in applied {
-            let wait = self.wait_until_it_runs(&applier, &object);
-            tokio::time::timeout(limits::UP_PODS_TIMEOUT, wait)
-                .await
-                .unwrap_or_else(|_| {
-                    let title = crate::command::get::name_of(&object, &applier.discovery);
-                    let help = format!("see `trireme describe {title}` and `trireme events`; the cluster itself is up");
-                    Err(Failure::new(Exit::Timeout, format!("{title} does not run yet"))
-                        .help(help)
-                        .into())
-                })?;
-        }
-        Ok(())
-    }
-
-    async fn wait_until_it_runs(&self, applier: &Applier<'_>, object: &Object) -> Result<()> {
-        if !matches!(object.kind(), "Deployment" | "Pod") {
-            return Ok(());
-        }
-        let resource = applier.discovery.of_object(object)?;
-        let mut follow = Follow::object(&applier.resources, resource, object.namespace(), object.name());
-        let mut last = String::new();
-        let mut step = |now: &Follow| {
-            let Some(object) = now.first() else {
-                return Err(Failure::new(Exit::NotFound, format!("{} was deleted", object.name())).into());
-            };
-            let progress = match object.kind() {
-                "Deployment" => rollout::progress(object),
-                _ if is_ready(object) => rollout::Progress::Done(format!("pod {:?} runs", object.name())),
-                _ => rollout::Progress::Waiting(format!("Waiting for pod {:?} to run...", object.name())),
-            };
-            match progress {
-                rollout::Progress::Waiting(text) => {
-                    if text != last {
-                        self.progress.step(&text);
-                        last = text;
-                    }
-                    Ok(None)
-                }
-                rollout::Progress::Done(text) => {
-                    self.progress.step(text);
-                    Ok(Some(()))
-                }
-                rollout::Progress::Failed(text) => Err(Failure::new(Exit::Other, text).into()),
-            }
-        };
-        loop {
-            tokio::select! {
-                outcome = follow.until(&mut step) => return outcome,
-                () = tokio::time::sleep(limits::UP_STALL) => {
-                    if let Some(reason) = why_not(applier, object.namespace()).await {
-                        self.progress.step(reason);
-                    }
-                }
-            }
-        }
-    }
-
-    fn session(&self) -> Result<Session> {
-        let mut config = Kubeconfig::read(&self.layout.kubeconfig())?
-            .access(None, self.layout.root())?
-            .config;
-        config.retry_for = limits::RETRY_FOR;
-        let client = Client::new(config)?;
-        Ok(Session {
-            client,
-            namespace: "default".to_owned(),
-            namespace_is_explicit: false,
-        })
-    }
-
     /// Where everything is, and what to try next.
     pub(crate) fn summary(&self) -> String {
         let down = if self.layout.root() == std::path::absolute(DEFAULT_DATA_DIR).unwrap_or_default() {
@@ -482,90 +294,6 @@ fn is_made(layout: &Layout, server: &ServerPlan) -> bool {
     layout.server(&server.name).join("server.json").exists()
 }
 
-/// Whether a failure may pass while a cluster comes up.
-fn passes(error: &ClientError) -> bool {
-    match error {
-        ClientError::Connect(error) => !error.untrusted,
-        ClientError::Unavailable { .. } | ClientError::UnknownOutcome { .. } => true,
-        ClientError::Api(_) | ClientError::Decode(_) => false,
-    }
-}
-
-fn votes(member: &Member) -> bool {
-    matches!(member.role.as_str(), "Leader" | "Follower") && member.health == "Healthy"
-}
-
 fn is_ready(object: &Object) -> bool {
     object.condition("Ready").is_some_and(|(status, _, _)| status == "True")
-}
-
-/// Why a pod of the namespace does not run: what its node or the scheduler says of it.
-async fn why_not(applier: &Applier<'_>, namespace: &str) -> Option<String> {
-    let kind = applier.discovery.resource("pods").ok()?;
-    let pods = applier
-        .resources
-        .list(&reference(kind, namespace, ""), &Selection::default())
-        .await
-        .ok()?;
-    pods.iter().filter(|pod| !is_ready(pod)).find_map(|pod| {
-        let reason = reason_of(pod)?;
-        Some(format!("pod {:?} does not run yet: {reason}", pod.name()))
-    })
-}
-
-/// The reason that a pod's status gives.
-fn reason_of(pod: &Object) -> Option<String> {
-    if let Some(("False", reason, message)) = pod.condition("PodScheduled") {
-        return Some(format!("{reason}: {message}"));
-    }
-    pod.list("/status/containerStatuses").iter().find_map(|status| {
-        let waiting = status.pointer("/state/waiting")?;
-        let field = |name: &str| {
-            waiting
-                .get(name)
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default()
-        };
-        Some(format!("{}: {}", field("reason"), field("message"))).filter(|text| text != ": ")
-    })
-}
-
-async fn nodes(client: &Client, resources: &Resources) -> Result<Vec<Object>> {
-    let discovery = Discovery::new(client.discover().await?.resources);
-    let kind = discovery.resource("nodes")?;
-    resources.list(&reference(kind, "", ""), &Selection::default()).await
-}
-
-/// A server that will never vote again, so that waiting for it is in vain.
-fn quarantined(member: &Member) -> Failure {
-    let message = format!("{} is quarantined: {}", member.name, member.health_message);
-    let help = format!(
-        "the other servers serve on; `trireme cluster replace {}` and delete its folder, then run `trireme up` again",
-        member.name
-    );
-    Failure::new(Exit::Other, message).help(help)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn pods_say_why_they_do_not_run() {
-        let check = |status: serde_json::Value, expected: Option<&str>| {
-            let pod = Object::new(json!({"apiVersion": "v1", "kind": "Pod", "status": status})).unwrap();
-            assert_eq!(reason_of(&pod).as_deref(), expected);
-        };
-        let condition =
-            json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes fit"});
-        check(json!({"conditions": [condition]}), Some("Unschedulable: 0/2 nodes fit"));
-        let waiting = json!({"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}});
-        check(
-            json!({"containerStatuses": [{"state": {"running": {}}}, waiting]}),
-            Some("ErrImagePull: no such image"),
-        );
-        check(json!({}), None);
-    }
 }

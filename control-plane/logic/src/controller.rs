@@ -8,10 +8,10 @@
 
 use std::collections::BTreeSet;
 
-use trireme_proto::api::meta::v1::Time;
+use trireme_proto::api::{core::v1::Pod, meta::v1::Time};
 
 use crate::{
-    kind::KindInfo,
+    kind::{Kind, KindInfo},
     object::{Object, ObjectKey},
     world::{Change, World},
 };
@@ -29,6 +29,61 @@ pub trait Controller: Send + Sync {
 
     /// Decides what to do for one key. Idempotent; must not depend on why it was called.
     fn reconcile(&self, world: &World, key: &ObjectKey, context: &Context) -> Outcome;
+
+    /// What to tell people when a write of the last pass was refused: events, and conditions. The key is tried again in
+    /// any case, later each time.
+    fn on_refusal(&self, _world: &World, _key: &ObjectKey, _refusal: &Refusal, _context: &Context) -> Outcome {
+        Outcome::default()
+    }
+}
+
+/// A write that was refused for what it is, rather than for the moment: a quota, a rule, a limit.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// What it was to do.
+    pub action: Action,
+    /// The kind of the object that it was about.
+    pub info: &'static KindInfo,
+    /// The name of that object.
+    pub name: String,
+    /// Why it was refused.
+    pub message: String,
+}
+
+/// What a write does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It makes an object.
+    Create,
+    /// It changes one.
+    Update,
+    /// It ends one.
+    Delete,
+}
+
+impl Refusal {
+    /// The reason, with the object's name cut to `prefix`, so that one cause reads the same however often names are made
+    /// anew.
+    pub fn message_about(&self, prefix: &str) -> String {
+        if self.name.is_empty() {
+            return self.message.clone();
+        }
+        self.message.replace(&self.name, prefix)
+    }
+}
+
+impl Write {
+    /// What the write does to which object: kind and name.
+    pub fn target(&self) -> (Action, &'static KindInfo, &str) {
+        match self {
+            Self::Create(object) => (Action::Create, object.info(), &object.metadata().name),
+            Self::Update(object) | Self::UpdateStatus(object) => {
+                (Action::Update, object.info(), &object.metadata().name)
+            }
+            Self::Bind { pod, .. } => (Action::Update, &Pod::INFO, &pod.name),
+            Self::Delete { info, key, .. } => (Action::Delete, info, &key.name),
+        }
+    }
 }
 
 /// What a decision may depend on beside the world.

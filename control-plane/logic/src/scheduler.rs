@@ -7,6 +7,7 @@
 //!
 //! A binding is a proposal: the registry refuses it unless the pod is still unbound (I4).
 
+pub(crate) mod affinity;
 mod class;
 pub mod filters;
 mod node_selector;
@@ -100,6 +101,11 @@ pub fn is_ours(pod: &Pod) -> bool {
         && pods::is_active(pod)
 }
 
+/// True if where the pod may go depends on which pods lie where.
+pub fn depends_on_other_pods(pod: &Pod) -> bool {
+    affinity::has_terms(pod) || !pods::spec(pod).topology_spread_constraints.is_empty()
+}
+
 /// One pass.
 struct Pass<'w> {
     world: &'w World,
@@ -109,7 +115,9 @@ struct Pass<'w> {
     classes: Vec<Class<'w>>,
     class_places: BTreeMap<ClassKey<'w>, usize>,
     /// Where this pass has put pods, in order.
-    log: Vec<Placement>,
+    log: Vec<Placement<'w>>,
+    /// Whether some pod's place depends on the labels of others, so that only pods with equal labels are alike.
+    labels_matter: bool,
     /// The node that is next in the round.
     next: usize,
 }
@@ -123,6 +131,8 @@ impl<'w> Pass<'w> {
             .map(|(place, node)| (node.name, place))
             .collect();
         let count = nodes.len().max(1) as u64;
+        let labels_matter =
+            world.pods_with_affinity().next().is_some() || world.pending_pods().any(depends_on_other_pods);
         Self {
             world,
             options,
@@ -131,6 +141,7 @@ impl<'w> Pass<'w> {
             classes: Vec::new(),
             class_places: BTreeMap::new(),
             log: Vec::new(),
+            labels_matter,
             next: usize::try_from(options.seed % count).unwrap_or(0),
         }
     }
@@ -153,7 +164,7 @@ impl<'w> Pass<'w> {
     }
 
     fn class_of(&mut self, pod: &'w Pod) -> usize {
-        let key = ClassKey::of(pod);
+        let key = ClassKey::of(pod, self.labels_matter);
         if let Some(place) = self.class_places.get(&key) {
             return *place;
         }

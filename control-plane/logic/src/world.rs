@@ -250,6 +250,11 @@ impl World {
         self.index.pending_pods().filter_map(|key| self.get(key))
     }
 
+    /// The unfinished bound pods that have terms about other pods, by key.
+    pub fn pods_with_affinity(&self) -> impl Iterator<Item = &Pod> {
+        self.index.pods_with_affinity().filter_map(|key| self.get(key))
+    }
+
     /// What the unfinished pods of a node take up; `None` if there are none.
     pub fn node_usage(&self, node: &str) -> Option<&NodeUsage> {
         self.index.node_usage(node)

@@ -190,7 +190,7 @@ pub(crate) fn admit_create(
     object.validate(&mut errors);
     refuse_if_any(info, &object.metadata().name, errors)?;
     admission::validate(&request, &*object, surroundings).map_err(|error| not_admitted(info, &request.key, error))?;
-    let charges = charge_quotas(&*object, surroundings)?;
+    let charges = charge_quotas(None, &*object, surroundings)?;
     Ok(Admitted {
         object,
         name_is_generated,
@@ -271,15 +271,24 @@ fn not_admitted(info: &KindInfo, key: &ObjectKey, error: AdmissionError) -> ApiE
     }
 }
 
-fn charge_quotas(object: &dyn Object, surroundings: &Surroundings) -> Result<Vec<Charge>, ApiError> {
+/// What a new object, or a change of `old`, charges each quota with.
+///
+/// # Errors
+/// `Forbidden` if a quota has no room, or cannot tell.
+pub(crate) fn charge_quotas(
+    old: Option<&dyn Object>,
+    object: &dyn Object,
+    surroundings: &Surroundings,
+) -> Result<Vec<Charge>, ApiError> {
     let mut charges = Vec::new();
     if surroundings.quotas.is_empty() {
         return Ok(charges);
     }
+    let before = old.map(admission::usage_of).unwrap_or_default();
     let usage = admission::usage_of(object);
     let refused = |why| ApiError::forbidden_object(object.info(), &object.metadata().name, why);
     for state in &surroundings.quotas {
-        let charged = admission::charge(&state.quota, &usage).map_err(refused)?;
+        let charged = admission::charge_change(&state.quota, &before, &usage).map_err(refused)?;
         if let Some(quota) = charged {
             charges.push(Charge {
                 name: state.name.clone(),

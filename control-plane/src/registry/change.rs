@@ -8,12 +8,12 @@ use bytes::Bytes;
 use trireme_logic::object::{KindOps, Object, ObjectKey};
 use trireme_store::kv::{Consistency, KeyRange, KeyValue, Op, OpResponse, RangeRequest, Revision, Txn};
 
-use super::{Registry, Stored, at_revision, object_range, put, stored::encode};
+use super::{Registry, Stored, at_revision, charge::add_charges, object_range, put, stored::encode};
 use crate::{
     limits,
     pipeline::{
         Permit,
-        admit::{AdmittedChange, ChangeOutcome},
+        admit::{AdmittedChange, ChangeOutcome, Charge},
     },
     status::ApiError,
 };
@@ -65,7 +65,7 @@ enum Step {
 enum Written {
     /// It is done.
     Done(Changed),
-    /// Another write came in between, and this is the object now.
+    /// Another write came in between, of the object or of a quota, and this is the object now.
     Overtaken(Option<Stored>),
 }
 
@@ -81,6 +81,7 @@ impl Registry {
     ) -> Result<Changed, ApiError> {
         let missing = || ApiError::not_found(ops.info(), &key.name);
         let mut reading = self.read_for_change(ops, key).await?.ok_or_else(missing)?;
+        let mut was_overtaken = false;
         for _ in 0..attempts.max {
             let step = decide(&reading.stored).and_then(|change| Step::of(change, &reading.stored));
             let is_answer = attempts.dry_run || matches!(step, Err(_) | Ok(Step::Nothing));
@@ -99,12 +100,20 @@ impl Registry {
                 }
             }
             let step = step?;
+            let charges = match &step {
+                Step::Put(object, _) => {
+                    let old = reading.stored.object()?;
+                    self.charges_of_change(&**old, &**object, was_overtaken).await?
+                }
+                Step::Nothing | Step::Remove(..) => Vec::new(),
+            };
             if attempts.dry_run {
                 return Ok(step.into_changed(&reading.stored, reading.stored.revision()));
             }
-            match self.write(permit, step, reading.stored).await? {
+            match self.write(permit, step, reading.stored, &charges).await? {
                 Written::Done(changed) => return Ok(changed),
                 Written::Overtaken(current) => {
+                    was_overtaken = true;
                     reading = Reading {
                         stored: current.ok_or_else(missing)?,
                         certain: true,
@@ -123,15 +132,24 @@ impl Registry {
         Ok(stored.map(|stored| Reading { stored, certain: true }))
     }
 
-    async fn write(&self, permit: &Permit, step: Step, before: Stored) -> Result<Written, ApiError> {
+    async fn write(
+        &self,
+        permit: &Permit,
+        step: Step,
+        before: Stored,
+        charges: &[Charge],
+    ) -> Result<Written, ApiError> {
         let range = object_range(before.kind(), before.key());
-        let txn = match &step {
+        let mut txn = match &step {
             Step::Nothing => return Ok(Written::Done(step.into_changed(&before, before.revision()))),
             Step::Put(_, value) => replace_txn(&range, before.revision(), value.clone()),
             Step::Remove(..) => remove_txn(&range, before.revision()),
         };
+        let namespace = &before.key().namespace;
+        let charged = add_charges(charges, namespace, &mut txn)?;
         let answer = self.commit(permit, txn).await?;
         if answer.succeeded {
+            self.policies.note_charges(namespace, charged, answer.revision);
             return Ok(Written::Done(step.into_changed(&before, answer.revision)));
         }
         Ok(Written::Overtaken(current_of(answer.responses, &before)))

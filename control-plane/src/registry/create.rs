@@ -1,7 +1,6 @@
 //! Storing new objects: one transaction each, which also holds that the namespace still takes objects and that
 //! no quota is exceeded.
 
-use bytes::Bytes;
 use trireme_logic::{kinds, object::ObjectKey};
 use trireme_proto::api::core::v1::ResourceQuota;
 use trireme_store::kv::{
@@ -9,7 +8,7 @@ use trireme_store::kv::{
     TxnResponse,
 };
 
-use super::{Registry, Stored, at_revision, object_range, ops_of, put, stored::encode};
+use super::{Registry, Stored, at_revision, charge::add_charges, object_range, ops_of, put, stored::encode};
 use crate::{
     limits,
     pipeline::{Admitted, Decoded, Permit, Subresource, Verb, admit::admit_create},
@@ -43,6 +42,7 @@ impl Registry {
             Subresource::None,
             &ObjectKey::new(namespace.as_str(), name),
         )?;
+        self.require_own_event(permit, decoded.object()).await?;
         let mut surroundings = self.policies.surroundings(&namespace).await?;
         // Creates that charge one quota would only overtake each other: they go one by one on this server.
         let turn = if surroundings.quotas.is_empty() {
@@ -161,16 +161,7 @@ fn guard_surroundings(
     let namespace_range = object_range(ops_of("", "namespaces").info(), &ObjectKey::new("", namespace));
     txn.compares.push(at_revision(namespace_range, state.revision));
     txn.compares.push(no_newer_quota(namespace, admitted.quotas_seen()));
-    let mut charges = Vec::new();
-    for charge in admitted.charges() {
-        let range = object_range(ops_of("", "resourcequotas").info(), &charge.key(namespace));
-        txn.compares.push(at_revision(range.clone(), charge.revision));
-        let mut quota = charge.quota.clone();
-        let value: Bytes = encode(&mut quota)?;
-        txn.success.push(put(&range, value));
-        charges.push((charge.name.clone(), quota));
-    }
-    Ok(charges)
+    add_charges(admitted.charges(), namespace, txn)
 }
 
 fn no_newer_quota(namespace: &str, seen: Revision) -> Compare {

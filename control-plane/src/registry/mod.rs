@@ -8,6 +8,7 @@
 mod bind;
 mod bootstrap;
 mod change;
+mod charge;
 mod continue_token;
 mod create;
 mod delete;

@@ -1,7 +1,9 @@
-//! What node agents write: their own `Node` object, and the states of pods bound to them (invariants I4, I6).
+//! What node agents write: their own `Node` object, the states of pods bound to them, and events about those
+//! (invariants I4, I6).
 
 use trireme_logic::object::{Object, ObjectKey};
-use trireme_proto::api::core::v1::{Node, Pod, PodCondition, PodStatus};
+use trireme_proto::api::core::v1::{Event, Node, Pod, PodCondition, PodStatus};
+use trireme_store::kv::Consistency;
 
 use super::{Registry, Stored, change::Attempts, ops_of};
 use crate::{
@@ -109,6 +111,68 @@ impl Registry {
             .await?;
         Ok(changed.stored)
     }
+}
+
+impl Registry {
+    /// Refuses what a node writes unless it is an event in its own name, about itself or a pod that is bound to it.
+    /// Whoever is no node is not concerned.
+    pub(super) async fn require_own_event(&self, permit: &Permit, object: &dyn Object) -> Result<(), ApiError> {
+        require_own_record(permit, object)?;
+        let Some(node) = node_of(permit) else {
+            return Ok(());
+        };
+        let about = object
+            .downcast_ref::<Event>()
+            .and_then(|event| event.involved_object.as_ref());
+        let is_own = match about {
+            Some(about) if about.kind == "Node" => about.name == node,
+            Some(about) if about.kind == "Pod" => {
+                let key = ObjectKey::new(about.namespace.as_str(), about.name.as_str());
+                // This server may not have heard yet of what another one told the node.
+                self.is_bound_to(&key, node, Consistency::Serializable).await?
+                    || self.is_bound_to(&key, node, Consistency::Linearizable).await?
+            }
+            _ => false,
+        };
+        if is_own {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden(format!(
+                "node \"{node}\" may tell only of itself and of the pods that are bound to it"
+            )))
+        }
+    }
+
+    async fn is_bound_to(&self, pod: &ObjectKey, node: &str, consistency: Consistency) -> Result<bool, ApiError> {
+        let Some(stored) = self.read_one(ops_of("", "pods"), pod, consistency).await? else {
+            return Ok(false);
+        };
+        let pod = stored.object()?.downcast_ref::<Pod>();
+        Ok(pod
+            .and_then(|pod| pod.spec.as_ref())
+            .is_some_and(|spec| spec.node_name == node))
+    }
+}
+
+/// Refuses a node everything but events that name it as their source.
+pub(super) fn require_own_record(permit: &Permit, object: &dyn Object) -> Result<(), ApiError> {
+    let Some(node) = node_of(permit) else {
+        return Ok(());
+    };
+    let source = object.downcast_ref::<Event>().and_then(|event| event.source.as_ref());
+    if source.is_some_and(|source| source.host == node) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden(format!(
+            "node \"{node}\" may write only events, with itself as their source"
+        )))
+    }
+}
+
+/// The node that makes a request; none if somebody else does, or a function for nodes is at work.
+fn node_of(permit: &Permit) -> Option<&str> {
+    permit.request_info()?;
+    permit.identity().node_name()
 }
 
 fn refresh(stored: &mut Node, reported: &Node) {

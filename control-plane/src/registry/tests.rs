@@ -82,6 +82,11 @@ fn system() -> Permit {
 
 /// A permit as an admin's request gets it.
 fn admin(verb: Verb, resource: &str, namespace: &str, name: &str) -> Permit {
+    request(Subject::Admin, verb, resource, namespace, name)
+}
+
+/// A permit as a request of someone who may make it gets it.
+fn request(subject: Subject, verb: Verb, resource: &str, namespace: &str, name: &str) -> Permit {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let group = if resource == "deployments" { "apps" } else { "" };
     let resource = ResourceRef {
@@ -92,13 +97,13 @@ fn admin(verb: Verb, resource: &str, namespace: &str, name: &str) -> Permit {
         name: name.to_owned(),
         ..ResourceRef::default()
     };
-    let peer = Peer::for_tests(Some(Subject::Admin));
+    let peer = Peer::for_tests(Some(subject));
     Permit::request(&RawRequest {
         peer: &peer,
         verb,
         resource: &resource,
     })
-    .expect("an admin may do everything")
+    .expect("it may do this")
 }
 
 fn node_permit(name: &str) -> Permit {

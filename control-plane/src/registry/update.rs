@@ -1,6 +1,6 @@
 //! Replacing an object, its status, or a namespace's finalizers.
 
-use super::{Changed, Registry, change::Attempts};
+use super::{Changed, Registry, change::Attempts, node::require_own_record};
 use crate::{
     pipeline::{Decoded, Permit, Subresource, Verb, admit::admit_update},
     status::ApiError,
@@ -39,7 +39,9 @@ impl Registry {
         let object = decoded.into_object();
         let (ops, key) = (object.ops(), target(permit, &object.key()));
         permit.require(&[Verb::Update], ops.info(), part, &key)?;
+        self.require_own_event(permit, &*object).await?;
         self.change(permit, ops, &key, Attempts::of_write(dry_run), |current| {
+            require_own_record(permit, &**current.object()?)?;
             let wanted = Decoded::internal(object.clone_object());
             admit_update(permit, &**current.object()?, wanted, part)
         })

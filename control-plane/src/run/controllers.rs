@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 use trireme_logic::{
-    controller::{Context, Controller, Outcome},
+    controller::{Context, Controller, Outcome, Refusal},
     controllers::node_lifecycle::NAME as NODE_LIFECYCLE,
     object::ObjectKey,
     world::Change,
@@ -171,13 +171,34 @@ async fn execute(context: &LoopContext, controller: &dyn Controller, item: &Work
                 revision: written.revision,
             }
         }
-        Some(error) => {
+        Some(failure) => {
+            let error = &failure.error;
             tracing::debug!(controller = controller.name(), key = %item.key, %error, "a reconcile failed; trying again");
+            let told = match &failure.refusal {
+                Some(refusal) => tell_refusal(context, controller, item, refusal).await,
+                None => 0,
+            };
             Completion::Failed {
-                revision: written.revision,
+                revision: written.revision.max(told),
             }
         }
     }
+}
+
+/// Lets people know that a write was refused. Returns the revision that this took; 0 if it changed nothing.
+async fn tell_refusal(context: &LoopContext, controller: &dyn Controller, item: &WorkItem, refusal: &Refusal) -> i64 {
+    let present = Context {
+        now: context.now(),
+        seed: context.seed(),
+    };
+    let told = context
+        .world
+        .read(|world| controller.on_refusal(world, &item.key, refusal, &present));
+    context.record_events(controller.name(), told.events);
+    // If this cannot be written either, the next attempt tells it again.
+    carry_out(&context.registry, &context.permit(controller.name()), told.writes)
+        .await
+        .revision
 }
 
 fn duration_until(now: Time, at: Time) -> Duration {

@@ -13,6 +13,8 @@ use std::{
 use tokio::time::Instant;
 use trireme_proto::v1::{Heartbeat, NodeHeartbeat};
 
+use crate::limits::HEARTBEAT_KEPT;
+
 /// The heartbeats that this server knows of.
 #[derive(Debug, Default)]
 pub struct Heartbeats {
@@ -34,6 +36,14 @@ pub struct Record {
     pub received_at: Instant,
     /// What it said.
     pub heartbeat: Heartbeat,
+}
+
+impl State {
+    /// Forgets nodes that are long silent: they are dead, or deleted. The leader has judged them before that.
+    fn drop_old(&mut self, now: Instant) {
+        self.latest
+            .retain(|_, record| now.saturating_duration_since(record.received_at) < HEARTBEAT_KEPT);
+    }
 }
 
 impl Heartbeats {
@@ -64,7 +74,10 @@ impl Heartbeats {
 
     /// Takes what is to be passed on to the leader.
     pub fn take_batch(&self, now: Instant) -> Vec<NodeHeartbeat> {
-        let records = std::mem::take(&mut self.lock().to_forward);
+        let mut state = self.lock();
+        state.drop_old(now);
+        let records = std::mem::take(&mut state.to_forward);
+        drop(state);
         records
             .into_iter()
             .map(|(node, record)| {
@@ -92,9 +105,11 @@ impl Heartbeats {
         }
     }
 
-    /// The latest heartbeat of each node.
-    pub fn latest(&self) -> BTreeMap<String, Record> {
-        self.lock().latest.clone()
+    /// The latest heartbeat of each node that was heard within [`HEARTBEAT_KEPT`].
+    pub fn latest(&self, now: Instant) -> BTreeMap<String, Record> {
+        let mut state = self.lock();
+        state.drop_old(now);
+        state.latest.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,7 +139,22 @@ mod tests {
         let now = Instant::now();
         heartbeats.merge(vec![beat("a", 100)], now);
         heartbeats.merge(vec![beat("a", 5_000)], now);
-        assert_eq!(heartbeats.latest()["a"].received_at, now - Duration::from_millis(100));
+        assert_eq!(
+            heartbeats.latest(now)["a"].received_at,
+            now - Duration::from_millis(100)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_long_silent_is_forgotten() {
+        let heartbeats = Heartbeats::default();
+        heartbeats.merge(vec![beat("gone", 0)], Instant::now());
+        tokio::time::advance(HEARTBEAT_KEPT / 2).await;
+        heartbeats.merge(vec![beat("there", 0)], Instant::now());
+        assert_eq!(heartbeats.latest(Instant::now()).len(), 2);
+        tokio::time::advance(HEARTBEAT_KEPT / 2).await;
+        let kept: Vec<String> = heartbeats.latest(Instant::now()).into_keys().collect();
+        assert_eq!(kept, ["there"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use tokio::{sync::watch, task::JoinSet, time::Instant};
-use trireme_logic::controller::EventRecord;
-use trireme_proto::api::meta::v1::Time;
+use trireme_logic::{controller::EventRecord, object::ObjectKey};
+use trireme_proto::api::{core::v1::Node, meta::v1::Time};
 use trireme_store::kv::Leadership;
 
 use super::{controllers, events::EventRecorder, heartbeats::Heartbeats, scheduler, world_cache::WorldCache};
@@ -74,7 +74,7 @@ impl LoopContext {
 
     /// Tells the world what the heartbeats say; returns the nodes of which that is news.
     pub fn observe_heartbeats(&self) -> Vec<String> {
-        let latest = self.heartbeats.latest();
+        let latest = self.heartbeats.latest(Instant::now());
         let since_start_ms =
             |at: Instant| u64::try_from(at.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX);
         let mut news = Vec::new();
@@ -91,6 +91,15 @@ impl LoopContext {
                 }
             }
             world.node_health.now_ms = since_start_ms(Instant::now());
+            let deleted: Vec<String> = world
+                .node_health
+                .nodes()
+                .filter(|node| world.get::<Node>(&ObjectKey::new("", *node)).is_none())
+                .map(str::to_owned)
+                .collect();
+            for node in deleted {
+                world.node_health.forget(&node);
+            }
         });
         news
     }

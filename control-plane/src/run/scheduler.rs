@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use trireme_logic::{
     controller::Outcome,
     controllers::pods,
-    scheduler::{Options, SCHEDULER_NAME, is_ours, schedule},
-    world::Change,
+    scheduler::{Options, SCHEDULER_NAME, depends_on_other_pods, is_ours, schedule},
+    world::{Change, World},
 };
 use trireme_proto::api::core::v1::Pod;
 
@@ -30,8 +30,8 @@ pub async fn run(context: Arc<LoopContext>) {
             let written = carry_out(&context.registry, &context.permit(SCHEDULER_NAME), outcome.writes).await;
             match written.failure {
                 None => context.record_events(SCHEDULER_NAME, outcome.events),
-                Some(error) => {
-                    tracing::debug!(%error, "a binding failed; the next pass decides again");
+                Some(failure) => {
+                    tracing::debug!(error = %failure.error, "a binding failed; the next pass decides again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
@@ -43,7 +43,7 @@ pub async fn run(context: Arc<LoopContext>) {
         // Nothing to decide until something changes that a decision depends on.
         loop {
             let Some(change) = changes.recv().await else { return };
-            if may_help(&change) {
+            if may_help(&change) || context.world.read(|world| may_lead_to(&change, world)) {
                 break;
             }
         }
@@ -72,4 +72,22 @@ fn may_help(change: &Change) -> bool {
     };
     let takes_room = |pod: Option<&Pod>| pod.is_some_and(|pod| pods::is_bound(pod) && pods::is_active(pod));
     new.is_some_and(is_ours) || (takes_room(old) && !takes_room(new))
+}
+
+/// Whether another pass may decide more since a pod that waits wants to be near others: one was bound by somebody else,
+/// or a bound one's labels, or a namespace's, changed.
+fn may_lead_to(change: &Change, world: &World) -> bool {
+    let labels_changed = match (&change.old, &change.new) {
+        (Some(old), Some(new)) => old.metadata().labels != new.metadata().labels,
+        _ => false,
+    };
+    let concerns = match change.of::<Pod>() {
+        None => change.info.plural == "namespaces" && labels_changed,
+        Some((old, Some(new))) => pods::is_bound(new) && (labels_changed || old.is_none_or(|old| !pods::is_bound(old))),
+        Some((_, None)) => false,
+    };
+    concerns
+        && world
+            .pending_pods()
+            .any(|pod| is_ours(pod) && depends_on_other_pods(pod))
 }

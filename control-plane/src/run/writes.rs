@@ -1,7 +1,10 @@
 //! Carries out what the pure loops decided, under the leadership that they decided in (I5).
 
 use futures::{StreamExt, stream};
-use trireme_logic::{controller::Write, kinds};
+use trireme_logic::{
+    controller::{Refusal, Write},
+    kinds,
+};
 
 use crate::{
     limits::LOOP_WRITES_CONCURRENT,
@@ -16,7 +19,16 @@ pub struct Written {
     /// The highest revision written; 0 if nothing changed.
     pub revision: i64,
     /// The first failure, after which the rest was left undone.
-    pub failure: Option<ApiError>,
+    pub failure: Option<Failure>,
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: ApiError,
+    /// What was refused, if it was refused for what it is: it will be again until something changes.
+    pub refusal: Option<Refusal>,
 }
 
 /// Carries out `writes` in order. Neighbours that do not depend on each other (creates, deletes and bindings) are
@@ -34,7 +46,7 @@ pub async fn carry_out(registry: &Registry, permit: &Permit, writes: Vec<Write>)
         for result in results {
             match result {
                 Ok(revision) => written.revision = written.revision.max(revision),
-                Err(error) => written.failure = written.failure.or(Some(error)),
+                Err(failure) => written.failure = written.failure.or(Some(failure)),
             }
         }
         if written.failure.is_some() {
@@ -44,7 +56,29 @@ pub async fn carry_out(registry: &Registry, permit: &Permit, writes: Vec<Write>)
     written
 }
 
-async fn carry_out_one(registry: &Registry, permit: &Permit, write: Write) -> Result<i64, ApiError> {
+async fn carry_out_one(registry: &Registry, permit: &Permit, write: Write) -> Result<i64, Failure> {
+    let (action, info, name) = write.target();
+    let name = name.to_owned();
+    write_one(registry, permit, write).await.map_err(|error| {
+        let refusal = is_refused(&error).then(|| Refusal {
+            action,
+            info,
+            name,
+            message: error.message().to_owned(),
+        });
+        Failure { error, refusal }
+    })
+}
+
+/// Whether a write was refused for what it is, and not for the state that something happened to be in.
+fn is_refused(error: &ApiError) -> bool {
+    matches!(
+        error.reason(),
+        Reason::BadRequest | Reason::Forbidden | Reason::Invalid | Reason::RequestEntityTooLarge
+    )
+}
+
+async fn write_one(registry: &Registry, permit: &Permit, write: Write) -> Result<i64, ApiError> {
     match write {
         Write::Create(object) => {
             let created = registry.create(permit, Decoded::internal(object), false).await;

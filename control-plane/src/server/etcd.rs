@@ -108,7 +108,9 @@ async fn announce(kv: Arc<dyn Kv>, server_id: u64, url: Option<String>) -> Resul
 async fn announce_once(kv: &dyn Kv, server_id: u64, url: Option<&str>) -> Result<(), KvError> {
     let key = [ETCD_CLIENT_URL_PREFIX, server_id.to_string().as_bytes()].concat();
     let range = KeyRange::key(key.clone());
-    let told = kv.range(RangeRequest::latest(range.clone()), Consistency::Linearizable).await?;
+    let told = kv
+        .range(RangeRequest::latest(range.clone()), Consistency::Linearizable)
+        .await?;
     let told = told.kvs.first().map(|kv| kv.value.clone());
     if told.as_deref() == url.map(str::as_bytes) {
         return Ok(());
@@ -136,7 +138,10 @@ mod tests {
         let told = async || {
             let all = RangeRequest::latest(KeyRange::prefix(ETCD_CLIENT_URL_PREFIX));
             let response = kv.range(all, Consistency::Serializable).await.expect("a range");
-            (response.kvs.iter().map(|kv| kv.value.clone()).collect::<Vec<_>>(), response.revision)
+            (
+                response.kvs.iter().map(|kv| kv.value.clone()).collect::<Vec<_>>(),
+                response.revision,
+            )
         };
         announce_once(&kv, 3, None).await.expect("nothing to do");
         assert_eq!(told().await, (vec![], 1));

@@ -170,7 +170,7 @@ impl Home {
         self.identity.peer_address.clone_from(&addresses.peer);
         self.renew_certificate(addresses.alt_names(config), environment)?;
         // The others' addresses come back as soon as the members are known.
-        if let Err(error) = update_kubeconfig(&self.kubeconfig_path(), &[addresses.api.clone()]) {
+        if let Err(error) = update_kubeconfig(&self.kubeconfig_path(), std::slice::from_ref(&addresses.api)) {
             tracing::warn!(%error, "the admin's kubeconfig could not be told of the new address");
         }
         self.save_identity()
@@ -320,7 +320,12 @@ impl Home {
             .issue_with_key(&Profile::admin(), environment.bytes(), environment.timestamp())?;
         // A server that has no address yet gets one when it is started; until then only the usual one can be guessed.
         let known = !self.identity.api_address.is_empty();
-        let servers = [if known { &self.identity.api_address } else { USUAL_ADDRESS }.to_owned()];
+        let servers = [if known {
+            &self.identity.api_address
+        } else {
+            USUAL_ADDRESS
+        }
+        .to_owned()];
         write_admin_kubeconfig(&self.kubeconfig_path(), "trireme", &servers, &self.authority, &admin)?;
         self.save_identity()
     }

@@ -107,7 +107,10 @@ fn api_addresses(members: &[Member]) -> Vec<String> {
 ///
 /// # Errors
 /// If it cannot be read or written.
-pub(super) fn update_kubeconfig(path: &std::path::Path, servers: &[String]) -> Result<(), trireme_client::KubeconfigError> {
+pub(super) fn update_kubeconfig(
+    path: &std::path::Path,
+    servers: &[String],
+) -> Result<(), trireme_client::KubeconfigError> {
     let mut kubeconfig = Kubeconfig::read(path)?;
     kubeconfig.set_servers(servers)?;
     kubeconfig.write(path)

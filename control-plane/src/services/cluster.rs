@@ -14,10 +14,11 @@ use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 use trireme_client::token::TokenRole;
 use trireme_proto::v1::{
-    BackupChunk, BackupRequest, ClearAlarmRequest, ClearAlarmResponse, CreateTokenRequest, CreateTokenResponse, JoinRequest, JoinResponse, JoinRole, ListTokensRequest,
-    ListTokensResponse, PromoteMemberRequest, PromoteMemberResponse, RemoveMemberRequest, RemoveMemberResponse,
-    RenewCertificateRequest, RenewCertificateResponse, RevokeTokenRequest, RevokeTokenResponse, StatusRequest,
-    StatusResponse, TokenInfo, TransferLeadershipRequest, TransferLeadershipResponse,
+    BackupChunk, BackupRequest, ClearAlarmRequest, ClearAlarmResponse, CreateTokenRequest, CreateTokenResponse,
+    JoinRequest, JoinResponse, JoinRole, ListTokensRequest, ListTokensResponse, PromoteMemberRequest,
+    PromoteMemberResponse, RemoveMemberRequest, RemoveMemberResponse, RenewCertificateRequest,
+    RenewCertificateResponse, RevokeTokenRequest, RevokeTokenResponse, StatusRequest, StatusResponse, TokenInfo,
+    TransferLeadershipRequest, TransferLeadershipResponse,
     cluster_server::{Cluster, ClusterServer},
 };
 
@@ -147,10 +148,7 @@ impl Cluster for ClusterService {
         Ok(Response::new(backup::chunks(backup)))
     }
 
-    async fn clear_alarm(
-        &self,
-        request: Request<ClearAlarmRequest>,
-    ) -> Result<Response<ClearAlarmResponse>, Status> {
+    async fn clear_alarm(&self, request: Request<ClearAlarmRequest>) -> Result<Response<ClearAlarmResponse>, Status> {
         let request = request.get_ref();
         let kind = alarms::kind_from_wire(&request.kind)?;
         let was_raised = self.control.clear_alarm(kind, request.member_id).await?;

@@ -59,7 +59,9 @@ pub fn etcd_router(services: Routes, readiness: Readiness, callers: EtcdCallers)
 /// Refuses everyone but administrators.
 async fn check_admin(request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>();
-    let role = peer.and_then(|peer| Identity::authenticate(peer).ok()).map(|identity| identity.role());
+    let role = peer
+        .and_then(|peer| Identity::authenticate(peer).ok())
+        .map(|identity| identity.role());
     match role {
         Some(Role::Admin) => next.run(request).await,
         None | Some(Role::Anonymous) => {

@@ -97,7 +97,8 @@ impl BoundListener {
         admits: Admits,
         shutdown: CancellationToken,
     ) {
-        self.serve_with(Some(TlsAcceptor::from(tls)), router, admits, shutdown).await;
+        self.serve_with(Some(TlsAcceptor::from(tls)), router, admits, shutdown)
+            .await;
     }
 
     /// The same without TLS, for whoever reaches the port: for a loopback address only.

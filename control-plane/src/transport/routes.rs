@@ -57,7 +57,9 @@ pub fn api_router(services: Routes, readiness: Readiness) -> Router {
 /// Everything else is refused in a way that makes clients ask another server.
 pub async fn quarantined_router(services: Routes, cause: &str) -> Router {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    reporter
+        .set_service_status("", tonic_health::ServingStatus::NotServing)
+        .await;
     let why = format!("this server is quarantined: {cause}");
     let not_ready: Readiness = {
         let why = why.clone();
@@ -161,7 +163,12 @@ mod tests {
     #[tokio::test]
     async fn a_quarantined_server_lives_but_serves_nothing() {
         let router = quarantined_router(Routes::default(), "its log is damaged").await;
-        for (path, code) in [("/livez", 200), ("/readyz", 503), ("/healthz", 503), ("/api/v1/pods", 503)] {
+        for (path, code) in [
+            ("/livez", 200),
+            ("/readyz", 503),
+            ("/healthz", 503),
+            ("/api/v1/pods", 503),
+        ] {
             assert_eq!(ask(&router, path, false).await.status(), code, "{path}");
         }
         // 14 is "unavailable", which sends clients to another server.

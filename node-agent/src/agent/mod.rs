@@ -11,17 +11,18 @@ use crate::image::pack::PAUSE_IMAGE;
 use crate::journal::JournalStore;
 use crate::node;
 use crate::operations::{Workshop, import_images};
-use crate::paths::{Layout, make_private_directory};
+use crate::paths::{Layout, make_private_directory, write_file_durably};
 use crate::pod::NodeFacts;
 use crate::runtime::containerd::{Containerd, ContainerdConfig, ContainerdError};
 use crate::runtime::cri::CriRuntime;
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeError, RuntimeVersion};
 use crate::session::connection::{Cluster, Credentials, join_cluster};
+use crate::session::event_recorder::EventRecorder;
 use crate::session::identity::{IdentityStore, Validity};
 use crate::time::wall_now;
 use nix::fcntl::{Flock, FlockArg};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +109,7 @@ async fn start(config: &AgentConfig) -> Result<Started, AgentError> {
     // Joining comes first: a wrong token is told before anything is started.
     let credentials = credentials(config, &store).await?;
     let (runtime, containerd) = start_runtime(config, &layout).await?;
+    forget_service(&layout);
     let version = runtime.version().await?;
     prepare_images(config, &layout, runtime.as_ref()).await?;
     let cluster = Cluster::new(&credentials, store)?;
@@ -132,12 +134,37 @@ async fn start(config: &AgentConfig) -> Result<Started, AgentError> {
         journals,
         layout,
         node: Arc::new(facts),
+        events: EventRecorder::default(),
     };
     Ok((
         driver::Driver::start(cluster, object, workshop, known),
         lock,
         containerd,
     ))
+}
+
+/// The mark that an agent has the whole of its node's pods in hand, as its process id.
+fn service_mark(data_dir: &Path) -> PathBuf {
+    data_dir.join("in-service")
+}
+
+/// An agent that starts has its pods in hand no more than one that has ended.
+fn forget_service(layout: &Layout) {
+    let _ = std::fs::remove_file(service_mark(layout.root()));
+}
+
+/// Leaves the mark for [`is_in_service`].
+fn mark_service(layout: &Layout) -> std::io::Result<()> {
+    let text = std::process::id().to_string();
+    write_file_durably(&service_mark(layout.root()), text.as_bytes(), 0o600)
+}
+
+/// True if the agent with this process id has, since it started, heard all that is wanted of the node whose data directory
+/// this is, and told the cluster how its pods are.
+#[must_use]
+pub fn is_in_service(data_dir: &Path, process_id: u32) -> bool {
+    let text = std::fs::read_to_string(service_mark(data_dir)).unwrap_or_default();
+    text.trim().parse() == Ok(process_id)
 }
 
 fn log_start(config: &AgentConfig, version: &RuntimeVersion) {
@@ -205,7 +232,7 @@ fn containerd_config(config: &AgentConfig, layout: &Layout) -> ContainerdConfig 
     ContainerdConfig {
         directory: layout.containerd(),
         run_directory: ContainerdConfig::default_run_directory(layout.root()),
-        node: config.node_name.clone(),
+        node: config.instance(),
         pod_cidr: config.pod_addresses(),
     }
 }
@@ -219,7 +246,7 @@ async fn start_runtime(
             let containerd = Containerd::start(containerd_config(config, layout)).await?;
             (Arc::new(containerd.runtime()), Some(containerd))
         }
-        RuntimeChoice::Cri { socket } => (Arc::new(CriRuntime::new(socket, &config.node_name)), None),
+        RuntimeChoice::Cri { socket } => (Arc::new(CriRuntime::new(socket, &config.instance())), None),
         RuntimeChoice::Process => {
             let directory = layout.process_runtime();
             let runtime = ProcessRuntime::open(&directory, config.pod_addresses(), config.shim.clone())?;

@@ -1,12 +1,12 @@
 //! What the driver keeps of each pod between two decisions.
 
 use crate::journal::PodJournal;
-use crate::operations::{OrderFailure, OrderOutcome, retry_delay};
+use crate::operations::{OrderFailure, OrderOutcome, Target, Targets, retry_delay};
 use crate::pod::machine::grace_seconds;
 use crate::pod::probe::ProbeState;
 use crate::pod::spec::spec_of;
 use crate::pod::{Failure, Goal, ImageObservation, Observed, Operation, VolumeObservation};
-use crate::runtime::{ContainerState, PodIdentity, SandboxState};
+use crate::runtime::{ContainerInfo, ContainerState, PodIdentity, SandboxState};
 use crate::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -35,6 +35,8 @@ pub(in crate::agent) struct PodState {
     /// Containers with a probe under way.
     pub(in crate::agent) probing: BTreeSet<String>,
     pub(in crate::agent) reported: Option<(PodStatus, bool)>,
+    /// Containers that an order to end began with.
+    ending: BTreeSet<String>,
 }
 
 /// An order under way.
@@ -84,6 +86,28 @@ impl PodState {
     /// True if a decision about this pod may rest on the list numbered `inventory`.
     pub(in crate::agent) fn is_ready_to_plan(&self, inventory: u64) -> bool {
         self.is_dirty && self.busy.is_none() && inventory > self.stale_until
+    }
+
+    /// The pod's containers, as an order needs to know them.
+    pub(in crate::agent) fn targets(&self) -> Targets {
+        let target = |info: &ContainerInfo| {
+            let verdict = self.observed.probes.get(&info.id).copied();
+            let failed = verdict.filter(|verdict| verdict.must_restart);
+            let target = Target {
+                name: info.name.clone(),
+                failed_probe: failed.map(|verdict| if verdict.started { "liveness" } else { "startup" }),
+                is_ending: self.ending.contains(&info.id),
+            };
+            (info.id.clone(), target)
+        };
+        self.observed.containers.iter().map(target).collect()
+    }
+
+    /// Notes that an order ends these containers; those that are gone are forgotten.
+    pub(in crate::agent) fn note_ending(&mut self, container_ids: &[String]) {
+        let containers = &self.observed.containers;
+        self.ending.retain(|id| containers.iter().any(|info| info.id == *id));
+        self.ending.extend(container_ids.iter().cloned());
     }
 
     /// Takes in how an order ended.

@@ -51,7 +51,7 @@ pub(crate) fn record_observations(journal: &mut PodJournal, containers: &[Contai
                 finished_at: now,
                 ..ContainerEnd::default()
             };
-            restart::count_end(entry, end);
+            restart::note_loss(entry, end);
         }
     }
 }

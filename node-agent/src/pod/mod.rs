@@ -6,6 +6,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod env;
+pub(crate) mod hosts;
 pub(crate) mod machine;
 pub(crate) mod probe;
 pub(crate) mod restart;
@@ -53,6 +54,13 @@ pub(crate) struct NodeFacts {
     pub(crate) layout: crate::paths::Layout,
 }
 
+impl NodeFacts {
+    /// Whether containers have a file system of their own, in which files can be put.
+    pub(crate) fn isolates_files(&self) -> bool {
+        self.runtime_name != "process"
+    }
+}
+
 /// What is known of an image that a pod names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ImageObservation {
@@ -97,6 +105,8 @@ pub(crate) struct Observed {
     pub(crate) failures: BTreeMap<String, Failure>,
     /// Probe results by container id.
     pub(crate) probes: BTreeMap<String, probe::Verdict>,
+    /// Why the pod may not stay on this node, if it may not.
+    pub(crate) eviction: Option<String>,
     /// The status before this one, for the times of its conditions.
     pub(crate) last_status: Option<PodStatus>,
 }

@@ -65,6 +65,13 @@ pub(crate) fn count_end(journal: &mut ContainerJournal, end: ContainerEnd) {
     journal.previous = journal.last.replace(end);
 }
 
+/// Notes a run that was taken away with all traces, by a cleaned up machine or a cluster that was stopped. That is no fault
+/// of the container's, so its back-off starts anew.
+pub(crate) fn note_loss(journal: &mut ContainerJournal, end: ContainerEnd) {
+    journal.short_runs = 0;
+    journal.previous = journal.last.replace(end);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +102,17 @@ mod tests {
         assert_eq!(restart_delay(journal.short_runs), Duration::ZERO);
         count_end(&mut journal, end(600, 601));
         assert_eq!(next_start(&journal, &end(600, 601)), Moment::from_seconds(611));
+    }
+
+    #[test]
+    fn a_run_that_was_taken_away_is_not_held_against_the_container() {
+        let mut journal = ContainerJournal::default();
+        for _ in 0..5 {
+            count_end(&mut journal, end(0, 1));
+        }
+        note_loss(&mut journal, end(2, 2));
+        assert_eq!(restart_delay(journal.short_runs), Duration::ZERO);
+        assert_eq!(journal.previous, Some(end(0, 1)));
     }
 
     #[test]

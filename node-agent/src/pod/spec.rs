@@ -1,7 +1,7 @@
 //! From a pod's object to configurations of sandboxes and containers that a runtime takes. Pure.
 
 use super::env::{self, ConfigProblem, Context};
-use super::{Input, PullPolicy};
+use super::{Input, PullPolicy, hosts};
 use crate::convert::quantity_value;
 use crate::paths::join_component;
 use crate::runtime::{ContainerConfig, DnsConfig, Mount, PortMapping, Resources, SandboxConfig, Security};
@@ -64,7 +64,8 @@ pub(crate) fn sandbox_config(input: &Input<'_>, pod: &Pod, attempt: u32) -> Sand
     }
 }
 
-fn hostname(spec: &PodSpec, pod_name: &str) -> String {
+/// The pod's host name.
+pub(crate) fn hostname(spec: &PodSpec, pod_name: &str) -> String {
     let name = if spec.hostname.is_empty() {
         pod_name
     } else {
@@ -171,7 +172,24 @@ fn mounts(
             read_only: mount.read_only || is_projection(volume),
         });
     }
+    let has_own_hosts = mounts.iter().any(|mount| mount.container_path == hosts::CONTAINER_PATH);
+    if input.node.isolates_files() && !has_own_hosts {
+        mounts.push(hosts_mount(input)?);
+    }
     Ok(mounts)
+}
+
+/// The file with the pod's names, which all its containers share.
+fn hosts_mount(input: &Input<'_>) -> Result<Mount, ConfigProblem> {
+    let unsafe_name = |error: crate::paths::UnsafePath| ConfigProblem(error.to_string());
+    let pod = input.node.layout.pod(&input.identity.uid).map_err(unsafe_name)?;
+    Ok(Mount {
+        volume: hosts::FILE_NAME.to_owned(),
+        container_path: hosts::CONTAINER_PATH.to_owned(),
+        host_path: pod.join(hosts::FILE_NAME),
+        sub_path: PathBuf::new(),
+        read_only: false,
+    })
 }
 
 /// Where a volume lies on the host.

@@ -35,7 +35,7 @@ pub struct ContainerdConfig {
     pub directory: PathBuf,
     /// Where its socket and state lie; short, and gone after a reboot.
     pub run_directory: PathBuf,
-    /// The node's name, which names its bridge.
+    /// The agent's name on this machine, which names its bridge and its containers.
     pub node: String,
     /// The node's pod addresses.
     pub pod_cidr: PodCidr,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use trireme_client::join::renew;
 use trireme_client::token::{Token, TokenRole};
-use trireme_client::{Client, ClientConfig, ClientError, Identity, JoinError, JoinParams, Link, join};
+use trireme_client::{Api, Client, ClientConfig, ClientError, Identity, JoinError, JoinParams, Link, join};
+use trireme_proto::api::core::v1::Event;
 use trireme_proto::v1;
 use trireme_proto::v1::node_agent_client::NodeAgentClient;
 
@@ -119,6 +120,21 @@ impl Cluster {
                 Err(tonic::Status::deadline_exceeded("no answer in time").into())
             }
         }
+    }
+
+    /// Stores a new event.
+    pub(crate) async fn create_event(&self, event: &Event) -> Result<Event, ClientError> {
+        self.events_of(event).create(event).await
+    }
+
+    /// Replaces an event that this node made.
+    pub(crate) async fn update_event(&self, event: &Event) -> Result<Event, ClientError> {
+        self.events_of(event).update(event).await
+    }
+
+    fn events_of(&self, event: &Event) -> Api<Event> {
+        let namespace = event.metadata.as_ref().map_or("", |meta| meta.namespace.as_str());
+        Api::namespaced(&self.client, namespace)
     }
 
     /// A server that refuses a request works; one that cannot answer is left for another.

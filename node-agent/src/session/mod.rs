@@ -5,6 +5,7 @@
 
 mod assignments;
 pub(crate) mod connection;
+pub(crate) mod event_recorder;
 mod heartbeat;
 pub(crate) mod identity;
 mod log_stream;
@@ -15,6 +16,7 @@ pub(crate) use log_stream::{LogJob, RunningContainers, send as send_logs};
 
 use crate::limits;
 use connection::Cluster;
+use event_recorder::EventRecorder;
 use reporter::Reporter;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -67,10 +69,12 @@ pub(crate) fn start(
     cluster: &Cluster,
     node: Node,
     health: watch::Receiver<Health>,
-    reporter: &Reporter,
+    (reporter, recorder): (&Reporter, &EventRecorder),
     events: &mpsc::Sender<SessionEvent>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    let name = node.metadata.as_ref().map(|meta| meta.name.clone()).unwrap_or_default();
+    tasks.spawn(recorder.clone().run(cluster.clone(), name));
     tasks.spawn(heartbeat::run(cluster.clone(), node, health, events.clone()));
     tasks.spawn(assignments::run(cluster.clone(), events.clone()));
     tasks.spawn(reporter.clone().run(cluster.clone(), events.clone()));

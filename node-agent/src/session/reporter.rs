@@ -53,6 +53,11 @@ impl Reporter {
         self.pending().reports.remove(uid);
     }
 
+    /// True if everything that was set has been answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending().reports.is_empty()
+    }
+
     fn pending(&self) -> MutexGuard<'_, Pending> {
         // No code panics while it holds this lock.
         self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,6 +5,7 @@
 //! directory. A host path is the one exception, by its nature.
 
 mod content;
+pub(crate) mod usage;
 
 use crate::paths::{Layout, join_component, join_relative, make_private_directory, remove_tree};
 use crate::pod::env::Context;
@@ -20,6 +21,7 @@ use trireme_proto::api::core::v1::HostPathVolumeSource;
 /// Anybody in the pod may write an empty directory, as in Kubernetes.
 const EMPTY_DIRECTORY_MODE: u32 = 0o777;
 const HOST_DIRECTORY_MODE: u32 = 0o755;
+const HOSTS_FILE_MODE: u32 = 0o644;
 const PROJECTED_DIRECTORY_MODE: u32 = 0o755;
 
 /// A volume that cannot be made, in one sentence for the pod's status.
@@ -167,6 +169,15 @@ fn remove_others(root: &Path, directory: &Path, files: &BTreeMap<PathBuf, File>)
         }
     }
     Ok(())
+}
+
+/// Replaces the content of a file without replacing the file: a container that has it mounted sees the new content.
+pub(crate) fn write_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        make_private_directory(parent)?;
+    }
+    std::fs::write(path, content)?;
+    set_mode(path, HOSTS_FILE_MODE)
 }
 
 fn check_host_path(host: &HostPathVolumeSource) -> Result<(), String> {

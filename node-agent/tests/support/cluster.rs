@@ -361,6 +361,16 @@ fn refused<T>() -> Result<Response<T>, Status> {
 
 #[tonic::async_trait]
 impl Cluster for TestCluster {
+    type BackupStream = tokio_stream::Empty<Result<v1::BackupChunk, Status>>;
+
+    async fn backup(&self, _: Request<v1::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn clear_alarm(&self, _: Request<v1::ClearAlarmRequest>) -> Result<Response<v1::ClearAlarmResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let request = request.into_inner();
         if request.token != self.token() {

@@ -9,11 +9,12 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
 pub const CONNECT_STAGGER: Duration = Duration::from_millis(250);
 
 /// How often a connection is probed, busy or not. A stopped server is noticed after this and
-/// [`KEEPALIVE_TIMEOUT`] together, well before a node would be declared lost.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// [`KEEPALIVE_TIMEOUT`] together at the latest. A probe is a few bytes each way.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the answer to a probe may take.
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long the answer to a probe may take. A server answers it beside whatever else it does, so that this much silence is
+/// not mere load.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one attempt of a unary call may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

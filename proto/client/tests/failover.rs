@@ -55,6 +55,16 @@ fn unable() -> Status {
 
 #[tonic::async_trait]
 impl Cluster for Fake {
+    type BackupStream = futures::stream::Empty<Result<BackupChunk, Status>>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn clear_alarm(&self, _: Request<ClearAlarmRequest>) -> Result<Response<ClearAlarmResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(StatusResponse {
             cluster_id: self.name.to_owned(),

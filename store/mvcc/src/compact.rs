@@ -7,7 +7,7 @@
 
 use crate::keys;
 use crate::limits::COMPACT_STEP_EVENTS;
-use crate::meta::{Removed, State, load_removed, store_removed};
+use crate::meta::{Removed, Revisions, load_removed, store_removed};
 use crate::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
 use crate::types::{EventKind, Revision};
 use crate::view::split_event;
@@ -37,7 +37,7 @@ pub fn compact_step<S: Storage>(storage: &S) -> Result<CompactStep, StorageError
 /// [`StorageError`], fatal.
 pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<CompactStep, StorageError> {
     let snapshot = storage.snapshot();
-    let watermark = State::load(&snapshot)?.compacted;
+    let watermark = Revisions::load(&snapshot)?.compacted;
     let removed = load_removed(&snapshot)?;
     if removed.revision >= watermark {
         return Ok(CompactStep {
@@ -89,7 +89,7 @@ pub fn compact_step_of<S: Storage>(storage: &S, events: usize) -> Result<Compact
 /// # Errors
 /// [`StorageError`], fatal.
 pub fn backlog<R: StorageRead>(reader: &R) -> Result<u64, StorageError> {
-    let watermark = State::load(reader)?.compacted;
+    let watermark = Revisions::load(reader)?.compacted;
     let removed = load_removed(reader)?;
     Ok(u64::try_from(watermark - removed.revision).unwrap_or(0))
 }

@@ -178,7 +178,7 @@ fn check_ranges(txn: &Txn, path: &Path, before: &State) -> Result<(), Refusal> {
     let mut nested = path.nested.iter();
     for op in side(txn, path.succeeded) {
         match op {
-            Op::Range(request) => match resolve(request.revision, before) {
+            Op::Range(request) => match resolve(request.revision, before.revisions()) {
                 Err(ReadError::Compacted { requested, oldest }) => {
                     return Err(Refusal::Compacted { requested, oldest });
                 }

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::keys;
-use crate::meta::State;
+use crate::meta::Revisions;
 use crate::range::{ReadError, resolve};
 use crate::record::Record;
 use crate::storage::{Access, Cursor, StorageError, StorageRead, Table};
@@ -18,8 +18,8 @@ use crate::types::{HashKv, Revision};
 /// # Errors
 /// [`ReadError`].
 pub fn hash_kv<R: StorageRead>(reader: &R, revision: Revision) -> Result<HashKv, ReadError> {
-    let state = State::load(reader)?;
-    let hash_revision = resolve(revision, &state)?;
+    let state = Revisions::load(reader)?;
+    let hash_revision = resolve(revision, state)?;
     let mut hasher = crc32fast::Hasher::new();
     let mut cursor = reader.cursor(Table::Data, Access::Ordered { upper: None });
     cursor.seek(&[])?;

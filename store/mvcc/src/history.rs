@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::keys;
 use crate::limits::{HISTORY_CHUNK_BYTES, HISTORY_CHUNK_EVENTS, HISTORY_CHUNK_SCANNED};
 use crate::machine::Change;
-use crate::meta::State;
+use crate::meta::Revisions;
 use crate::range::ReadError;
 use crate::record::Record;
 use crate::storage::{Access, Cursor, StorageError, StorageRead, Table};
@@ -56,7 +56,7 @@ pub fn history<R: StorageRead>(
     end: Revision,
     budget: HistoryBudget,
 ) -> Result<HistoryChunk, ReadError> {
-    let state = State::load(reader)?;
+    let state = Revisions::load(reader)?;
     if start < state.compacted {
         return Err(ReadError::Compacted {
             requested: start,

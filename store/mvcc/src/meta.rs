@@ -49,6 +49,48 @@ pub struct State {
     pub live: Option<Live>,
 }
 
+/// What a read needs to know of the state: at which revision the store stands, and what is readable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revisions {
+    /// The store's revision.
+    pub revision: Revision,
+    /// The compaction watermark: the oldest readable revision; 0 if there was no compaction.
+    pub compacted: Revision,
+}
+
+impl Revisions {
+    /// Reads them off a view, and nothing else of the state.
+    ///
+    /// # Errors
+    /// [`StorageError`], fatal.
+    pub fn load(reader: &impl StorageRead) -> Result<Self, StorageError> {
+        let Some(bytes) = reader.get(Table::Meta, KEY_STATE)? else {
+            return Ok(State::default().revisions());
+        };
+        let mut reader = Reader::new(bytes);
+        read_revisions(&mut reader)
+            .map(|(_, revisions)| revisions)
+            .map_err(malformed)
+    }
+}
+
+/// What every format of the state begins with: the format, and the revisions.
+fn read_revisions(reader: &mut Reader) -> Result<(u8, Revisions), DecodeError> {
+    let format = reader.byte()?;
+    if format != FORMAT && format != FORMAT_WITHOUT_ALARMS {
+        return Err(DecodeError::UnknownTag {
+            what: "state format",
+            tag: format,
+        });
+    }
+    let (revision, compacted) = (reader.signed()?, reader.signed()?);
+    Ok((format, Revisions { revision, compacted }))
+}
+
+fn malformed(error: DecodeError) -> StorageError {
+    StorageError::Corrupt(format!("the state record is malformed: {error}"))
+}
+
 /// The keys that live at the store's revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Live {
@@ -102,8 +144,15 @@ impl State {
     pub fn load(reader: &impl StorageRead) -> Result<Self, StorageError> {
         match reader.get(Table::Meta, KEY_STATE)? {
             None => Ok(Self::default()),
-            Some(bytes) => Self::decode(bytes)
-                .map_err(|error| StorageError::Corrupt(format!("the state record is malformed: {error}"))),
+            Some(bytes) => Self::decode(bytes).map_err(malformed),
+        }
+    }
+
+    /// What a read needs to know.
+    pub fn revisions(&self) -> Revisions {
+        Revisions {
+            revision: self.revision,
+            compacted: self.compacted,
         }
     }
 
@@ -143,18 +192,7 @@ impl State {
 
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let format = reader.byte()?;
-        match format {
-            FORMAT | FORMAT_WITHOUT_ALARMS => {}
-            tag => {
-                return Err(DecodeError::UnknownTag {
-                    what: "state format",
-                    tag,
-                });
-            }
-        }
-        let revision = reader.signed()?;
-        let compacted = reader.signed()?;
+        let (format, Revisions { revision, compacted }) = read_revisions(&mut reader)?;
         let hash = StateHash::try_from(&reader.slice()?[..]).map_err(|_| DecodeError::Truncated)?;
         let position = if reader.flag()? {
             let (term, index) = (reader.number()?, reader.number()?);
@@ -233,6 +271,8 @@ pub(crate) fn store_removed(batch: &mut WriteBatch, removed: Removed) {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::memory::MemoryStorage;
+    use crate::storage::Storage;
 
     #[test]
     fn state_comes_back() {
@@ -251,6 +291,11 @@ mod tests {
                 live: Some(Live { keys: 7, bytes: 300 }),
             };
             assert_eq!(State::decode(state.encode().into()).unwrap(), state);
+            let storage = MemoryStorage::new();
+            let mut batch = WriteBatch::default();
+            state.store(&mut batch);
+            storage.write(batch).unwrap();
+            assert_eq!(Revisions::load(&storage.snapshot()).unwrap(), state.revisions());
             for cut in 0..state.encode().len() {
                 assert!(
                     State::decode(state.encode()[..cut].to_vec().into()).is_err(),

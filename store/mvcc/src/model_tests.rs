@@ -432,7 +432,8 @@ fn as_refusal(error: ReadError) -> Refusal {
     match error {
         ReadError::Compacted { requested, oldest } => Refusal::Compacted { requested, oldest },
         ReadError::FutureRevision { requested, current } => Refusal::FutureRevision { requested, current },
-        ReadError::TooLarge { .. } | ReadError::Storage(_) => panic!("{error}"),
+        ReadError::TooLarge { max } => panic!("an answer of more than {max} bytes"),
+        ReadError::Storage(error) => panic!("{error}"),
     }
 }
 
@@ -1000,7 +1001,12 @@ fn a_lease_without_an_id_gets_one_that_is_free() {
     let taken = (1 << 62) | 3;
     let grant = |id| Some(Command::LeaseGrant { id, ttl_s: 60 });
     let applied = machine
-        .apply([entry(1, grant(taken)), entry(2, grant(0)), entry(3, grant(0)), entry(4, grant(0))])
+        .apply([
+            entry(1, grant(taken)),
+            entry(2, grant(0)),
+            entry(3, grant(0)),
+            entry(4, grant(0)),
+        ])
         .unwrap();
     let ids: Vec<_> = applied
         .outcomes

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::limits::{RANGE_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::meta::State;
+use crate::meta::Revisions;
 use crate::rank::First;
 use crate::scan::{Live, Overlay, scan};
 use crate::storage::{StorageError, StorageRead};
@@ -50,14 +50,14 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`].
 pub fn range<R: StorageRead>(reader: &R, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
-    let state = State::load(reader)?;
-    let revision = resolve(request.revision, &state)?;
+    let state = Revisions::load(reader)?;
+    let revision = resolve(request.revision, state)?;
     let bounds = Bounds::of(request);
     read(reader, &Overlay::new(), request, bounds, revision, state.revision)
 }
 
 /// The revision that a request means: anything not positive is the latest.
-pub(crate) fn resolve(requested: Revision, state: &State) -> Result<Revision, ReadError> {
+pub(crate) fn resolve(requested: Revision, state: Revisions) -> Result<Revision, ReadError> {
     if requested <= 0 {
         Ok(state.revision)
     } else if requested > state.revision {

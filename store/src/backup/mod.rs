@@ -73,7 +73,9 @@ pub struct Backup {
 
 impl std::fmt::Debug for Backup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Backup").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("Backup")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 

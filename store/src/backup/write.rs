@@ -67,7 +67,12 @@ pub(crate) fn stream(
     }
     let mut seal = Seal::default();
     let begin = seal.begin(header);
-    let failed = |why: String| Some((Err(KvError::Stopped(format!("the backup could not be made: {why}"))), Step::End));
+    let failed = |why: String| {
+        Some((
+            Err(KvError::Stopped(format!("the backup could not be made: {why}"))),
+            Step::End,
+        ))
+    };
     let steps = futures::stream::unfold(Step::Begin(begin, seal, body), move |step| async move {
         match step {
             Step::Begin(begin, seal, body) => Some((Ok(begin), Step::Body(seal, body))),

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::{delete, key, keys, prefix, put, read, watch, within, write};
-use crate::kv::{
-    EventKind, Kv, KvError, LeaseStatus, Leases, Op, RangeRequest, Revision, Txn, WatchBatch,
-};
+use crate::kv::{EventKind, Kv, KvError, LeaseStatus, Leases, Op, RangeRequest, Revision, Txn, WatchBatch};
 use crate::limits::LEASE_TTL_MIN_S;
 
 /// How long a lease lives that is not meant to expire here, in seconds.
@@ -48,7 +46,10 @@ async fn grants<S: Kv + Leases>(store: &S) {
     let chosen = within("a grant", store.grant(4_711, LONG_S)).await.unwrap();
     assert_eq!((chosen.id, chosen.ttl_s), (4_711, LONG_S));
     assert!(chosen.revision >= before);
-    assert_eq!(store.grant(4_711, LONG_S).await, Err(KvError::LeaseExists { id: 4_711 }));
+    assert_eq!(
+        store.grant(4_711, LONG_S).await,
+        Err(KvError::LeaseExists { id: 4_711 })
+    );
     let short = within("a grant", store.grant(0, 0)).await.unwrap();
     assert_eq!(short.ttl_s, LEASE_TTL_MIN_S, "it is raised");
     assert!(short.id != 0 && short.id != 4_711);
@@ -69,10 +70,25 @@ async fn keys_follow_their_lease<S: Kv + Leases>(store: &S) {
         let names = status.keys.iter().map(|key| String::from_utf8_lossy(key).into_owned());
         names.collect::<Vec<_>>().join(" ")
     };
-    write(store, vec![attached("lk/a", first), attached("lk/b", first), attached("lk/c", first)]).await;
+    write(
+        store,
+        vec![
+            attached("lk/a", first),
+            attached("lk/b", first),
+            attached("lk/c", first),
+        ],
+    )
+    .await;
     assert_eq!(names(first).await, "lk/a lk/b lk/c");
-    write(store, vec![attached("lk/a", second), put("lk/b", "free"), delete(key("lk/c"))]).await;
-    assert_eq!((names(first).await, names(second).await), (String::new(), "lk/a".to_owned()));
+    write(
+        store,
+        vec![attached("lk/a", second), put("lk/b", "free"), delete(key("lk/c"))],
+    )
+    .await;
+    assert_eq!(
+        (names(first).await, names(second).await),
+        (String::new(), "lk/a".to_owned())
+    );
     // Kept, and seen in the key.
     let kept = Op::Put {
         key: "lk/a".into(),
@@ -86,7 +102,11 @@ async fn keys_follow_their_lease<S: Kv + Leases>(store: &S) {
     let found = read(store, RangeRequest::latest(key("lk/a"))).await.unwrap();
     assert_eq!((&found.kvs[0].value[..], found.kvs[0].lease), (&b"new"[..], second));
     let revision = write(store, vec![put("lk/x", "")]).await;
-    assert_eq!(within("a revocation", store.revoke(first)).await, Ok(revision), "it had no keys");
+    assert_eq!(
+        within("a revocation", store.revoke(first)).await,
+        Ok(revision),
+        "it had no keys"
+    );
     within("a revocation", store.revoke(second)).await.unwrap();
     assert_eq!(keys(store, prefix("lk/"), 0).await, ["lk/b", "lk/x"]);
 }
@@ -102,7 +122,10 @@ async fn a_lease_that_is_not_there<S: Kv + Leases>(store: &S) {
     assert_eq!(refused, Err(KvError::LeaseNotFound { id }));
     assert_eq!(keys(store, prefix("nl/"), 0).await, Vec::<String>::new());
     for id in [id, 0] {
-        assert_eq!(within("a revocation", store.revoke(id)).await, Err(KvError::LeaseNotFound { id }));
+        assert_eq!(
+            within("a revocation", store.revoke(id)).await,
+            Err(KvError::LeaseNotFound { id })
+        );
         assert_eq!(within("a renewal", store.keep_alive(id)).await, Ok(None));
         assert_eq!(status(store, id).await, None);
     }
@@ -163,6 +186,9 @@ async fn a_renewed_lease_stays<S: Kv + Leases>(store: &S) {
     within("the other lease's end", renewals).await;
     assert_eq!(keys(store, prefix("renew/"), 0).await, ["renew/a"]);
     let status = status(store, renewed).await.unwrap();
-    assert_eq!((status.granted_ttl_s, &status.keys[..]), (LEASE_TTL_MIN_S, &["renew/a".into()][..]));
+    assert_eq!(
+        (status.granted_ttl_s, &status.keys[..]),
+        (LEASE_TTL_MIN_S, &["renew/a".into()][..])
+    );
     within("a revocation", store.revoke(renewed)).await.unwrap();
 }

@@ -61,7 +61,9 @@ async fn filters(kv: &dyn Kv) {
     for name in ["a", "b", "c"] {
         revisions.push(write(kv, vec![put(&format!("filter/{name}"), "1")]).await);
     }
-    let [a, b, c] = revisions[..] else { panic!("three writes") };
+    let [a, b, c] = revisions[..] else {
+        panic!("three writes")
+    };
     let again = write(kv, vec![put("filter/a", "2")]).await;
     let of = |min_mod: Revision, max_mod: Revision, min_create: Revision, max_create: Revision| RevisionFilter {
         min_mod_revision: min_mod,
@@ -82,7 +84,11 @@ async fn filters(kv: &dyn Kv) {
             filter,
             ..RangeRequest::latest(prefix("filter/"))
         };
-        assert_eq!(names(kv, request.clone()).await, (expected.to_owned(), false), "{filter:?}");
+        assert_eq!(
+            names(kv, request.clone()).await,
+            (expected.to_owned(), false),
+            "{filter:?}"
+        );
         let answer = read(kv, request).await.unwrap();
         assert_eq!(answer.count, Some(3), "the count knows no filter");
     }
@@ -91,7 +97,11 @@ async fn filters(kv: &dyn Kv) {
         filter: of(c, 0, 0, 0),
         ..RangeRequest::latest(prefix("filter/"))
     };
-    assert_eq!(names(kv, one).await, ("a".to_owned(), true), "the limit counts what passes");
+    assert_eq!(
+        names(kv, one).await,
+        ("a".to_owned(), true),
+        "the limit counts what passes"
+    );
 }
 
 async fn counts(kv: &dyn Kv) {
@@ -181,7 +191,10 @@ async fn what_a_put_keeps(kv: &dyn Kv) {
     let revision = write(kv, vec![put_with("keep/a", "not this", true, false)]).await;
     let found = read(kv, RangeRequest::latest(key("keep/a"))).await.unwrap();
     let found = &found.kvs[0];
-    assert_eq!((&found.value[..], found.mod_revision, found.version), (&b"kept"[..], revision, 2));
+    assert_eq!(
+        (&found.value[..], found.mod_revision, found.version),
+        (&b"kept"[..], revision, 2)
+    );
 }
 
 async fn compares_over_ranges(kv: &dyn Kv) {

@@ -163,7 +163,8 @@ fn ranges_are_removed<S: Storage>(storage: &S) {
         storage.write(batch).unwrap();
         let names = |reader: &S::Snapshot<'_>| {
             let rows = all(reader, table, b"", None).into_iter();
-            rows.map(|(name, _)| String::from_utf8(name).unwrap()).collect::<String>()
+            rows.map(|(name, _)| String::from_utf8(name).unwrap())
+                .collect::<String>()
         };
         assert_eq!(names(&before), "abcd");
         assert_eq!(names(&storage.snapshot()), "acd");

@@ -38,7 +38,11 @@ impl Counts {
 
     /// Learns from an answer whose count is known, from itself or from before.
     pub(super) fn learn(&self, request: &RangeRequest, response: &RangeResponse, count: Option<u64>) {
-        let revision = if request.revision > 0 { request.revision } else { response.revision };
+        let revision = if request.revision > 0 {
+            request.revision
+        } else {
+            response.revision
+        };
         let Some(keys) = count.filter(|_| request.range.end.is_some()) else {
             return;
         };

@@ -56,6 +56,10 @@ pub const WATCH_STEP_REVISIONS: usize = 1_000;
 /// Bytes of events after which a watcher's batch ends; a revision is never split.
 pub const WATCH_BATCH_BYTES: usize = 1 << 20;
 
+/// Bytes of events after which a round of the watchers of one stream ends; a revision is never split. A stream whose
+/// client does not read holds one round.
+pub const WATCH_ROUND_BYTES: usize = 256 << 10;
+
 /// Events told to the watchers of one stream after which a round of them ends, each counted as often as it is told; a
 /// revision is never split.
 pub const WATCH_ROUND_EVENTS: usize = 20_000;

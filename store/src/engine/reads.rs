@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
 use trireme_mvcc::hash_kv::hash_kv;
+use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
 use trireme_mvcc::lease;
 use trireme_mvcc::range::{ReadError, range};
 use trireme_mvcc::storage::Storage;
@@ -102,8 +102,9 @@ impl Engine {
         range: KeyRange,
         start: Revision,
         end: Revision,
+        budget: HistoryBudget,
     ) -> Result<HistoryChunk, KvError> {
-        self.blocking(move |engine| engine.history(&range, start, end, HistoryBudget::default()))
+        self.blocking(move |engine| engine.history(&range, start, end, budget))
             .await
     }
 

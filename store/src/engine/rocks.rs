@@ -8,8 +8,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRawIterator, FlushOptions,
-    LogLevel, Options, ReadOptions, SliceTransform, Snapshot, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, SliceTransform, Snapshot, WriteOptions,
 };
 use trireme_mvcc::keys;
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, Write, WriteBatch};

@@ -260,7 +260,10 @@ fn a_list_is_counted_once() {
     }
     // Nothing that is known outlives its revision.
     engine
-        .apply_chunk([entry(41, Some(&put_of("more", "v"))), entry(42, Some(&Command::Compact { revision: 42 }))])
+        .apply_chunk([
+            entry(41, Some(&put_of("more", "v"))),
+            entry(42, Some(&Command::Compact { revision: 42 })),
+        ])
         .unwrap();
     let gone = RangeRequest {
         count_only: true,
@@ -311,7 +314,10 @@ async fn space_comes_back_by_itself() {
     assert_eq!(engine.state_use().unwrap().unremoved_revisions, 15_001);
     while engine.remove_compacted().await.unwrap() {}
     let left = engine.state_use().unwrap();
-    assert_eq!((left.live_keys, left.history_revisions, left.unremoved_revisions), (100, 0, 0));
+    assert_eq!(
+        (left.live_keys, left.history_revisions, left.unremoved_revisions),
+        (100, 0, 0)
+    );
     assert!(engine.unflushed_bytes() > 0, "the removal is to be flushed, too");
     engine.flush().unwrap();
     // RocksDB merges the files when it comes to it.

@@ -110,7 +110,12 @@ mod tests {
             None,
         );
         // A learner has no voice, but can be wrong.
-        check(&[1, 2, 3], &[(1, &[(5, A)]), (2, &[(5, A)]), (4, &[(5, B)])], &[(4, 5)], None);
+        check(
+            &[1, 2, 3],
+            &[(1, &[(5, A)]), (2, &[(5, A)]), (4, &[(5, B)])],
+            &[(4, 5)],
+            None,
+        );
         // One voter has no samples of the newest index; the older one tells.
         check(
             &[1, 2, 3],
@@ -122,7 +127,12 @@ mod tests {
 
     #[test]
     fn without_a_majority_it_is_a_split() {
-        check(&[1, 2, 3], &[(1, &[(5, A)]), (2, &[(5, B)]), (3, &[(5, C)])], &[], Some(5));
+        check(
+            &[1, 2, 3],
+            &[(1, &[(5, A)]), (2, &[(5, B)]), (3, &[(5, C)])],
+            &[],
+            Some(5),
+        );
         // The third is down: neither of the two can be told to be wrong.
         check(&[1, 2, 3], &[(1, &[(5, A)]), (2, &[(5, B)])], &[], Some(5));
         check(&[1, 2], &[(1, &[(5, A)]), (2, &[(5, B)])], &[], Some(5));

@@ -285,7 +285,11 @@ mod tests {
         assert_eq!(due(&mut lessor, after(start, 1.0)).0, [1]);
         lessor.retry(1, after(start, 2.0));
         lessor.retry(1, after(start, 2.5));
-        assert_eq!(lessor.renew(1, after(start, 1.5)), Renewal::Busy, "nobody knows whether it still lives");
+        assert_eq!(
+            lessor.renew(1, after(start, 1.5)),
+            Renewal::Busy,
+            "nobody knows whether it still lives"
+        );
         assert_eq!(due(&mut lessor, after(start, 1.9)).0, [0i64; 0]);
         assert_eq!(due(&mut lessor, after(start, 3.0)).0, [1]);
         lessor.remove(1);
@@ -299,7 +303,11 @@ mod tests {
         let mut lessor = Lessor::default();
         lessor.note(granted(1, 100), start);
         assert_eq!(due(&mut lessor, after(start, 50.0)).1, [(1, 50)]);
-        assert_eq!(lessor.renew(1, after(start, 50.0)), Renewal::Busy, "the note is under way");
+        assert_eq!(
+            lessor.renew(1, after(start, 50.0)),
+            Renewal::Busy,
+            "the note is under way"
+        );
         lessor.note(noted(1, 100, 50), after(start, 50.1));
         lessor.checkpoint_ended(1, after(start, 50.1));
         assert_eq!(lessor.renew(1, after(start, 51.0)), Renewal::Noted);

@@ -56,8 +56,11 @@ pub(crate) async fn follow_members(node: Arc<Node>, stop: CancellationToken) {
     loop {
         let known = members.borrow_and_update().clone();
         let reachable = known.iter().filter(|member| !member.peer_address.is_empty());
-        node.pool
-            .set_addresses(reachable.map(|member| (member.id, member.peer_address.clone())).collect());
+        node.pool.set_addresses(
+            reachable
+                .map(|member| (member.id, member.peer_address.clone()))
+                .collect(),
+        );
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -76,7 +79,10 @@ async fn announce(node: &Node) {
     if node.leader().is_some() {
         // It is known who leads: the usual way.
         match node.change_members(change).await {
-            Ok(_) => tracing::info!(peer = node.config.node.peer_address, "the others know this server's addresses"),
+            Ok(_) => tracing::info!(
+                peer = node.config.node.peer_address,
+                "the others know this server's addresses"
+            ),
             Err(error) => tracing::debug!(%error, "the others do not know this server's addresses yet"),
         }
         return;

@@ -126,7 +126,9 @@ async fn attempts(
         Some((id, _)) if id == node.config.server_id => node.propose_all(commands, deadline).await,
         Some((id, address)) => {
             let called = forward::call(node, id, &address, commands, deadline);
-            node.settle(called, deadline).await.unwrap_or_else(|what| Err(Attempt::Unknown(what)))?
+            node.settle(called, deadline)
+                .await
+                .unwrap_or_else(|what| Err(Attempt::Unknown(what)))?
         }
     };
     // Consensus is done with it; the next batch may go while this one waits for the replica.
@@ -140,7 +142,9 @@ async fn attempts(
     };
     if let Err(error) = node.wait_applied_index(last, deadline).await {
         let what = match error {
-            WaitError::Deadline => format!("it was carried out up to log index {last}, but this server has not caught up"),
+            WaitError::Deadline => {
+                format!("it was carried out up to log index {last}, but this server has not caught up")
+            }
             WaitError::Stopped => "this server stopped while the write was under way".into(),
         };
         for attempt in &mut attempts {

@@ -109,11 +109,7 @@ async fn lead(node: &Arc<Node>, term: u64) {
 impl Node {
     /// Asks the leader about a lease, whoever that is; `None` if there is no such lease. Must run on the consensus
     /// runtime.
-    pub(crate) async fn ask_about_lease(
-        &self,
-        id: i64,
-        question: LeaseQuestion,
-    ) -> Result<Option<LeaseTime>, KvError> {
+    pub(crate) async fn ask_about_lease(&self, id: i64, question: LeaseQuestion) -> Result<Option<LeaseTime>, KvError> {
         let start = Instant::now();
         let mut why = "none is known".to_owned();
         while start.elapsed() < limits::READ_DEADLINE {

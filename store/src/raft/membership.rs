@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -35,8 +36,10 @@ pub(crate) enum Change {
     AllocateId,
     /// Add a learner, or correct the addresses of a member.
     AddLearner(u64, MemberNode),
-    /// Make a learner a voter.
+    /// Make a learner a voter, once it has caught up.
     Promote(u64),
+    /// Make a learner a voter if it has caught up.
+    PromoteReady(u64),
     /// Remove a member.
     Remove(u64),
     /// Hand the lead to a voter.
@@ -188,11 +191,15 @@ impl Node {
                     None => self.commit_change(*id, ChangeMembers::AddNodes(nodes)).await,
                 }
             }
-            Change::Promote(id) => match view.member(*id) {
+            Change::Promote(id) | Change::PromoteReady(id) => match view.member(*id) {
                 None => refuse(format!("server {id} is not a member")),
                 Some(member) if member.voter => Ok(*id),
                 Some(_) => {
-                    self.wait_until_caught_up(*id).await?;
+                    let patience = match change {
+                        Change::PromoteReady(_) => Duration::ZERO,
+                        _ => limits::MEMBERSHIP_DEADLINE,
+                    };
+                    self.wait_until_caught_up(*id, patience).await?;
                     self.commit_change(*id, ChangeMembers::AddVoterIds(BTreeSet::from([*id])))
                         .await
                 }
@@ -232,7 +239,9 @@ impl Node {
         let deadline = Instant::now() + limits::VOTER_SILENCE_MAX;
         loop {
             // Asked now: what was heard a moment ago may be of a server that has died since.
-            let asked = rest.iter().map(async |member| (*member, self.takes_part_now(member).await));
+            let asked = rest
+                .iter()
+                .map(async |member| (*member, self.takes_part_now(member).await));
             let answers = futures::future::join_all(asked).await;
             let silent: Vec<&str> = answers
                 .iter()
@@ -271,20 +280,19 @@ impl Node {
     }
 
     /// Waits until the learner has nearly everything: as a voter that is far behind, it would only be in the way.
-    async fn wait_until_caught_up(&self, id: u64) -> Result<(), LeaderError> {
+    async fn wait_until_caught_up(&self, id: u64, patience: Duration) -> Result<(), LeaderError> {
         let near = move |metrics: &openraft::RaftMetrics<TypeConfig>| {
             let Some(replication) = &metrics.replication else {
                 return true;
             };
             // One that has never answered has nothing, however short the log is.
             let matched = replication.get(&id).copied().flatten();
-            matched.is_some_and(|log_id| {
-                metrics.last_log_index.unwrap_or(0) <= log_id.index + limits::PROMOTE_LAG_ENTRIES
-            })
+            matched
+                .is_some_and(|log_id| metrics.last_log_index.unwrap_or(0) <= log_id.index + limits::PROMOTE_LAG_ENTRIES)
         };
         let waited = self
             .raft
-            .wait(Some(limits::MEMBERSHIP_DEADLINE))
+            .wait(Some(patience))
             .metrics(near, "a learner catches up")
             .await;
         match waited {
@@ -384,6 +392,7 @@ fn change_to_wire(change: &Change) -> proto::ChangeMembersRequest {
         Change::AllocateId => WireChange::AllocateId(proto::Unit {}),
         Change::AddLearner(id, node) => WireChange::AddLearner(wire::node_to_wire(*id, node)),
         Change::Promote(id) => WireChange::Promote(*id),
+        Change::PromoteReady(id) => WireChange::PromoteReady(*id),
         Change::Remove(id) => WireChange::Remove(*id),
         Change::TransferLeadership(to) => WireChange::TransferLeadership(*to),
     };
@@ -399,6 +408,7 @@ pub(crate) fn change_from_wire(request: proto::ChangeMembersRequest) -> Result<C
             Change::AddLearner(id, node)
         }
         WireChange::Promote(id) => Change::Promote(id),
+        WireChange::PromoteReady(id) => Change::PromoteReady(id),
         WireChange::Remove(id) => Change::Remove(id),
         WireChange::TransferLeadership(to) => Change::TransferLeadership(to),
     })

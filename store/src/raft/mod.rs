@@ -3,8 +3,8 @@
 //! Nothing outside this folder names that crate, so that an upgrade touches one place (D3). What goes
 //! out is [`Store`](crate::Store) and the few plain types it speaks.
 
-mod batch;
 mod announce;
+mod batch;
 mod config;
 mod forward;
 mod history;
@@ -33,15 +33,15 @@ mod wire;
 
 pub use self::config::{Sizes, StoreConfig, Timings};
 pub use self::identity::{Identity, IdentityError};
-pub use self::log::LogOpenError;
 pub(crate) use self::lease::{LeaseQuestion, LeaseTime};
+pub use self::log::LogOpenError;
 pub(crate) use self::membership::Change;
 pub use self::membership::{MembershipError, SERVER_ID_KEY};
 pub use self::node::OpenError;
 pub(crate) use self::node::{Node, on, runtime};
-pub(crate) use self::serve::quarantined;
-pub(crate) use self::snapshot::{Piece, PinnedExport};
 pub use self::pool::{ConnectError, PeerConnector, PlainConnector, tune};
 pub use self::refound::{RecoverError, RefoundError, Refounded, RestoreError, Survivor, inspect, recover, restore};
+pub(crate) use self::serve::quarantined;
+pub(crate) use self::snapshot::{Piece, PinnedExport};
 pub use self::types::MemberNode;
 pub use self::view::{Member, Role};

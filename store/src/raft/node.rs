@@ -15,11 +15,8 @@ use tokio_util::task::TaskTracker;
 use super::batch::{Batcher, Proposal};
 use super::config::StoreConfig;
 use super::history::Housekeeper;
-use super::lease;
-use super::verify;
-use super::watchman::{self, Watchman};
 use super::identity::{Identity, IdentityError};
-use super::{announce, membership};
+use super::lease;
 use super::log::{LogOpenError, LogStore};
 use super::network::NetworkFactory;
 use super::pool::{PeerConnector, PeerPool};
@@ -27,7 +24,10 @@ use super::read_index::{ReadIndexer, ReadWaiter};
 use super::snapshot;
 use super::state_machine::StateMachine;
 use super::types::{LogId, MemberNode, TypeConfig};
+use super::verify;
 use super::view::{ClusterView, Observer, Views};
+use super::watchman::{self, Watchman};
+use super::{announce, membership};
 use crate::engine::{Engine, EngineOptions};
 use crate::integrity::Samples;
 use crate::kv::KvError;
@@ -162,10 +162,11 @@ impl Node {
             own_id: config.server_id,
             pool: pool.clone(),
         };
-        let (machine, applied) = StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {
-            doing: "read the position of the state",
-            source,
-        })?;
+        let (machine, applied) =
+            StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {
+                doing: "read the position of the state",
+                source,
+            })?;
         let raft = RaftHandle::new(config.server_id, Arc::new(raft_config), factory, log.clone(), machine)
             .await
             .map_err(|error| OpenError::Start(error.to_string()))?;

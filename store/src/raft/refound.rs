@@ -140,7 +140,8 @@ pub async fn restore(
         Ok::<_, RestoreError>((header, Arc::new(engine)))
     });
     let (header, engine) = imported.await?;
-    let mut log = LogStore::open(&config::log_dir(directory), limits::LOG_TAIL_CACHE_BYTES).map_err(RefoundError::from)?;
+    let mut log =
+        LogStore::open(&config::log_dir(directory), limits::LOG_TAIL_CACHE_BYTES).map_err(RefoundError::from)?;
     let known = header.members.iter().map(|member| member.id).max().unwrap_or(0);
     let refounded = refound(directory, cluster_id, node, &engine, &mut log, known).await?;
     Ok((header, refounded))
@@ -162,12 +163,21 @@ pub async fn inspect(directory: &Path) -> Result<Survivor, RecoverError> {
 ///
 /// # Errors
 /// [`RecoverError`]. It can be tried again.
-pub async fn recover(directory: &Path, cluster_id: &str, node: MemberNode) -> Result<(Survivor, Refounded), RecoverError> {
+pub async fn recover(
+    directory: &Path,
+    cluster_id: &str,
+    node: MemberNode,
+) -> Result<(Survivor, Refounded), RecoverError> {
     let (identity, mut log, engine) = open(directory).await?;
     let survivor = survey(&identity, &mut log, &engine).await?;
     replay(&mut log, &engine, survivor.last_entry.1).await?;
     let stored = membership(&engine)?;
-    let known = stored.nodes().map(|(id, _)| *id).max().unwrap_or(0).max(identity.server_id);
+    let known = stored
+        .nodes()
+        .map(|(id, _)| *id)
+        .max()
+        .unwrap_or(0)
+        .max(identity.server_id);
     let refounded = refound(directory, cluster_id, node, &engine, &mut log, known).await?;
     Ok((survivor, refounded))
 }
@@ -176,7 +186,9 @@ async fn open(directory: &Path) -> Result<(Identity, LogStore, Arc<Engine>), Rec
     let nothing = || RecoverError::Nothing {
         path: directory.to_owned(),
     };
-    let identity = Identity::read(directory).map_err(RefoundError::from)?.ok_or_else(nothing)?;
+    let identity = Identity::read(directory)
+        .map_err(RefoundError::from)?
+        .ok_or_else(nothing)?;
     let (log_dir, state_dir) = (config::log_dir(directory), config::state_dir(directory));
     if !log_dir.exists() || !state_dir.exists() {
         return Err(nothing());
@@ -330,7 +342,9 @@ async fn refound(
     blocking(move || moved.move_to(position, limits::REFOUND_REVISIONS)).await?;
     let write = io("write the log");
     log.purge(at).await.map_err(&write)?;
-    log.save_vote(&Vote::new(at.leader_id.term, server_id)).await.map_err(&write)?;
+    log.save_vote(&Vote::new(at.leader_id.term, server_id))
+        .await
+        .map_err(&write)?;
     let revision = engine.revision();
     let closing = (log.clone(), engine.clone());
     blocking(move || closing.0.close()).await;
@@ -349,7 +363,10 @@ async fn last_given_id(engine: &Arc<Engine>) -> Result<u64, RefoundError> {
         .read_range(request)
         .await
         .map_err(|error| io("read the counter of server ids")(std::io::Error::other(error)))?;
-    let last = found.kvs.first().and_then(|kv| std::str::from_utf8(&kv.value).ok()?.parse().ok());
+    let last = found
+        .kvs
+        .first()
+        .and_then(|kv| std::str::from_utf8(&kv.value).ok()?.parse().ok());
     Ok(last.unwrap_or(0))
 }
 

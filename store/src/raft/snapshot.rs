@@ -176,7 +176,9 @@ fn serve(view: &Pinned<'_>, starts: &threads::Receiver<Start>, busy: &AtomicBool
                 let mut writer = PieceWriter::new(offset, pieces.clone());
                 let ended = match view.export(&mut writer) {
                     Ok(()) => writer.end(),
-                    Err(error) => pieces.blocking_send(Err(io::Error::other(error))).map_err(io::Error::other),
+                    Err(error) => pieces
+                        .blocking_send(Err(io::Error::other(error)))
+                        .map_err(io::Error::other),
                 };
                 busy.store(false, Ordering::Relaxed);
                 if ended.is_err() {
@@ -380,7 +382,10 @@ fn partial(directory: &Path, id: &str) -> io::Result<PathBuf> {
     if fits {
         Ok(directory.join(format!("{PARTIAL_PREFIX}{id}")))
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "a transfer's id is letters and digits"))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a transfer's id is letters and digits",
+        ))
     }
 }
 
@@ -462,7 +467,10 @@ mod tests {
         prepare(path).unwrap();
         assert_eq!(received_bytes(path, "a1"), 3);
         assert_eq!((received_bytes(path, "a2"), received_bytes(path, "../a1")), (0, 0));
-        assert!(Receiving::start(path, "a1", 2).await.is_err(), "another offset would leave a hole");
+        assert!(
+            Receiving::start(path, "a1", 2).await.is_err(),
+            "another offset would leave a hole"
+        );
 
         let mut receiving = Receiving::start(path, "a1", 3).await.unwrap();
         receiving.add(b"two").await.unwrap();

@@ -48,14 +48,23 @@ pub(crate) async fn agree(log: &mut LogStore, applied: Option<&AppliedPosition>)
 fn judge(log: LogFacts, applied: Option<(u64, u64)>) -> Result<(), String> {
     let Some((term, index)) = applied else {
         return match log.purged {
-            Some(purged) => Err(format!("its state is empty, but its log begins behind index {}", purged.index)),
+            Some(purged) => Err(format!(
+                "its state is empty, but its log begins behind index {}",
+                purged.index
+            )),
             None => Ok(()),
         };
     };
     match log.vote_term {
-        None => return Err(format!("its state is at log index {index}, but its log is empty and knows no vote")),
+        None => {
+            return Err(format!(
+                "its state is at log index {index}, but its log is empty and knows no vote"
+            ));
+        }
         Some(vote) if vote < term => {
-            return Err(format!("its state is of term {term}, but its vote is of the older term {vote}"));
+            return Err(format!(
+                "its state is of term {term}, but its vote is of the older term {vote}"
+            ));
         }
         Some(_) => {}
     }
@@ -81,7 +90,12 @@ mod tests {
     use super::super::types::log_id;
     use super::*;
 
-    fn facts(vote: Option<u64>, purged: Option<(u64, u64)>, last: Option<(u64, u64)>, at: Option<(u64, u64)>) -> LogFacts {
+    fn facts(
+        vote: Option<u64>,
+        purged: Option<(u64, u64)>,
+        last: Option<(u64, u64)>,
+        at: Option<(u64, u64)>,
+    ) -> LogFacts {
         let id = |(term, index): (u64, u64)| log_id(term, index);
         LogFacts {
             vote_term: vote,
@@ -110,10 +124,30 @@ mod tests {
         };
         check(facts(Some(3), Some((2, 5)), Some((2, 9)), None), None, "state is empty");
         check(LogFacts::default(), Some((2, 5)), "knows no vote");
-        check(facts(Some(1), None, Some((1, 9)), Some((2, 5))), Some((2, 5)), "older term 1");
-        check(facts(Some(3), None, Some((3, 9)), Some((1, 5))), Some((2, 5)), "of term 1");
-        check(facts(Some(3), Some((1, 5)), Some((3, 9)), None), Some((2, 5)), "of term 1");
-        check(facts(Some(3), Some((2, 7)), Some((3, 9)), None), Some((2, 5)), "begins behind index 7");
-        check(facts(Some(3), None, Some((3, 9)), None), Some((2, 5)), "no entry at index 5");
+        check(
+            facts(Some(1), None, Some((1, 9)), Some((2, 5))),
+            Some((2, 5)),
+            "older term 1",
+        );
+        check(
+            facts(Some(3), None, Some((3, 9)), Some((1, 5))),
+            Some((2, 5)),
+            "of term 1",
+        );
+        check(
+            facts(Some(3), Some((1, 5)), Some((3, 9)), None),
+            Some((2, 5)),
+            "of term 1",
+        );
+        check(
+            facts(Some(3), Some((2, 7)), Some((3, 9)), None),
+            Some((2, 5)),
+            "begins behind index 7",
+        );
+        check(
+            facts(Some(3), None, Some((3, 9)), None),
+            Some((2, 5)),
+            "no entry at index 5",
+        );
     }
 }

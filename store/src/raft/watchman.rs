@@ -79,10 +79,7 @@ impl Node {
 
     /// Asks another server how it stands; `None` if it does not answer soon.
     pub(crate) async fn ask_condition(&self, member: &Member) -> Option<proto::ConditionResponse> {
-        let mut pick = self
-            .pool
-            .get(member.id, &member.peer_address, Purpose::Forward)
-            .ok()?;
+        let mut pick = self.pool.get(member.id, &member.peer_address, Purpose::Forward).ok()?;
         let asked = pick.client.condition(proto::ConditionRequest {});
         match tokio::time::timeout(limits::CONDITION_TIMEOUT, asked).await {
             Ok(Ok(answer)) => Some(answer.into_inner()).filter(|answer| answer.server_id == member.id),
@@ -192,7 +189,8 @@ impl Watchman {
     async fn mind_conditions(&self, conditions: &BTreeMap<u64, proto::ConditionResponse>) -> Result<(), KvError> {
         for (member, condition) in conditions {
             if !condition.quarantine.is_empty() {
-                self.set(AlarmKind::Corrupt, *member, Some(condition.quarantine.clone())).await?;
+                self.set(AlarmKind::Corrupt, *member, Some(condition.quarantine.clone()))
+                    .await?;
             }
             // The disk of a quarantined server does not matter.
             let low = condition.low_space && condition.quarantine.is_empty();
@@ -210,12 +208,22 @@ impl Watchman {
         members: &[Member],
         conditions: &BTreeMap<u64, proto::ConditionResponse>,
     ) -> Result<(), KvError> {
-        let voters: BTreeSet<u64> = members.iter().filter(|member| member.voter).map(|member| member.id).collect();
-        let trusted = conditions.iter().filter(|(_, condition)| condition.quarantine.is_empty());
+        let voters: BTreeSet<u64> = members
+            .iter()
+            .filter(|member| member.voter)
+            .map(|member| member.id)
+            .collect();
+        let trusted = conditions
+            .iter()
+            .filter(|(_, condition)| condition.quarantine.is_empty());
         let hashes = trusted.map(|(id, condition)| (*id, remembered(condition))).collect();
         let Verdict { odd, split } = judge(&voters, &hashes);
         for (id, found) in &odd {
-            tracing::error!(server = id, index = found.index, "its state differs from the majority's");
+            tracing::error!(
+                server = id,
+                index = found.index,
+                "its state differs from the majority's"
+            );
             if *id == self.node.config.server_id {
                 self.node.quarantine(&difference(found.index));
                 return Ok(());
@@ -237,7 +245,12 @@ impl Watchman {
 
     /// Raises an alarm, if there is a cause, or clears it.
     async fn set(&self, kind: AlarmKind, member: u64, cause: Option<String>) -> Result<(), KvError> {
-        let raised = self.node.engine.alarms().iter().any(|alarm| alarm.kind == kind && alarm.member == member);
+        let raised = self
+            .node
+            .engine
+            .alarms()
+            .iter()
+            .any(|alarm| alarm.kind == kind && alarm.member == member);
         match cause {
             Some(cause) if !raised => {
                 tracing::error!(?kind, member, cause, "an alarm is raised");

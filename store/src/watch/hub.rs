@@ -15,8 +15,8 @@ use super::cursor::Cursor;
 use super::ranges::Ranges;
 use super::shared::SharedChange;
 use super::window::{Found, Window, WindowLimits};
-use crate::engine::Engine;
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
+use crate::engine::{Engine, HistoryBudget};
 use crate::kv::{KvError, WatchRequest, Watcher};
 
 /// See [the module](super).
@@ -184,15 +184,23 @@ impl Hub {
         self.shared.changes_from(next, max)
     }
 
-    /// The history of a range, as a chunk of bounded size, and the first revision after it.
+    /// The history of a range, as a chunk of about so many bytes, and the first revision after it.
     pub(super) async fn history(
         &self,
         range: &KeyRange,
         start: Revision,
         end: Revision,
+        bytes: usize,
     ) -> Result<(Vec<Arc<SharedChange>>, Revision), KvError> {
-        let chunk = self.engine.read_history(range.clone(), start, end).await?;
-        let changes = chunk.changes.into_iter().map(|change| Arc::new(SharedChange::new(change)));
+        let budget = HistoryBudget {
+            bytes,
+            ..HistoryBudget::default()
+        };
+        let chunk = self.engine.read_history(range.clone(), start, end, budget).await?;
+        let changes = chunk
+            .changes
+            .into_iter()
+            .map(|change| Arc::new(SharedChange::new(change)));
         Ok((changes.collect(), chunk.next_revision))
     }
 

@@ -185,7 +185,9 @@ impl<T> Ranges<T> {
         if let Some((key, _)) = self.keys.last_key_value() {
             reach([key, &b"\0"[..]].concat().into());
         }
-        self.prefixes.keys().for_each(|prefix| reach(KeyRange::prefix_end(prefix)));
+        self.prefixes
+            .keys()
+            .for_each(|prefix| reach(KeyRange::prefix_end(prefix)));
         self.others.keys().for_each(|(_, end)| reach(end.clone()));
         Some(KeyRange { start, end })
     }

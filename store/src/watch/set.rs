@@ -15,7 +15,7 @@ use super::hub::{Hub, Subscriber, stopped};
 use super::ranges::Ranges;
 use super::shared::SharedChange;
 use super::window::Found;
-use crate::engine::limits::{WATCH_BATCH_BYTES, WATCH_ROUND_EVENTS, WATCH_STEP_REVISIONS};
+use crate::engine::limits::{WATCH_ROUND_BYTES, WATCH_ROUND_EVENTS, WATCH_STEP_REVISIONS};
 use crate::kv::KvError;
 
 /// See the module.
@@ -118,7 +118,11 @@ impl WatchSet {
         let compacted = start < self.hub.oldest();
         if self.watchers.is_empty() {
             // Nobody else has a position, so there need not be two.
-            self.present.next = if compacted { revision + 1 } else { start.min(revision + 1) };
+            self.present.next = if compacted {
+                revision + 1
+            } else {
+                start.min(revision + 1)
+            };
         }
         let late = start < self.present.next;
         if late {
@@ -308,7 +312,7 @@ impl WatchSet {
             position.next = end + 1;
             return Ok(None);
         };
-        match self.hub.history(&hull, position.next, end).await {
+        match self.hub.history(&hull, position.next, end, WATCH_ROUND_BYTES).await {
             Ok(read) => Ok(Some(read)),
             // The next round finds who is concerned.
             Err(KvError::Compacted { .. }) => Ok(None),
@@ -331,7 +335,7 @@ impl WatchSet {
         let mut found: BTreeMap<u64, Vec<EventRef>> = BTreeMap::new();
         for change in changes {
             // Only between revisions (I3).
-            if bytes >= WATCH_BATCH_BYTES || told >= WATCH_ROUND_EVENTS {
+            if bytes >= WATCH_ROUND_BYTES || told >= WATCH_ROUND_EVENTS {
                 cut = true;
                 break;
             }
@@ -339,7 +343,10 @@ impl WatchSet {
                 let before = told;
                 position.ranges.find(&event.kv.key, |group| {
                     for (id, ()) in group.owners() {
-                        if watchers.get(&id).is_some_and(|watcher| watcher.start <= change.revision) {
+                        if watchers
+                            .get(&id)
+                            .is_some_and(|watcher| watcher.start <= change.revision)
+                        {
                             told += 1;
                             found.entry(id).or_default().push(EventRef {
                                 change: Arc::clone(change),

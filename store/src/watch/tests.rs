@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Delivery, Hub, WatchSet};
 use super::window::WindowLimits;
+use super::{Delivery, Hub, WatchSet};
 use crate::engine::limits::WATCH_ROUND_EVENTS;
 use crate::engine::{AppliedPosition, Command, Engine, EngineOptions, Entry};
 use crate::kv::{KeyRange, KvError, Op, Revision, Txn, WatchRequest, Watcher};
@@ -278,7 +278,10 @@ async fn a_set_tells_each_watcher_its_changes_once_and_in_order() {
                 .map(|(revision, _)| *revision)
                 .collect();
             let seen = told.events.remove(&id).unwrap_or_default();
-            assert_eq!(seen, expected, "watcher {id} of {range:?} from {start}, window {window}");
+            assert_eq!(
+                seen, expected,
+                "watcher {id} of {range:?} from {start}, window {window}"
+            );
         }
         assert_eq!(told.lost, []);
     }
@@ -392,7 +395,9 @@ async fn an_event_is_encoded_once_for_all() {
         let deliveries = set.deliver().await.unwrap();
         assert_eq!(deliveries.len(), 100);
         for delivery in deliveries {
-            let Delivery::Events { events, .. } = delivery else { panic!("{delivery:?}") };
+            let Delivery::Events { events, .. } = delivery else {
+                panic!("{delivery:?}")
+            };
             let bytes = events[0].encoded(false);
             assert_eq!(events.len(), 1);
             encoded.insert(bytes.as_ptr());

@@ -21,7 +21,9 @@ use trireme_store::kv::{
     Compare, CompareResult, CompareTarget, Consistency, KeyRange, Kv, KvError, Leadership, Op, RangeRequest, Revision,
     Txn, TxnResponse,
 };
-use trireme_store::{MemberNode, OpenError, PeerConnector, PlainConnector, Sizes, SpaceLimits, Store, StoreConfig, Timings};
+use trireme_store::{
+    MemberNode, OpenError, PeerConnector, PlainConnector, Sizes, SpaceLimits, Store, StoreConfig, Timings,
+};
 
 /// How long a condition may take to come true. Only a failing test waits that long.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -31,7 +31,7 @@ impl Session<'_> {
         self.note_phase(meter, "failovers");
         self.add(Figure::FailoverP99, times.percentile(99.0).as_secs_f64());
         self.add(Figure::FailoverMedian, times.percentile(50.0).as_secs_f64());
-        self.note(format!(
+        self.note(&format!(
             "leader killed {kills} times, at worst {} ms",
             times.max().as_millis()
         ));

@@ -42,7 +42,7 @@ impl Session<'_> {
         self.add(Figure::MemoryRss, rss as f64);
         self.add(Figure::MemoryPss, pss as f64);
         self.add(Figure::Disk, disk as f64);
-        self.note(format!(
+        self.note(&format!(
             "resident MiB of each server after the keys: {}",
             each.join(", ")
         ));

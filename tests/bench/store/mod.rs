@@ -294,7 +294,7 @@ impl Session<'_> {
         self.report.samples.add(figure, self.cluster.peer(), value);
     }
 
-    fn note(&mut self, text: String) {
+    fn note(&mut self, text: &str) {
         let peer = format!("{:?}", self.cluster.peer()).to_lowercase();
         self.report.notes.push(format!("{peer}: {text}"));
     }

@@ -164,7 +164,7 @@ impl Session<'_> {
         let gap = longest_gap(endpoints, self.sizes.value_bytes, least, timed).await?;
         self.note_phase(meter, name);
         if took.as_millis() > 0 {
-            self.note(format!("{name} took {:.1} s", took.as_secs_f64()));
+            self.note(&format!("{name} took {:.1} s", took.as_secs_f64()));
         }
         Ok(gap.as_secs_f64())
     }

@@ -155,7 +155,7 @@ impl Session<'_> {
         let outcome = drive(load).await?;
         let seconds = self.note_phase(meter, name);
         if !outcome.refused.is_empty() {
-            self.note(format!(
+            self.note(&format!(
                 "{name}: {} right answers, refused {}",
                 outcome.completed_in_all,
                 outcome.refusals()

@@ -86,7 +86,9 @@ async fn save(session: &Session, path: &Path) -> Result<(BackupInfo, u64, f64)> 
             .await
             .map_err(|_| broken("the server sends nothing any more"))?
             .map_err(|status| broken(status.message()))?;
-        let Some(BackupChunk { info: told, data }) = next else { break };
+        let Some(BackupChunk { info: told, data }) = next else {
+            break;
+        };
         info = told.unwrap_or(info);
         out.write_all(&data).with_context(cannot_write)?;
         progress.add(data.len(), info.estimated_bytes);
@@ -137,10 +139,15 @@ impl Progress {
 
     fn add(&mut self, bytes: usize, estimated: u64) {
         self.bytes += bytes as u64;
-        let due = self.shown.is_none_or(|shown| shown.elapsed() >= limits::PROGRESS_PERIOD);
+        let due = self
+            .shown
+            .is_none_or(|shown| shown.elapsed() >= limits::PROGRESS_PERIOD);
         if self.on && due {
             self.shown = Some(Instant::now());
-            eprint!("\r\x1b[K{}", line(self.bytes, estimated, self.started.elapsed().as_secs_f64()));
+            eprint!(
+                "\r\x1b[K{}",
+                line(self.bytes, estimated, self.started.elapsed().as_secs_f64())
+            );
         }
     }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Error, Result};
 use clap::Args;
-use trireme_control_plane::server::{RefoundError, Restore, inspect, recover as recover_data, restore as restore_backup};
+use trireme_control_plane::server::{
+    RefoundError, Restore, inspect, recover as recover_data, restore as restore_backup,
+};
 use trireme_control_plane::{BackupError, RecoverError, RestoreError, Survivor};
 
 use crate::command::server::host_name;
@@ -92,9 +94,11 @@ pub(crate) async fn recover(args: RecoverArgs) -> Result<()> {
     if !args.yes_i_may_lose_writes {
         let survivor = inspect(&data_dir).await.map_err(explain)?;
         print(&report(&survivor))?;
-        return Err(Failure::new(Exit::Conflict, "nothing was changed: a recovery may lose writes")
-            .help("if the other servers are lost for good, run it again with --yes-i-may-lose-writes")
-            .into());
+        return Err(
+            Failure::new(Exit::Conflict, "nothing was changed: a recovery may lose writes")
+                .help("if the other servers are lost for good, run it again with --yes-i-may-lose-writes")
+                .into(),
+        );
     }
     let (survivor, refounded) = recover_data(&data_dir).await.map_err(explain)?;
     print(&report(&survivor))?;
@@ -173,7 +177,10 @@ mod tests {
         let told = report(&survivor(117));
         assert!(told.contains("servers oar-1, oar-2"), "{told}");
         assert!(told.contains("up to entry 120 (term 5)"), "{told}");
-        assert!(told.contains("The last 3 of them were perhaps never acknowledged"), "{told}");
+        assert!(
+            told.contains("The last 3 of them were perhaps never acknowledged"),
+            "{told}"
+        );
         assert!(told.contains("Lost: writes"), "{told}");
         assert!(!report(&survivor(120)).contains("perhaps"));
     }

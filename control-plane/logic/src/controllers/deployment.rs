@@ -22,7 +22,7 @@ use trireme_proto::api::{
 use self::plan::Plan;
 use super::{owners, pods, selectors};
 use crate::{
-    controller::{Context, Controller, EventType, Outcome},
+    controller::{Action, Context, Controller, EventType, Outcome, Refusal, Write},
     kind::metadata_of,
     object::ObjectKey,
     world::{Change, World},
@@ -100,6 +100,27 @@ impl Controller for DeploymentController {
         plan.report();
         plan.clean_up();
         plan.finish()
+    }
+
+    fn on_refusal(&self, world: &World, key: &ObjectKey, refusal: &Refusal, context: &Context) -> Outcome {
+        let mut outcome = Outcome::default();
+        let deployment = world.get::<Deployment>(key);
+        let (Some(deployment), Action::Create) = (deployment, refusal.action) else {
+            return outcome;
+        };
+        let message = format!(
+            "Failed to create new replica set {:?}: {}",
+            refusal.name, refusal.message
+        );
+        let mut changed = deployment.clone();
+        if status::note_refused_set(&mut changed, &message, context.now) {
+            outcome.writes.push(Write::UpdateStatus(Box::new(changed)));
+        }
+        let reason = status::SET_REFUSED;
+        outcome
+            .events
+            .push(owners::event(deployment, EventType::Warning, reason, message));
+        outcome
     }
 }
 

@@ -130,8 +130,8 @@ fn report(namespace: &Namespace, left: &[&dyn Object], context: &Context) -> Opt
     let mut namespace = namespace.clone();
     debug_assert!(metadata_of(&namespace).deletion_timestamp.is_some());
     let status = namespace.status.get_or_insert_with(NamespaceStatus::default);
-    let changed = conditions::set_namespace(
-        status,
+    let changed = conditions::set(
+        &mut status.conditions,
         CONTENT_REMAINING,
         "True",
         "SomeResourcesRemain",

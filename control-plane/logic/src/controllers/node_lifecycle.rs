@@ -91,7 +91,7 @@ fn follow(node: &Node, readiness: &Readiness, context: &Context, outcome: &mut O
     let status = changed.status.get_or_insert_with(NodeStatus::default);
     if let Some((value, reason, message)) = readiness.condition() {
         let before = readiness::stored(node).map(|(status, _)| status.to_owned());
-        if conditions::set_node(status, "Ready", value, reason, message, context.now) {
+        if conditions::set(&mut status.conditions, "Ready", value, reason, message, context.now) {
             if before.as_deref() != Some(value) {
                 outcome.events.push(event(node, value));
             }
@@ -132,7 +132,14 @@ fn unready_pods(world: &World, node: &Node, context: &Context, outcome: &mut Out
         let mut pod = pod.clone();
         let status = pod.status.get_or_insert_with(PodStatus::default);
         let message = "The node stopped reporting.";
-        conditions::set_pod(status, "Ready", "False", "NodeNotReady", message, context.now);
+        conditions::set(
+            &mut status.conditions,
+            "Ready",
+            "False",
+            "NodeNotReady",
+            message,
+            context.now,
+        );
         outcome.writes.push(Write::UpdateStatus(Box::new(pod)));
     }
 }

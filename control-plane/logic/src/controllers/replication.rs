@@ -18,7 +18,7 @@ use trireme_proto::api::{
     core::v1::{Pod, PodTemplateSpec, ReplicationController},
 };
 
-pub use self::replicas::{Counts, Replicas};
+pub use self::replicas::{Counts, REPLICA_FAILURE, Replicas};
 
 use self::{claim::Claim, victims::victims};
 use super::{
@@ -27,7 +27,7 @@ use super::{
     times,
 };
 use crate::{
-    controller::{Context, Controller, EventType, Outcome, Write},
+    controller::{Action, Context, Controller, EventType, Outcome, Refusal, Write},
     kind::{Kind, metadata_of},
     limits::{EVENTS_PER_RECONCILE, WRITES_PER_RECONCILE},
     object::ObjectKey,
@@ -104,6 +104,33 @@ impl<K: Replicas> Controller for Replication<K> {
         pass.report(&claim);
         pass.outcome
     }
+
+    fn on_refusal(&self, world: &World, key: &ObjectKey, refusal: &Refusal, context: &Context) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (Some(owner), true) = (world.get::<K>(key), refusal.info.kind == Pod::INFO.kind) else {
+            return outcome;
+        };
+        let (reason, doing) = match refusal.action {
+            Action::Create => ("FailedCreate", "creating"),
+            Action::Delete => ("FailedDelete", "deleting"),
+            Action::Update => return outcome,
+        };
+        let message = refusal.message_about(&name_prefix(owner));
+        let mut changed = owner.clone();
+        if changed.set_failure(Some((reason, &message)), context.now) {
+            outcome.writes.push(Write::UpdateStatus(Box::new(changed)));
+        }
+        let message = format!("Error {doing}: {message}");
+        outcome
+            .events
+            .push(owners::event(owner, EventType::Warning, reason, message));
+        outcome
+    }
+}
+
+/// What the names of an owner's pods begin with.
+fn name_prefix<K: Kind>(owner: &K) -> String {
+    format!("{}-", metadata_of(owner).name)
 }
 
 /// One reconcile.
@@ -132,7 +159,7 @@ impl<K: Replicas> Pass<'_, K> {
 
     fn create(&mut self, template: &PodTemplateSpec, count: usize) {
         let meta = metadata_of(self.owner);
-        let prefix = format!("{}-", meta.name);
+        let prefix = name_prefix(self.owner);
         let mut fresh = BTreeSet::new();
         for index in 0..count {
             let name = names::generate(&prefix, self.context.seed, index as u64, |name| {
@@ -199,9 +226,14 @@ impl<K: Replicas> Pass<'_, K> {
                 }
             }
         }
-        if counts != self.owner.counts() {
+        // Once there are as many as wanted, whatever kept pods from being made or deleted is over.
+        let has_recovered = self.owner.has_failure() && counts.replicas == self.owner.replicas();
+        if counts != self.owner.counts() || has_recovered {
             let mut owner = self.owner.clone();
             owner.set_counts(&counts);
+            if has_recovered {
+                owner.set_failure(None, self.context.now);
+            }
             self.outcome.writes.push(Write::UpdateStatus(Box::new(owner)));
         }
     }

@@ -15,6 +15,7 @@ mod node;
 pub mod pod;
 pub mod pod_spec;
 mod replica_set;
+mod replicas;
 mod replication_controller;
 mod resource_quota;
 mod secret;

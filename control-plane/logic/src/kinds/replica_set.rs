@@ -6,15 +6,14 @@ use trireme_proto::api::{
 };
 
 use super::{
-    bump_generation,
-    columns::{AGE, age, column},
-    first_generation,
-    workload::{self, CONTAINERS, IMAGES, SELECTOR},
+    bump_generation, first_generation,
+    replicas::{self, Counts},
+    workload,
 };
 use crate::{
     field_error::FieldErrors,
     kind::{Kind, KindInfo, NameRule, Scale, metadata_of},
-    validation::{labels, not_negative, unchanged},
+    validation::{labels, unchanged},
 };
 
 impl Kind for ReplicaSet {
@@ -28,15 +27,7 @@ impl Kind for ReplicaSet {
         categories: &["all"],
         namespaced: true,
         subresources: &["status", "scale"],
-        columns: &[
-            column("Desired", "Pods that are wanted."),
-            column("Current", "Pods that exist."),
-            column("Ready", "Pods that are ready."),
-            AGE,
-            CONTAINERS,
-            IMAGES,
-            SELECTOR,
-        ],
+        columns: replicas::COLUMNS,
         selectable_fields: &["status.replicas"],
         name_rule: NameRule::DnsSubdomain,
     };
@@ -78,41 +69,28 @@ impl Kind for ReplicaSet {
     }
 
     fn validate_status_update(&self, _old: &Self, errors: &mut FieldErrors) {
-        let status = self.status.clone().unwrap_or_default();
-        let counts = (
-            status.replicas,
-            status.fully_labeled_replicas,
-            status.ready_replicas,
-            status.available_replicas,
-        );
-        errors.field("status", |errors| {
-            validate_counts(counts, status.observed_generation, errors);
-        });
+        errors.field("status", |errors| Counts::from(&self.status).validate(errors));
     }
 
     fn cells(&self, now: Time) -> Vec<String> {
-        let (spec, status) = (self.spec.as_ref(), self.status.clone().unwrap_or_default());
-        let [containers, images] = workload::template_cells(spec.and_then(|spec| spec.template.as_ref()));
-        vec![
-            spec.and_then(|spec| spec.replicas).unwrap_or(0).to_string(),
-            status.replicas.to_string(),
-            status.ready_replicas.to_string(),
-            age(metadata_of(self), now),
-            containers,
-            images,
-            workload::selector_cell(spec.and_then(|spec| spec.selector.as_ref())),
-        ]
+        let spec = self.spec.as_ref();
+        let (wanted, template) = (
+            spec.and_then(|spec| spec.replicas),
+            spec.and_then(|spec| spec.template.as_ref()),
+        );
+        let selector = workload::selector_cell(spec.and_then(|spec| spec.selector.as_ref()));
+        Counts::from(&self.status).cells(wanted, metadata_of(self), template, selector, now)
     }
 
     fn selectable_field(&self, path: &str) -> Option<String> {
-        (path == "status.replicas").then(|| self.status.as_ref().map_or(0, |status| status.replicas).to_string())
+        (path == "status.replicas").then(|| Counts::from(&self.status).replicas.to_string())
     }
 
     fn scale(&self) -> Option<Scale> {
         let spec = self.spec.as_ref();
         Some(Scale {
             spec_replicas: spec.and_then(|spec| spec.replicas).unwrap_or(0),
-            status_replicas: self.status.as_ref().map_or(0, |status| status.replicas),
+            status_replicas: Counts::from(&self.status).replicas,
             selector: spec
                 .and_then(|spec| spec.selector.as_ref())
                 .map(labels::selector_text)
@@ -122,29 +100,5 @@ impl Kind for ReplicaSet {
 
     fn set_replicas(&mut self, replicas: i32) {
         self.spec.get_or_insert_default().replicas = Some(replicas);
-    }
-}
-
-/// Checks the counts of a status: all, fully labelled, ready, available. The path is that of the status.
-pub(super) fn validate_counts(counts: (i32, i32, i32, i32), observed_generation: i64, errors: &mut FieldErrors) {
-    let (replicas, labelled, ready, available) = counts;
-    errors.field("observedGeneration", |errors| not_negative(observed_generation, errors));
-    for (field, value) in [
-        ("replicas", replicas),
-        ("fullyLabeledReplicas", labelled),
-        ("readyReplicas", ready),
-        ("availableReplicas", available),
-    ] {
-        errors.field(field, |errors| {
-            not_negative(value.into(), errors);
-            if value > replicas {
-                errors.invalid(value, "cannot be greater than status.replicas");
-            }
-        });
-    }
-    if available > ready {
-        errors.field("availableReplicas", |errors| {
-            errors.invalid(available, "cannot be greater than readyReplicas");
-        });
     }
 }

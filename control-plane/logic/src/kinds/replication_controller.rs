@@ -7,10 +7,10 @@ use trireme_proto::api::{
 
 use super::{
     bump_generation,
-    columns::{AGE, age, column, or_none},
+    columns::or_none,
     first_generation,
-    replica_set::validate_counts,
-    workload::{self, CONTAINERS, IMAGES, SELECTOR},
+    replicas::{self, Counts},
+    workload,
 };
 use crate::{
     field_error::FieldErrors,
@@ -29,15 +29,7 @@ impl Kind for ReplicationController {
         categories: &["all"],
         namespaced: true,
         subresources: &["status", "scale"],
-        columns: &[
-            column("Desired", "Pods that are wanted."),
-            column("Current", "Pods that exist."),
-            column("Ready", "Pods that are ready."),
-            AGE,
-            CONTAINERS,
-            IMAGES,
-            SELECTOR,
-        ],
+        columns: replicas::COLUMNS,
         selectable_fields: &["status.replicas"],
         name_rule: NameRule::DnsSubdomain,
     };
@@ -98,41 +90,28 @@ impl Kind for ReplicationController {
     }
 
     fn validate_status_update(&self, _old: &Self, errors: &mut FieldErrors) {
-        let status = self.status.clone().unwrap_or_default();
-        let counts = (
-            status.replicas,
-            status.fully_labeled_replicas,
-            status.ready_replicas,
-            status.available_replicas,
-        );
-        errors.field("status", |errors| {
-            validate_counts(counts, status.observed_generation, errors);
-        });
+        errors.field("status", |errors| Counts::from(&self.status).validate(errors));
     }
 
     fn cells(&self, now: Time) -> Vec<String> {
-        let (spec, status) = (self.spec.as_ref(), self.status.clone().unwrap_or_default());
-        let [containers, images] = workload::template_cells(spec.and_then(|spec| spec.template.as_ref()));
-        vec![
-            spec.and_then(|spec| spec.replicas).unwrap_or(0).to_string(),
-            status.replicas.to_string(),
-            status.ready_replicas.to_string(),
-            age(metadata_of(self), now),
-            containers,
-            images,
-            or_none(&spec.map(|spec| labels::map_text(&spec.selector)).unwrap_or_default()),
-        ]
+        let spec = self.spec.as_ref();
+        let (wanted, template) = (
+            spec.and_then(|spec| spec.replicas),
+            spec.and_then(|spec| spec.template.as_ref()),
+        );
+        let selector = or_none(&spec.map(|spec| labels::map_text(&spec.selector)).unwrap_or_default());
+        Counts::from(&self.status).cells(wanted, metadata_of(self), template, selector, now)
     }
 
     fn selectable_field(&self, path: &str) -> Option<String> {
-        (path == "status.replicas").then(|| self.status.as_ref().map_or(0, |status| status.replicas).to_string())
+        (path == "status.replicas").then(|| Counts::from(&self.status).replicas.to_string())
     }
 
     fn scale(&self) -> Option<Scale> {
         let spec = self.spec.as_ref();
         Some(Scale {
             spec_replicas: spec.and_then(|spec| spec.replicas).unwrap_or(0),
-            status_replicas: self.status.as_ref().map_or(0, |status| status.replicas),
+            status_replicas: Counts::from(&self.status).replicas,
             selector: spec.map(|spec| labels::map_text(&spec.selector)).unwrap_or_default(),
         })
     }

@@ -2,18 +2,16 @@
 //!
 //! A class keeps its feasible nodes ordered by score. A decision changes one node, so a class that is asked
 //! again re-judges only the nodes that decisions have changed since: what makes a pass over thousands of
-//! pods cheap. Only pods with topology constraints have all nodes re-judged, since one placement may rule
-//! out, or allow, nodes elsewhere.
+//! pods cheap. Only pods with topology constraints or affinity to placed pods have all nodes re-judged, since one
+//! placement may rule out, or allow, nodes elsewhere.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 use trireme_proto::api::core::v1::{Pod, PodSpec};
 
 use super::{
+    affinity::Affinity,
     filters::{self, topology_spread::Spread},
     node_state::NodeState,
     reasons::{FilterReason, Reasons},
@@ -36,18 +34,11 @@ pub(super) struct ClassKey<'w> {
 }
 
 /// One decision of the pass, as other classes need to know it.
-#[derive(Debug, Clone)]
-pub(super) struct Placement {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placement<'w> {
     place: usize,
-    class: Arc<PodIdentity>,
-}
-
-/// What other classes' constraints may ask about a placed pod.
-#[derive(Debug, Clone)]
-struct PodIdentity {
-    namespace: String,
-    owner: Option<String>,
-    labels: BTreeMap<String, String>,
+    /// The placed pod, or one like it.
+    pod: &'w Pod,
 }
 
 /// A class of pods during a pass.
@@ -59,8 +50,10 @@ pub struct Class<'w> {
     pub peers: Vec<u32>,
     /// Its topology constraints.
     pub spread: Vec<Spread<'w>>,
+    /// Its affinity to other pods, and theirs to it.
+    pub affinity: Affinity<'w>,
+    owner: Option<&'w str>,
     request: PodRequest,
-    identity: Arc<PodIdentity>,
     /// By node: why it can never take such a pod in this pass.
     fixed: Vec<Vec<FilterReason>>,
     /// By node: why it cannot now; empty if it can.
@@ -74,7 +67,8 @@ pub struct Class<'w> {
 }
 
 impl<'w> ClassKey<'w> {
-    pub(super) fn of(pod: &'w Pod) -> Self {
+    /// The key of a pod. Unless `labels_matter`, no pod's place depends on another's labels.
+    pub(super) fn of(pod: &'w Pod, labels_matter: bool) -> Self {
         let spec = pods::spec(pod);
         let rules = PodSpec {
             node_name: spec.node_name.clone(),
@@ -90,7 +84,7 @@ impl<'w> ClassKey<'w> {
             owner: owners::controller_of(meta).map(|owner| owner.uid.as_str()),
             rules: rules.encode_to_vec(),
             request: PodRequest::of(pod),
-            labels: (!spec.topology_spread_constraints.is_empty()).then_some(&meta.labels),
+            labels: labels_matter.then_some(&meta.labels),
         }
     }
 }
@@ -108,12 +102,9 @@ impl<'w> Class<'w> {
             pod,
             peers: vec![0; nodes.len()],
             spread: Spread::of(world, pod, nodes),
+            affinity: Affinity::of(world, pod, nodes, places),
+            owner,
             request: PodRequest::of(pod),
-            identity: Arc::new(PodIdentity {
-                namespace: meta.namespace.clone(),
-                owner: owner.map(str::to_owned),
-                labels: meta.labels.clone(),
-            }),
             fixed: vec![Vec::new(); nodes.len()],
             present: vec![Vec::new(); nodes.len()],
             scores: vec![None; nodes.len()],
@@ -143,31 +134,29 @@ impl<'w> Class<'w> {
         &self.request
     }
 
-    pub(super) fn placement(&self, place: usize) -> Placement {
-        Placement {
-            place,
-            class: Arc::clone(&self.identity),
-        }
+    pub(super) fn placement(&self, place: usize) -> Placement<'w> {
+        Placement { place, pod: self.pod }
     }
 
     /// Takes notice of the decisions since it was last asked.
-    pub(super) fn catch_up(&mut self, nodes: &[NodeState<'w>], log: &[Placement]) {
+    pub(super) fn catch_up(&mut self, nodes: &[NodeState<'w>], log: &[Placement<'w>]) {
         let mut changed: BTreeSet<usize> = BTreeSet::new();
+        let mut elsewhere = false;
         for placement in &log[self.seen..] {
             changed.insert(placement.place);
-            if placement.class.owner.is_some() && placement.class.owner == self.identity.owner {
+            let (meta, node) = (metadata_of(placement.pod), &nodes[placement.place]);
+            let owner = owners::controller_of(meta).map(|owner| owner.uid.as_str());
+            if owner.is_some() && owner == self.owner {
                 self.peers[placement.place] += 1;
             }
             for spread in &mut self.spread {
-                spread.note(
-                    &placement.class.namespace,
-                    &placement.class.labels,
-                    &nodes[placement.place],
-                );
+                spread.note(&meta.namespace, &meta.labels, node);
+                elsewhere = true;
             }
+            elsewhere |= self.affinity.note(placement.pod, node);
         }
         self.seen = log.len();
-        if !changed.is_empty() && !self.spread.is_empty() {
+        if elsewhere {
             changed = (0..nodes.len()).collect();
         }
         for place in changed {

@@ -2,6 +2,7 @@
 //!
 //! The order is the order of the checks: the first filter that rules a node out gives its reasons.
 
+pub mod inter_pod_affinity;
 pub mod node_affinity;
 pub mod node_name;
 pub mod node_ports;
@@ -36,6 +37,7 @@ pub const CHANGING: &[&dyn Filter] = &[
     &node_ports::NodePorts,
     &node_resources_fit::NodeResourcesFit,
     &topology_spread::TopologySpread,
+    &inter_pod_affinity::InterPodAffinity,
 ];
 
 /// The reasons of the first filter of a list that has any.

@@ -29,6 +29,12 @@ pub enum FilterReason {
         /// The resource, such as `cpu`.
         resource: String,
     },
+    /// No pod that the pod must be near is near the node.
+    PodAffinity,
+    /// A pod that the pod must be away from is near the node.
+    PodAntiAffinity,
+    /// A pod near the node must be away from such pods.
+    ExistingPodAntiAffinity,
     /// The pod would lie too unevenly over the topology.
     TopologySpread,
     /// The node lacks the label that the topology is made of.
@@ -52,6 +58,11 @@ impl fmt::Display for FilterReason {
             Self::NodePorts => formatter.write_str("node(s) didn't have free ports for the requested pod ports"),
             Self::TooManyPods => formatter.write_str("Too many pods"),
             Self::Insufficient { resource } => write!(formatter, "Insufficient {resource}"),
+            Self::PodAffinity => formatter.write_str("node(s) didn't match pod affinity rules"),
+            Self::PodAntiAffinity => formatter.write_str("node(s) didn't match pod anti-affinity rules"),
+            Self::ExistingPodAntiAffinity => {
+                formatter.write_str("node(s) didn't satisfy existing pods anti-affinity rules")
+            }
             Self::TopologySpread => formatter.write_str("node(s) didn't match pod topology spread constraints"),
             Self::TopologyLabelMissing => {
                 formatter.write_str("node(s) didn't match pod topology spread constraints (missing required label)")

@@ -64,7 +64,14 @@ fn tell(pod: &Pod, unschedulable: &Unschedulable, options: &Options, outcome: &m
     let message = &unschedulable.message;
     let mut changed = pod.clone();
     let status = changed.status.get_or_insert_with(PodStatus::default);
-    conditions::set_pod(status, POD_SCHEDULED, "False", UNSCHEDULABLE, message, options.now);
+    conditions::set(
+        &mut status.conditions,
+        POD_SCHEDULED,
+        "False",
+        UNSCHEDULABLE,
+        message,
+        options.now,
+    );
     outcome.writes.push(Write::UpdateStatus(Box::new(changed)));
     outcome.events.push(owners::event(
         pod,

@@ -2,8 +2,10 @@
 //!
 //! Scores are compared one after the other in the order of the list, higher first; they are not added up,
 //! so why a node won can be read off. What people asked for comes first, then spreading, then room.
-//! Each score is absolute: it depends on one node alone, so that a decision elsewhere does not change it.
+//! Each score is absolute: it does not depend on which other nodes are feasible, and only those about topologies change
+//! by a decision elsewhere.
 
+pub mod inter_pod_affinity;
 pub mod node_affinity;
 pub mod resources;
 pub mod spread_by_owner;
@@ -22,9 +24,10 @@ pub trait Score: Sync {
 }
 
 /// All scores, the weightiest first.
-pub const SCORES: [&dyn Score; 5] = [
+pub const SCORES: [&dyn Score; 6] = [
     &taint_toleration::TaintToleration,
     &node_affinity::NodeAffinity,
+    &inter_pod_affinity::InterPodAffinity,
     &topology_spread::TopologySpread,
     &spread_by_owner::SpreadByOwner,
     &resources::Resources,

@@ -1,5 +1,7 @@
 //! Which pod goes where, and what is said when it goes nowhere.
 
+mod inter_pod;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use trireme_proto::api::{

@@ -420,7 +420,7 @@ impl Harness {
         assert_eq!(self.bindings[uid], 1, "I4: {key} is bound twice");
         pod.spec.get_or_insert_default().node_name = node.to_owned();
         let status = pod.status.get_or_insert_default();
-        conditions::set_pod(status, "PodScheduled", "True", "", "", self.now);
+        conditions::set(&mut status.conditions, "PodScheduled", "True", "", "", self.now);
         self.put(Box::new(pod));
         Ok(())
     }
@@ -511,7 +511,7 @@ impl Harness {
             status.phase = "Running".to_owned();
             status.pod_ip = address;
             let ready = conditions::text(image != NEVER_READY);
-            conditions::set_pod(status, "Ready", ready, "", "", now);
+            conditions::set(&mut status.conditions, "Ready", ready, "", "", now);
         }
         self.put(Box::new(pod));
         true

@@ -64,6 +64,11 @@ impl NodeHealthBook {
         self.nodes.remove(node);
     }
 
+    /// The nodes that were heard, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
+    }
+
     /// The last heartbeat of a node; `None` if it was not heard under this leadership.
     pub fn last(&self, node: &str) -> Option<&Heartbeat> {
         self.nodes.get(node)

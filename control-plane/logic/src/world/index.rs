@@ -19,6 +19,7 @@ use crate::{
     controllers::pods,
     kind::KindInfo,
     object::{Object, ObjectKey},
+    scheduler::affinity,
 };
 
 /// Plural names of the kinds that controllers adopt.
@@ -34,6 +35,7 @@ pub(super) struct Index {
     without_controller: BTreeMap<TypeKey, KeySet>,
     pods_by_node: BTreeMap<Box<str>, NodePods>,
     pending_pods: KeySet,
+    pods_with_affinity: KeySet,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +142,7 @@ impl Index {
                 }
             }
             self.pending_pods.remove(&**key);
+            self.pods_with_affinity.remove(&**key);
         }
         if let Some(new) = new {
             let node = pods::spec(new).node_name.as_str();
@@ -148,6 +151,9 @@ impl Index {
                 entry.keys.insert(Arc::clone(key));
                 if !pods::is_finished(new) {
                     entry.usage.add(&PodRequest::of(new));
+                    if affinity::has_terms(new) {
+                        self.pods_with_affinity.insert(Arc::clone(key));
+                    }
                 }
             } else if !pods::is_finished(new) {
                 self.pending_pods.insert(Arc::clone(key));
@@ -198,6 +204,10 @@ impl Index {
 
     pub(super) fn pending_pods(&self) -> impl Iterator<Item = &ObjectKey> {
         self.pending_pods.iter().map(|key| &**key)
+    }
+
+    pub(super) fn pods_with_affinity(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.pods_with_affinity.iter().map(|key| &**key)
     }
 
     pub(super) fn node_usage(&self, node: &str) -> Option<&NodeUsage> {

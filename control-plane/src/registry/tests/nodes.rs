@@ -1,6 +1,8 @@
 //! What node agents may write: their own node, and their own pods' states, forwards (invariants I4, I6).
 
-use trireme_proto::api::core::v1::{Node, NodeCondition, NodeStatus, PodStatus, Taint};
+use trireme_proto::api::core::v1::{
+    Event, EventSource, Node, NodeCondition, NodeStatus, ObjectReference, PodStatus, Taint,
+};
 
 use super::*;
 use crate::registry::{DeleteOptions, ReportOutcome};
@@ -241,4 +243,84 @@ async fn a_node_writes_no_other_node_and_nobody_else_writes_as_a_node() {
         .get(&node_permit("n1"), ops, &key, ReadFrom::Latest)
         .await;
     assert_eq!(reason(read), Reason::Forbidden);
+}
+
+fn event(name: &str, host: &str, kind: &str, about: &str) -> Event {
+    Event {
+        metadata: mk_meta(name),
+        involved_object: Some(ObjectReference {
+            kind: kind.to_owned(),
+            namespace: if kind == "Pod" {
+                "default".to_owned()
+            } else {
+                String::new()
+            },
+            name: about.to_owned(),
+            ..ObjectReference::default()
+        }),
+        source: Some(EventSource {
+            component: "node-agent".to_owned(),
+            host: host.to_owned(),
+        }),
+        reason: "Started".to_owned(),
+        count: 1,
+        ..Event::default()
+    }
+}
+
+#[tokio::test]
+async fn a_node_tells_of_itself_and_its_pods_in_its_own_name() {
+    let harness = Harness::new().await;
+    bound_pod(&harness, "web", "n1").await;
+    bound_pod(&harness, "other", "n2").await;
+    let node = || Subject::Node("n1".to_owned());
+    for (number, host, kind, about, accepted) in [
+        (1, "n1", "Pod", "web", true),
+        (2, "n1", "Node", "n1", true),
+        (3, "n2", "Pod", "web", false),
+        (4, "n1", "Pod", "other", false),
+        (5, "n1", "Pod", "missing", false),
+        (6, "n1", "Node", "n2", false),
+        (7, "n1", "Deployment", "web", false),
+    ] {
+        let permit = request(node(), Verb::Create, "events", "default", "");
+        let told = event(&format!("e{number}"), host, kind, about);
+        let outcome = harness
+            .registry
+            .create(&permit, Decoded::internal(Box::new(told)), false)
+            .await;
+        match outcome {
+            Ok(_) => assert!(accepted, "{number}"),
+            Err(error) => assert_eq!((error.reason(), accepted), (Reason::Forbidden, false), "{number}"),
+        }
+    }
+    harness
+        .create(event("foreign", "n2", "Pod", "other"))
+        .await
+        .expect("created");
+    for (name, host, about, accepted) in [
+        ("e1", "n1", "web", true),
+        // Neither another's event, nor its own made another's.
+        ("foreign", "n1", "web", false),
+        ("e1", "n2", "web", false),
+        ("e1", "n1", "other", false),
+    ] {
+        let permit = request(node(), Verb::Update, "events", "default", name);
+        let told = Event {
+            count: 2,
+            ..event(name, host, "Pod", about)
+        };
+        let outcome = harness
+            .registry
+            .update(&permit, Decoded::internal(Box::new(told)), false)
+            .await;
+        match outcome {
+            Ok(_) => assert!(accepted, "{name} {host} {about}"),
+            Err(error) => assert_eq!(
+                (error.reason(), accepted),
+                (Reason::Forbidden, false),
+                "{name} {host} {about}"
+            ),
+        }
+    }
 }

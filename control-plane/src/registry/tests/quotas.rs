@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use trireme_proto::api::{
-    core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus},
+    core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service, ServicePort, ServiceSpec},
     meta::v1::Quantity,
 };
 
@@ -108,4 +108,74 @@ async fn a_create_that_fails_charges_nothing() {
     assert_eq!(reason(harness.create(mk_pod("web")).await), Reason::AlreadyExists);
     assert_eq!(reason(harness.create(mk_pod("Bad Name")).await), Reason::Invalid);
     assert_eq!(used_pods(&harness).await, "1");
+}
+
+#[tokio::test]
+async fn a_change_that_takes_up_more_is_charged_and_what_it_gives_up_is_given_back() {
+    let harness = Harness::new().await;
+    let quota = ResourceQuota {
+        metadata: mk_meta("ports"),
+        spec: Some(ResourceQuotaSpec {
+            hard: amounts(&[("services.nodeports", "2")]),
+            ..ResourceQuotaSpec::default()
+        }),
+        ..ResourceQuota::default()
+    };
+    let mut quota: ResourceQuota = typed(&harness.create(quota).await.expect("created"));
+    quota.status = Some(ResourceQuotaStatus {
+        hard: amounts(&[("services.nodeports", "2")]),
+        used: amounts(&[("services.nodeports", "0")]),
+    });
+    let summed = Decoded::internal(Box::new(quota));
+    harness
+        .registry
+        .update_status(&system(), summed, false)
+        .await
+        .expect("summed up");
+    let service = |kind: &str, ports: i32| {
+        let opens = kind == "NodePort";
+        let port = |number: i32| ServicePort {
+            name: format!("p{number}"),
+            port: number,
+            node_port: if opens { 30_000 + number } else { 0 },
+            ..ServicePort::default()
+        };
+        Service {
+            metadata: mk_meta("web"),
+            spec: Some(ServiceSpec {
+                r#type: kind.to_owned(),
+                ports: (1..=ports).map(port).collect(),
+                ..ServiceSpec::default()
+            }),
+            ..Service::default()
+        }
+    };
+    let used = || async {
+        let stored = harness
+            .get("", "resourcequotas", &in_default("ports"))
+            .await
+            .expect("there");
+        let quota = typed::<ResourceQuota>(&stored).status.expect("present");
+        quota.used["services.nodeports"].string.clone()
+    };
+    harness.create(service("ClusterIP", 1)).await.expect("created");
+    for (kind, ports, accepted, after) in [
+        ("NodePort", 3, false, "0"),
+        ("NodePort", 2, true, "2"),
+        ("NodePort", 3, false, "2"),
+        ("NodePort", 1, true, "1"),
+        ("ClusterIP", 1, true, "0"),
+    ] {
+        let decoded = Decoded::internal(Box::new(service(kind, ports)));
+        let outcome = harness.registry.update(&system(), decoded, false).await;
+        match outcome {
+            Ok(_) => assert!(accepted, "{kind} is accepted"),
+            Err(error) => {
+                assert!(!accepted, "{error:?}");
+                assert_eq!(error.reason(), Reason::Forbidden);
+                assert!(error.message().contains("exceeded quota: ports"), "{}", error.message());
+            }
+        }
+        assert_eq!(used().await, after);
+    }
 }

@@ -15,11 +15,14 @@ pub(super) fn describe(raised: &[Alarm], members: &[Member], quarantined: &BTree
             .iter()
             .any(|alarm| alarm.kind == AlarmKind::Corrupt && alarm.member == id)
     };
-    let coming = quarantined.iter().filter(|(id, _)| !is_raised(**id)).map(|(id, cause)| Alarm {
-        kind: AlarmKind::Corrupt,
-        member: *id,
-        cause: cause.clone(),
-    });
+    let coming = quarantined
+        .iter()
+        .filter(|(id, _)| !is_raised(**id))
+        .map(|(id, cause)| Alarm {
+            kind: AlarmKind::Corrupt,
+            member: *id,
+            cause: cause.clone(),
+        });
     // Those of a server that has just been removed end in a moment.
     let known = |alarm: &Alarm| alarm.member == WHOLE_CLUSTER || members.iter().any(|member| member.id == alarm.member);
     let all = raised.iter().cloned().chain(coming);

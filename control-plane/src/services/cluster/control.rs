@@ -1,7 +1,7 @@
 //! What the cluster service asks of the store: the members, and changes of them, wherever the leader is.
 
-use trireme_store::{Alarm, AlarmKind, Backup, Member, MemberNode, MembershipError, Store, StoreStatus};
 use trireme_store::kv::{Consistency, KeyRange, Kv, RangeRequest};
+use trireme_store::{Alarm, AlarmKind, Backup, Member, MemberNode, MembershipError, Store, StoreStatus};
 
 use crate::status::ApiError;
 

@@ -88,7 +88,12 @@ impl ClusterService {
             .find(|member| member.name == dead || member.id.to_string() == dead);
         let Some(member) = found else { return Ok(()) };
         let own = member.id == self.control.status().id;
-        let alive = own || self.ask(member).await.1.is_ok_and(|answer| answer.quarantine.is_empty());
+        let alive = own
+            || self
+                .ask(member)
+                .await
+                .1
+                .is_ok_and(|answer| answer.quarantine.is_empty());
         if alive {
             return Err(ApiError::conflict_other(format!(
                 "server \"{}\" is alive, so its place cannot be taken; stop it first, or remove it with \
@@ -100,11 +105,13 @@ impl ClusterService {
     }
 
     /// A name and an address belong to one server. A learner of the same name and address is what an earlier
-    /// attempt of the same server left behind, and gives way.
+    /// attempt of the same server left behind, and gives way; so does one without a name, which was announced by
+    /// its address alone.
     async fn make_way(&self, node: &MemberNode) -> Result<(), ApiError> {
         for member in self.control.members() {
             let (same_name, same_place) = (member.name == node.name, member.peer_address == node.peer_address);
-            if same_name && same_place && !member.voter {
+            let same = same_name || member.name.is_empty();
+            if same && same_place && !member.voter {
                 self.control.remove(member.id).await?;
             } else if same_name || same_place {
                 return Err(taken(&member, node));

@@ -2,6 +2,7 @@
 
 use super::{Driver, Event};
 use crate::agent::pods::{Busy, PodState};
+use crate::events;
 use crate::operations::Order;
 use crate::pod::{Input, Operation, Plan, machine};
 use crate::session::reporter::Reporter;
@@ -47,6 +48,12 @@ impl Driver {
         state.observed.journal.clone_from(&plan.journal);
         let may_report = state.is_assigned;
         if may_report && let Some(status) = &plan.status {
+            let before = state.observed.last_status.as_ref();
+            if let Some(pod) = &state.pod {
+                for event in events::of_status(pod, before, status) {
+                    self.workshop.events.tell(&state.identity, event);
+                }
+            }
             report(&self.reporter, state, status, plan.gone);
         }
         if plan.gone && !may_report {
@@ -81,7 +88,8 @@ impl Driver {
             tracing::debug!(pod = %state.identity, ?operation, "next operation");
         }
         let order = Order {
-            uid: uid.to_owned(),
+            identity: state.identity.clone(),
+            targets: state.targets(),
             journal: must_save.then(|| plan.journal.clone()),
             operation: plan.operation.clone(),
             pod: state.pod.clone(),
@@ -94,6 +102,9 @@ impl Driver {
                 .collect(),
         };
         let is_stop = matches!(plan.operation, Some(Operation::StopContainers { .. }));
+        if let Some(Operation::StopContainers { container_ids, .. }) = &plan.operation {
+            state.note_ending(container_ids);
+        }
         let kill_at = plan
             .journal
             .termination

@@ -7,6 +7,7 @@
 mod deciding;
 mod listing;
 mod logging;
+mod measuring;
 mod probing;
 
 use super::pods::PodState;
@@ -15,6 +16,7 @@ use crate::journal::PodJournal;
 use crate::limits;
 use crate::operations::{OrderOutcome, Workshop};
 use crate::pod::probe::{ProbeKind, ProbeState};
+use crate::pod::spec::spec_of;
 use crate::pod::{Goal, Operation, VolumeObservation};
 use crate::runtime::{Inventory, PodIdentity, RuntimeError};
 use crate::session::connection::Cluster;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use trireme_proto::api::core::v1::{Node, Pod};
+use trireme_proto::api::core::v1::{Container, Node, Pod};
 
 /// Events that may wait for the driver.
 const EVENT_QUEUE: usize = 1024;
@@ -46,13 +48,16 @@ enum Event {
         number: u64,
         outcome: Result<Inventory, RuntimeError>,
     },
+    /// Volumes were measured: what is too large, by uid.
+    Measured { excesses: BTreeMap<String, String> },
     /// A probe ended.
     Probed {
         uid: String,
         container_id: String,
         name: String,
         kind: ProbeKind,
-        succeeded: bool,
+        /// If it failed, why.
+        outcome: Result<(), String>,
     },
 }
 
@@ -82,6 +87,11 @@ pub(in crate::agent) struct Driver {
     list_at: Instant,
     readiness_at: Instant,
     rotation_at: Instant,
+    /// When bounded volumes are measured next, and whether they are now.
+    measure_at: Instant,
+    is_measuring: bool,
+    /// It is known that this agent has its pods in hand.
+    is_in_service: bool,
 }
 
 impl Driver {
@@ -101,7 +111,8 @@ impl Driver {
         let (health, health_receiver) = watch::channel(unknown);
         let (running, _) = watch::channel(RunningContainers::default());
         let reporter = Reporter::default();
-        let session = session::start(&cluster, node, health_receiver, &reporter, &session_sender);
+        let told = (&reporter, &workshop.events);
+        let session = session::start(&cluster, node, health_receiver, told, &session_sender);
         let now = Instant::now();
         let mut driver = Self {
             cluster,
@@ -125,6 +136,9 @@ impl Driver {
             list_at: now,
             readiness_at: now,
             rotation_at: now + LOG_ROTATION_PERIOD,
+            measure_at: now + limits::EMPTY_DIRECTORY_CHECK_PERIOD,
+            is_measuring: false,
+            is_in_service: false,
         };
         for (uid, journal) in journals {
             let state = driver
@@ -142,8 +156,10 @@ impl Driver {
         loop {
             self.list_if_due();
             self.rotate_logs_if_due();
+            self.measure_if_due();
             self.decide_all();
             self.probe_all();
+            self.mark_service_if_due();
             let wake_at = self.next_wake();
             tokio::select! {
                 biased;
@@ -170,14 +186,15 @@ impl Driver {
                 }
             }
             Event::Listed { number, outcome } => self.on_listed(number, outcome),
+            Event::Measured { excesses } => self.on_measured(excesses),
             Event::Probed {
                 uid,
                 container_id,
                 name,
                 kind,
-                succeeded,
+                outcome,
             } => {
-                self.on_probed(&uid, &container_id, &name, kind, succeeded);
+                self.on_probed(&uid, &container_id, &name, kind, &outcome);
             }
         }
     }
@@ -243,8 +260,8 @@ impl Driver {
         self.hasten_end(uid);
     }
 
-    /// Breaks off what a pod that is to end must not wait for: the pull of an image, and a stop that
-    /// would kill later than is now allowed. The next decision is the shorter stop.
+    /// Breaks off what a pod that is to end must not wait for: the pull of an image, a container's start with its hook,
+    /// and a stop that would kill later than is now allowed. The next decision is the shorter stop.
     fn hasten_end(&mut self, uid: &str) {
         let is_complete = self.world.is_complete;
         let Some(state) = self.pods.get_mut(uid) else { return };
@@ -258,9 +275,23 @@ impl Driver {
             .map(|termination| termination.requested_at);
         let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
         let kill_at = began.unwrap_or_else(wall_now).plus(grace);
+        let has_start_hook = state.pod.as_ref().is_some_and(|pod| {
+            let has_hook = |container: &Container| {
+                container
+                    .lifecycle
+                    .as_ref()
+                    .is_some_and(|hooks| hooks.post_start.is_some())
+            };
+            spec_of(pod).containers.iter().any(has_hook)
+        });
         let in_the_way = state.busy.as_ref().is_some_and(|busy| {
-            matches!(busy.operation, Some(Operation::EnsureImage { .. }))
-                || busy.kill_at.is_some_and(|planned| planned > kill_at)
+            let waits = match busy.operation {
+                Some(Operation::EnsureImage { .. }) => true,
+                // Its hook may take its time.
+                Some(Operation::RunContainer { .. } | Operation::StartContainer { .. }) => has_start_hook,
+                _ => false,
+            };
+            waits || busy.kill_at.is_some_and(|planned| planned > kill_at)
         });
         if in_the_way && let Some(busy) = state.busy.take() {
             busy.abort.abort();
@@ -269,6 +300,23 @@ impl Driver {
             state.stale_until = self.list_begun;
             state.is_dirty = true;
             self.list_at = Instant::now();
+        }
+    }
+
+    /// Leaves the mark that this agent has its pods in hand: it runs containers, has heard all that is wanted, and has told
+    /// how every pod is.
+    fn mark_service_if_due(&mut self) {
+        let all_told = || {
+            let mut wanted = self.pods.values().filter(|state| state.is_assigned);
+            wanted.all(|state| state.reported.is_some()) && self.reporter.is_idle()
+        };
+        if self.is_in_service || !self.world.is_complete || !self.health.borrow().ready || !all_told() {
+            return;
+        }
+        match super::mark_service(&self.workshop.layout) {
+            Ok(()) => self.is_in_service = true,
+            // It is tried again with the next list.
+            Err(error) => tracing::warn!(%error, "the mark of being in service cannot be written"),
         }
     }
 
@@ -293,7 +341,8 @@ impl Driver {
         let first = wakes.chain(probes).min();
         let by_pods = first.map(|at| Instant::now() + at.since(now));
         let by_list = if self.is_listing { None } else { Some(self.list_at) };
-        [by_pods, by_list, Some(self.rotation_at)]
+        let by_measure = if self.is_measuring { None } else { Some(self.measure_at) };
+        [by_pods, by_list, by_measure, Some(self.rotation_at)]
             .into_iter()
             .flatten()
             .min()

@@ -1,6 +1,7 @@
 //! Probes: which are due, and what their results change.
 
 use super::{Driver, Event};
+use crate::events::PodEvent;
 use crate::pod::probe::{ProbeKind, probe_of};
 use crate::pod::spec::spec_of;
 use crate::prober;
@@ -8,7 +9,14 @@ use crate::time::wall_now;
 use std::sync::Arc;
 
 impl Driver {
-    pub(super) fn on_probed(&mut self, uid: &str, container_id: &str, name: &str, kind: ProbeKind, succeeded: bool) {
+    pub(super) fn on_probed(
+        &mut self,
+        uid: &str,
+        container_id: &str,
+        name: &str,
+        kind: ProbeKind,
+        outcome: &Result<(), String>,
+    ) {
         let Some(state) = self.pods.get_mut(uid) else { return };
         state.probing.remove(container_id);
         let container = state.pod.as_ref().and_then(|pod| {
@@ -19,8 +27,13 @@ impl Driver {
                 .find(|container| container.name == name)
         });
         let Some(container) = container else { return };
+        if let Err(failure) = outcome {
+            let message = format!("{kind:?} probe failed: {failure}");
+            let event = PodEvent::warning("Unhealthy", message).about(state.pod.as_ref(), name);
+            self.workshop.events.tell(&state.identity, event);
+        }
         let probes = state.probes.entry(container_id.to_owned()).or_default();
-        probes.record(container, kind, succeeded, wall_now());
+        probes.record(container, kind, outcome.is_ok(), wall_now());
         let verdict = probes.verdict(container);
         if state.observed.probes.insert(container_id.to_owned(), verdict) != Some(verdict) {
             state.is_dirty = true;
@@ -52,16 +65,16 @@ impl Driver {
                 let (permits, uid) = (Arc::clone(&self.probe_permits), uid.clone());
                 self.tasks.spawn(async move {
                     let _permit = permits.acquire_owned().await.ok();
-                    let succeeded = match probe_of(&container, kind) {
+                    let outcome = match probe_of(&container, kind) {
                         Some(probe) => prober::run(runtime.as_ref(), &container, &id, address, probe).await,
-                        None => true,
+                        None => Ok(()),
                     };
                     let event = Event::Probed {
                         uid,
                         container_id: id,
                         name: container.name,
                         kind,
-                        succeeded,
+                        outcome,
                     };
                     let _ = events.send(event).await;
                 });

@@ -20,6 +20,9 @@ use std::time::Duration;
 use step::Step;
 use trireme_proto::api::core::v1::{Container, Pod};
 
+/// The reason of a pod that takes more of the node than it may.
+const EVICTED: &str = "Evicted";
+
 /// Decides what to do next about one pod.
 pub(crate) fn plan(input: &Input<'_>) -> Plan {
     let mut machine = Machine::new(input);
@@ -179,6 +182,7 @@ impl<'a> Machine<'a> {
         self.journal.started_at.get_or_insert(self.input.now);
         self.adopt_finish(pod);
         self.check_deadline(pod);
+        self.check_eviction();
         if self.journal.finished.is_some() {
             return self.wind_down(pod);
         }
@@ -228,9 +232,31 @@ impl<'a> Machine<'a> {
         });
     }
 
+    /// A pod that takes more of the node than it may is finished.
+    fn check_eviction(&mut self) {
+        if let (Some(message), None) = (&self.input.observed.eviction, &self.journal.finished) {
+            self.journal.finished = Some(Finish {
+                succeeded: false,
+                reason: EVICTED.to_owned(),
+                message: message.clone(),
+            });
+        }
+    }
+
     /// Ends what still runs of a finished pod, and keeps the ended containers for their logs.
     fn wind_down(&mut self, pod: &Pod) -> Option<Operation> {
-        let grace = Duration::from_secs(u64::try_from(grace_seconds(Some(pod))).unwrap_or(0));
+        let is_evicted = self
+            .journal
+            .finished
+            .as_ref()
+            .is_some_and(|finish| finish.reason == EVICTED);
+        let bound = if is_evicted {
+            limits::EVICTION_GRACE_SECONDS
+        } else {
+            i64::MAX
+        };
+        let seconds = grace_seconds(Some(pod)).min(bound);
+        let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         self.stop_all(grace).or_else(|| {
             let sandbox = self.ready_sandbox()?;
             Some(Operation::StopSandbox {

@@ -159,7 +159,9 @@ fn read_id(payload: &[u8]) -> Option<LogId> {
 }
 
 fn write_vote(out: &mut Vec<u8>, vote: &Vote) {
-    vote_to_wire(vote).encode(out).expect("a vector takes all that is written");
+    vote_to_wire(vote)
+        .encode(out)
+        .expect("a vector takes all that is written");
 }
 
 fn read_vote(payload: &[u8]) -> Option<Vote> {
@@ -178,9 +180,12 @@ fn write_checkpoint(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
     } = checkpoint;
     out.extend_from_slice(&batch.to_be_bytes());
     let ids = [committed, purged, last];
-    let flags = ids.iter().enumerate().fold(u8::from(vote.is_some()), |flags, (bit, id)| {
-        flags | u8::from(id.is_some()) << (bit + 1)
-    });
+    let flags = ids
+        .iter()
+        .enumerate()
+        .fold(u8::from(vote.is_some()), |flags, (bit, id)| {
+            flags | u8::from(id.is_some()) << (bit + 1)
+        });
     out.push(flags);
     ids.into_iter().flatten().for_each(|id| write_id(out, *id));
     if let Some(vote) = vote {
@@ -230,7 +235,11 @@ mod tests {
         vec![
             Content::Checkpoint(Checkpoint::default()),
             Content::Checkpoint(whole),
-            Content::Checkpoint(Checkpoint { purged: None, vote: None, ..whole }),
+            Content::Checkpoint(Checkpoint {
+                purged: None,
+                vote: None,
+                ..whole
+            }),
             Content::Vote(Vote::new(7, 3)),
             Content::Entry(b"a record"),
             Content::Entry(b""),
@@ -248,7 +257,10 @@ mod tests {
             let mut out = b"before".to_vec();
             write(&mut out, 3, 9, &content);
             let frame = read(&out[6..], 3).expect("it is whole");
-            assert_eq!((frame.batch, frame.last, frame.content, frame.len), (9, false, content, out.len() - 6));
+            assert_eq!(
+                (frame.batch, frame.last, frame.content, frame.len),
+                (9, false, content, out.len() - 6)
+            );
             end_batch(&mut out, 6);
             let frame = read(&out[6..], 3).expect("it is whole");
             assert_eq!((frame.last, frame.content), (true, content));

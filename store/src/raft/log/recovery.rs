@@ -72,7 +72,8 @@ pub(super) fn recover(disk: &dyn Disk, tail_bytes: usize) -> Result<Recovered, R
         let stop = replay.segment(number, &file, at == 0, newest)?;
         if stop == 0 {
             // The crash came while this file was begun. Nothing is in it, and the one before has the end.
-            disk.remove(&segment_name(number)).map_err(failed("remove an unused segment"))?;
+            disk.remove(&segment_name(number))
+                .map_err(failed("remove an unused segment"))?;
             break;
         }
         replay.segments.add_file(number, file.clone());
@@ -200,7 +201,11 @@ impl Replay {
         }
         let torn = !batch.is_empty() | self.search(number, &bytes, at)?;
         if !newest && torn {
-            return Err(damaged(number, whole, "it cannot be read, but there is a later segment"));
+            return Err(damaged(
+                number,
+                whole,
+                "it cannot be read, but there is a later segment",
+            ));
         }
         if newest && torn {
             tracing::warn!(
@@ -263,7 +268,11 @@ impl Replay {
         match content {
             Content::Checkpoint(checkpoint) => {
                 if checkpoint != self.state {
-                    return Err(damaged(number, place, "its checkpoint does not fit the segment before it"));
+                    return Err(damaged(
+                        number,
+                        place,
+                        "its checkpoint does not fit the segment before it",
+                    ));
                 }
             }
             Content::Vote(vote) => self.state.vote = Some(vote),
@@ -288,8 +297,14 @@ impl Replay {
         if index != want {
             return Err(wrong(format!("entry {index} stands where entry {want} should")));
         }
-        if self.state.last.is_some_and(|last| entry.log_id.leader_id < last.leader_id) {
-            return Err(wrong(format!("entry {index} is of an older term than the one before it")));
+        if self
+            .state
+            .last
+            .is_some_and(|last| entry.log_id.leader_id < last.leader_id)
+        {
+            return Err(wrong(format!(
+                "entry {index} is of an older term than the one before it"
+            )));
         }
         self.state.last = Some(entry.log_id);
         self.segments.append(

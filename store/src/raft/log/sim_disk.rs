@@ -144,7 +144,10 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        lock(&self.shared.files).remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        lock(&self.shared.files)
+            .remove(name)
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -177,7 +180,9 @@ impl DiskFile for SimFile {
             let planned = lock(&shared.power).planned.take();
             if let Some(seed) = planned {
                 let files = lock(&shared.files);
-                let left = files.iter().map(|(name, file)| (name.clone(), torn(&lock(&file.content), seed)));
+                let left = files
+                    .iter()
+                    .map(|(name, file)| (name.clone(), torn(&lock(&file.content), seed)));
                 let left = left.collect();
                 lock(&shared.power).left = Some(left);
             }
@@ -198,7 +203,9 @@ fn torn(content: &Content, seed: u64) -> Vec<u8> {
     for (at, bytes) in &content.unsynced {
         let mut from = 0;
         while from < bytes.len() {
-            let end = bytes.len().min((at + from) / SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES - at);
+            let end = bytes
+                .len()
+                .min((at + from) / SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES - at);
             if rng.random_bool(0.5) {
                 left[at + from..at + end].copy_from_slice(&bytes[from..end]);
             }

@@ -178,7 +178,11 @@ fn frames(disk: &SimDisk) -> Vec<(usize, u64)> {
 
 /// What a log tells of itself.
 async fn told(log: &mut LogStore) -> (Vec<(u64, u64)>, Option<Vote>, Option<LogId>) {
-    (indexes(log), log.read_vote().await.unwrap(), log.get_log_state().await.unwrap().last_purged_log_id)
+    (
+        indexes(log),
+        log.read_vote().await.unwrap(),
+        log.get_log_state().await.unwrap().last_purged_log_id,
+    )
 }
 
 #[tokio::test]
@@ -186,7 +190,10 @@ async fn every_flipped_byte_of_what_was_acknowledged_quarantines() {
     let disk = written().await;
     let frames = frames(&disk);
     let (last, mark) = *frames.last().unwrap();
-    assert!(frames.len() > 10 && mark > 10, "it was written in many batches: {frames:?}");
+    assert!(
+        frames.len() > 10 && mark > 10,
+        "it was written in many batches: {frames:?}"
+    );
     for at in 0..last {
         let damaged = disk.copy();
         damaged.flip(&segment_name(1), at, 0x10);
@@ -222,7 +229,10 @@ async fn what_does_not_fit_together_quarantines() {
     let entry = |record| frame::Content::Entry(record);
     let log = open_on(&rewritten(vec![vote, entry(&first), entry(&second)])).unwrap();
     assert_eq!(indexes(&log), [(1, 0), (2, 1)]);
-    check_quarantined(&rewritten(vec![vote, entry(&second)]), "entry 1 stands where entry 0 should");
+    check_quarantined(
+        &rewritten(vec![vote, entry(&second)]),
+        "entry 1 stands where entry 0 should",
+    );
     check_quarantined(
         &rewritten(vec![vote, entry(&first), entry(&second), entry(&third)]),
         "entry 2 is of an older term",
@@ -248,7 +258,9 @@ async fn long() -> Arc<SimDisk> {
     log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
     for index in 0..10 {
         let payload = Payload::Normal(Command(Bytes::from(vec![7; 4 << 20])));
-        log.blocking_append([LogEntry::new(log_id(1, index), payload)]).await.unwrap();
+        log.blocking_append([LogEntry::new(log_id(1, index), payload)])
+            .await
+            .unwrap();
     }
     log.close();
     disk
@@ -284,14 +296,20 @@ async fn a_segment_that_is_missing_or_cut_quarantines() {
         let disk = whole.copy();
         disk.remove(name).unwrap();
         let opened = open_on(&disk);
-        assert!(matches!(opened, Err(LogOpenError::Quarantined { .. })), "{name}: {opened:?}");
+        assert!(
+            matches!(opened, Err(LogOpenError::Quarantined { .. })),
+            "{name}: {opened:?}"
+        );
         let disk = whole.copy();
         let mut bytes = disk.durable(name);
         let half = bytes.len() / 2;
         bytes[half..].fill(0);
         disk.put(name, bytes);
         let opened = open_on(&disk);
-        assert!(matches!(opened, Err(LogOpenError::Quarantined { .. })), "{name} cut: {opened:?}");
+        assert!(
+            matches!(opened, Err(LogOpenError::Quarantined { .. })),
+            "{name} cut: {opened:?}"
+        );
     }
 }
 

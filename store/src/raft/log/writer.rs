@@ -228,7 +228,8 @@ impl Writer {
             match received {
                 Ok((sequence, write)) => pending.add(sequence, write),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.mark().unwrap_or_else(|error| die("marking the end of the Raft log", &error));
+                    self.mark()
+                        .unwrap_or_else(|error| die("marking the end of the Raft log", &error));
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -243,7 +244,8 @@ impl Writer {
             self.write_out(pending, on_durable);
             if stop {
                 if self.unmarked {
-                    self.mark().unwrap_or_else(|error| die("marking the end of the Raft log", &error));
+                    self.mark()
+                        .unwrap_or_else(|error| die("marking the end of the Raft log", &error));
                 }
                 return;
             }

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use trireme_proto::etcd::server as pb;
 use trireme_proto::etcd::server::cluster_server;
 
-use super::{Etcd, errors, limits};
+use super::{Etcd, errors};
 use crate::kv::{Consistency, KeyRange, Kv, RangeRequest};
 use crate::raft::{Member, MemberNode, MembershipError};
 
@@ -114,9 +114,9 @@ impl cluster_server::Cluster for ClusterService {
         if member.voter {
             return Err(errors::MEMBER_NOT_LEARNER.into());
         }
-        match tokio::time::timeout(limits::PROMOTE_WAIT, self.0.store.promote(member.id)).await {
-            Ok(promoted) => promoted.map_err(refusal)?,
-            Err(_) => return Err(errors::LEARNER_NOT_READY.into()),
+        match self.0.store.promote_ready(member.id).await {
+            Err(MembershipError::Refused(_)) => return Err(errors::LEARNER_NOT_READY.into()),
+            promoted => promoted.map_err(refusal)?,
         }
         let members = self.0.members_with(&Member { voter: true, ..member }).await?;
         Ok(Response::new(pb::MemberPromoteResponse {

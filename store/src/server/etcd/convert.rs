@@ -112,11 +112,13 @@ pub(super) fn delete(request: pb::DeleteRangeRequest) -> Result<Op, EtcdError> {
 /// A transaction.
 pub(super) fn txn(request: pb::TxnRequest) -> Result<Txn, EtcdError> {
     let txn = txn_of(request, limits::TXN_OPS)?;
-    check::txn_limits(&txn).and_then(|()| check::txn_shape(&txn)).map_err(refusal)?;
+    check::txn_limits(&txn)
+        .and_then(|()| check::txn_shape(&txn))
+        .map_err(|error| refusal(&error))?;
     Ok(txn)
 }
 
-fn refusal(error: CommandError) -> EtcdError {
+fn refusal(error: &CommandError) -> EtcdError {
     match error {
         CommandError::EmptyKey => errors::EMPTY_KEY,
         CommandError::TooManyOps { .. } | CommandError::TooDeep => errors::TOO_MANY_OPS,
@@ -228,7 +230,9 @@ pub(super) fn range_response(response: RangeResponse, header: Option<pb::Respons
     let found = i64::try_from(response.kvs.len()).unwrap_or(i64::MAX);
     pb::RangeResponse {
         header,
-        count: response.count.map_or(found, |count| i64::try_from(count).unwrap_or(i64::MAX)),
+        count: response
+            .count
+            .map_or(found, |count| i64::try_from(count).unwrap_or(i64::MAX)),
         more: response.more,
         kvs: response.kvs.into_iter().map(key_value).collect(),
     }

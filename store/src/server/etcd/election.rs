@@ -20,10 +20,7 @@ pub(super) struct ElectionService(pub(super) Arc<Etcd>);
 impl election_server::Election for ElectionService {
     type ObserveStream = BoxStream<'static, Result<pb::LeaderResponse, Status>>;
 
-    async fn campaign(
-        &self,
-        request: Request<pb::CampaignRequest>,
-    ) -> Result<Response<pb::CampaignResponse>, Status> {
+    async fn campaign(&self, request: Request<pb::CampaignRequest>) -> Result<Response<pb::CampaignResponse>, Status> {
         let pb::CampaignRequest { name, lease, value } = request.into_inner();
         let prefix = prefix(&name)?;
         let lease = self.0.session(lease).await?;
@@ -41,10 +38,7 @@ impl election_server::Election for ElectionService {
         }))
     }
 
-    async fn proclaim(
-        &self,
-        request: Request<pb::ProclaimRequest>,
-    ) -> Result<Response<pb::ProclaimResponse>, Status> {
+    async fn proclaim(&self, request: Request<pb::ProclaimRequest>) -> Result<Response<pb::ProclaimResponse>, Status> {
         let pb::ProclaimRequest { leader, value } = request.into_inner();
         let leader = named(leader)?;
         let revision = self.0.proclaim(&leader.key, leader.rev, leader.lease, value).await?;
@@ -55,7 +49,11 @@ impl election_server::Election for ElectionService {
 
     async fn leader(&self, request: Request<pb::LeaderRequest>) -> Result<Response<pb::LeaderResponse>, Status> {
         let prefix = prefix(&request.into_inner().name)?;
-        match self.0.first_by_creation(&prefix, false, RevisionFilter::default()).await? {
+        match self
+            .0
+            .first_by_creation(&prefix, false, RevisionFilter::default())
+            .await?
+        {
             (Some(kv), revision) => Ok(Response::new(self.0.leader_response(kv, revision))),
             (None, _) => Err(Status::unknown("election: no leader")),
         }
@@ -80,7 +78,7 @@ impl election_server::Election for ElectionService {
 
     async fn resign(&self, request: Request<pb::ResignRequest>) -> Result<Response<pb::ResignResponse>, Status> {
         let leader = named(request.into_inner().leader)?;
-        let response = self.0.store.txn(delete_own(leader.key, leader.rev), None).await;
+        let response = self.0.store.txn(delete_own(&leader.key, leader.rev), None).await;
         let response = response.map_err(errors::status)?;
         Ok(Response::new(pb::ResignResponse {
             header: Some(self.0.header(response.revision)),

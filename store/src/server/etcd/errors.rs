@@ -111,7 +111,11 @@ mod tests {
             Code::OutOfRange,
             "etcdserver: mvcc: required revision has been compacted",
         );
-        check(KvError::NoSpace, Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded");
+        check(
+            KvError::NoSpace,
+            Code::ResourceExhausted,
+            "etcdserver: mvcc: database space exceeded",
+        );
         check(
             KvError::UnknownOutcome("slow".into()),
             Code::Unavailable,
@@ -130,6 +134,9 @@ mod tests {
             retry_after: Duration::from_millis(100),
         });
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(status.metadata().get(RETRY_PUSHBACK).map(|pause| pause.as_bytes()), Some(&b"100"[..]));
+        assert_eq!(
+            status.metadata().get(RETRY_PUSHBACK).map(|pause| pause.as_bytes()),
+            Some(&b"100"[..])
+        );
     }
 }

@@ -91,8 +91,11 @@ impl kv_server::Kv for KvService {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let pb::CompactionRequest { revision, physical: _ } = request.into_inner();
+        let pb::CompactionRequest { revision, physical } = request.into_inner();
         self.0.store.compact(revision).await.map_err(errors::status)?;
+        if physical {
+            self.0.store.remove_compacted().await.map_err(errors::status)?;
+        }
         Ok(Response::new(pb::CompactionResponse {
             header: Some(self.0.header_now()),
         }))

@@ -50,7 +50,7 @@ impl lease_server::Lease for LeaseService {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
-        let lost = self.0.needs_leader(request.metadata()).then(|| self.0.leader_lost());
+        let lost = self.0.needs_leader(request.metadata()).then(|| self.0.leader.lost());
         let requests = request.into_inner();
         let etcd = Arc::clone(&self.0);
         let answers = stream::unfold(Some((etcd, requests, lost)), |state| async {

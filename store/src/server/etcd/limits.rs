@@ -23,13 +23,13 @@ pub(super) const STREAM_WATCHES: usize = 100_000;
 /// How often a watch that asked for it is told that nothing has happened.
 pub(super) const PROGRESS_NOTIFY_PERIOD: Duration = Duration::from_secs(10 * 60);
 
+/// How often a server makes sure that there is a leader.
+pub(super) const LEADER_PROBE_PERIOD: Duration = Duration::from_secs(1);
+
 /// How long there may be no leader before streams that need one are ended.
 pub(super) const NO_LEADER_GRACE: Duration = Duration::from_secs(3);
 
 /// Time to live of the lease of a lock or campaign that came without one, in seconds.
 pub(super) const SESSION_TTL_S: i64 = 60;
-
-/// How long a promotion waits for the learner to catch up.
-pub(super) const PROMOTE_WAIT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(REQUEST_BYTES < MESSAGE_BYTES);

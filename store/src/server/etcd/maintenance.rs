@@ -69,12 +69,14 @@ impl maintenance_server::Maintenance for MaintenanceService {
     async fn status(&self, _request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         let status = self.0.store.status();
         let engine = &self.0.store.node().engine;
-        let used = engine.state_use().map_err(|error| errors::status(KvError::Stopped(error.to_string())))?;
+        let used = engine
+            .state_use()
+            .map_err(|error| errors::status(KvError::Stopped(error.to_string())))?;
         let room = used.database_bytes.saturating_add(self.0.store.space().free_bytes);
         let leader = status.leader_id.unwrap_or(0);
         let alarms = self.0.store.alarms();
         let mut complaints: Vec<String> = alarms.iter().map(complaint).collect();
-        if leader == 0 {
+        if !self.0.has_leader() {
             complaints.insert(0, errors::NO_LEADER.text().to_owned());
         }
         Ok(Response::new(pb::StatusResponse {
@@ -123,10 +125,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
         }))
     }
 
-    async fn snapshot(
-        &self,
-        _request: Request<pb::SnapshotRequest>,
-    ) -> Result<Response<Self::SnapshotStream>, Status> {
+    async fn snapshot(&self, _request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         let backup = self.0.store.backup().await.map_err(errors::status)?;
         let header = self.0.header(backup.header.revision);
         let mut remaining_bytes = backup.estimated_bytes;

@@ -10,6 +10,7 @@ pub(crate) mod convert;
 mod election;
 mod errors;
 mod kv;
+mod leader;
 mod lease;
 mod limits;
 mod lock;
@@ -20,7 +21,6 @@ mod watch_wire;
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tonic::service::interceptor::InterceptedService;
@@ -33,6 +33,7 @@ use trireme_proto::etcd::server::kv_server::KvServer;
 use trireme_proto::etcd::server::lease_server::LeaseServer;
 use trireme_proto::etcd::server::maintenance_server::MaintenanceServer;
 
+use self::leader::LeaderSight;
 use crate::Store;
 use crate::kv::{Kv, Revision};
 use crate::watch::Hub;
@@ -49,12 +50,14 @@ const NEEDS_LEADER: (&str, &str) = ("hasleader", "true");
 pub(crate) struct Etcd {
     store: Arc<Store>,
     cluster_id: u64,
+    leader: LeaderSight,
 }
 
-/// The services as routes, to be hosted.
+/// The services as routes, to be hosted. To be called within the tokio runtime that will host them.
 pub(crate) fn routes(store: Arc<Store>) -> Routes {
     let etcd = Arc::new(Etcd {
         cluster_id: cluster_number(&store.node().config.cluster_id),
+        leader: LeaderSight::begin(store.node().clone()),
         store,
     });
     let guard = LeaderGuard(etcd.clone());
@@ -100,27 +103,14 @@ impl Etcd {
         &self.store.node().hub
     }
 
+    fn has_leader(&self) -> bool {
+        self.leader.is_seen() && self.store.node().leader().is_some()
+    }
+
     /// Whether a client wants to be served only while there is a leader.
     fn needs_leader(&self, metadata: &MetadataMap) -> bool {
         let (name, wanted) = NEEDS_LEADER;
         metadata.get(name).is_some_and(|value| value == wanted)
-    }
-
-    /// Ends once no leader was known for [`limits::NO_LEADER_GRACE`].
-    fn leader_lost(&self) -> BoxFuture<'static, ()> {
-        let mut cluster = self.store.node().views.cluster.clone();
-        Box::pin(async move {
-            loop {
-                if cluster.wait_for(|view| view.leader.is_none()).await.is_err() {
-                    return;
-                }
-                let back = cluster.wait_for(|view| view.leader.is_some());
-                match tokio::time::timeout(limits::NO_LEADER_GRACE, back).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(_)) | Err(_) => return,
-                }
-            }
-        })
     }
 }
 
@@ -133,13 +123,13 @@ fn cluster_number(cluster_id: &str) -> u64 {
     hash.max(1)
 }
 
-/// Refuses requests that want a leader while none is known.
+/// Refuses requests that want a leader while there is none.
 #[derive(Clone)]
 struct LeaderGuard(Arc<Etcd>);
 
 impl Interceptor for LeaderGuard {
     fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        if self.0.needs_leader(request.metadata()) && self.0.store.node().leader().is_none() {
+        if self.0.needs_leader(request.metadata()) && !self.0.has_leader() {
             return Err(errors::NO_LEADER.into());
         }
         Ok(request)

@@ -50,7 +50,7 @@ impl Drop for Claim {
         }
         let (etcd, key, created) = (Arc::clone(&self.etcd), self.key.clone(), self.created);
         tokio::spawn(async move {
-            if let Err(error) = etcd.store.txn(delete_own(key, created), None).await {
+            if let Err(error) = etcd.store.txn(delete_own(&key, created), None).await {
                 tracing::debug!(%error, "a waiter's key is left to its lease");
             }
         });
@@ -88,12 +88,12 @@ pub(super) fn if_own(key: &Bytes, created: Revision, success: Vec<Op>) -> Txn {
 }
 
 /// A transaction that deletes the key if it is still the one created in `created`.
-pub(super) fn delete_own(key: Bytes, created: Revision) -> Txn {
+pub(super) fn delete_own(key: &Bytes, created: Revision) -> Txn {
     let delete = Op::Delete {
         range: KeyRange::key(key.clone()),
         prev_kv: false,
     };
-    if_own(&key, created, vec![delete])
+    if_own(key, created, vec![delete])
 }
 
 impl Etcd {

@@ -32,7 +32,7 @@ pub(super) fn answers(
     let needs_leader = etcd.needs_leader(request.metadata());
     let stream = WatchStream {
         set: WatchSet::new(etcd.hub()),
-        leader_lost: needs_leader.then(|| etcd.leader_lost()),
+        leader_lost: needs_leader.then(|| etcd.leader.lost()),
         etcd,
         requests: Some(request.into_inner()),
         watches: BTreeMap::new(),
@@ -178,25 +178,24 @@ impl WatchStream {
     fn take(&mut self, request: pb::WatchRequest) {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => {
-                let answer = self.create(create);
+                let answer = self.create(&create);
                 self.ready.push_back(Ready::Answer(answer));
             }
-            Some(RequestUnion::CancelRequest(cancel)) => {
-                if self.remove(cancel.watch_id) {
-                    let answer = Answer {
-                        canceled: true,
-                        ..self.about(cancel.watch_id, self.etcd.revision())
-                    };
-                    self.ready.push_back(Ready::Answer(answer));
-                }
+            Some(RequestUnion::CancelRequest(cancel)) if self.remove(cancel.watch_id) => {
+                let answer = Answer {
+                    canceled: true,
+                    ..self.about(cancel.watch_id, self.etcd.revision())
+                };
+                self.ready.push_back(Ready::Answer(answer));
             }
             Some(RequestUnion::ProgressRequest(_)) => self.asked = Some(self.etcd.revision()),
-            None => {}
+            // Nothing, or the end of a watch that has ended already.
+            Some(RequestUnion::CancelRequest(_)) | None => {}
         }
     }
 
-    fn create(&mut self, request: pb::WatchCreateRequest) -> Answer {
-        let options = options(&request);
+    fn create(&mut self, request: &pb::WatchCreateRequest) -> Answer {
+        let options = options(request);
         let (id, start_revision) = (request.watch_id, request.start_revision);
         match self.check(request) {
             Ok(range) => {
@@ -221,7 +220,7 @@ impl WatchStream {
     }
 
     /// The range of a watch that may be made; else why it may not.
-    fn check(&self, request: pb::WatchCreateRequest) -> Result<KeyRange, &'static str> {
+    fn check(&self, request: &pb::WatchCreateRequest) -> Result<KeyRange, &'static str> {
         // Copied, because a slice of a received message keeps all of that message in memory.
         let key = if request.key.is_empty() {
             Bytes::from_static(b"\0")
@@ -233,7 +232,11 @@ impl WatchStream {
             return Err(errors::COMPACTED.text());
         }
         let range = convert::key_range(key, range_end).map_err(errors::EtcdError::text)?;
-        if range.end.as_ref().is_some_and(|end| !end.is_empty() && *end <= range.start) {
+        if range
+            .end
+            .as_ref()
+            .is_some_and(|end| !end.is_empty() && *end <= range.start)
+        {
             return Err("mvcc: watcher range is empty");
         }
         if request.watch_id != 0 && self.watches.contains_key(&request.watch_id) {

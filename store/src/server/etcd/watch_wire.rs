@@ -127,7 +127,11 @@ mod tests {
             compact_revision: response.compact_revision,
             cancel_reason: response.cancel_reason.clone(),
             fragment: response.fragment,
-            events: response.events.iter().map(|event| event.encode_to_vec().into()).collect(),
+            events: response
+                .events
+                .iter()
+                .map(|event| event.encode_to_vec().into())
+                .collect(),
         };
         assert_eq!(answer.encode_to_vec(), response.encode_to_vec());
     }

@@ -1,20 +1,26 @@
-//! A Deployment's status: counts, and the conditions `Available` and `Progressing`.
+//! A Deployment's status: counts, and the conditions `Available`, `Progressing` and `ReplicaFailure`.
 
 use trireme_proto::api::{
-    apps::v1::{DeploymentCondition, DeploymentStatus, ReplicaSetStatus},
+    apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSetStatus},
     meta::v1::Time,
 };
 
 use super::plan::Plan;
 use crate::{
-    controllers::{conditions::text, times},
+    controllers::{
+        conditions::{self, text},
+        times,
+    },
     kind::metadata_of,
 };
 
+const REPLICA_FAILURE: &str = crate::controllers::replication::REPLICA_FAILURE;
 const PROGRESSING: &str = "Progressing";
 const AVAILABLE: &str = "Available";
 const COMPLETE: &str = "NewReplicaSetAvailable";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+/// Reason of a rollout whose replica set cannot be made.
+pub(super) const SET_REFUSED: &str = "ReplicaSetCreateError";
 const PAUSED: &str = "DeploymentPaused";
 const RESUMED: &str = "DeploymentResumed";
 
@@ -30,9 +36,9 @@ impl Plan<'_> {
             return;
         }
         if self.paused() && reason != PAUSED {
-            self.set(PROGRESSING, "Unknown", PAUSED, "Deployment is paused".to_owned());
+            self.set(PROGRESSING, "Unknown", PAUSED, "Deployment is paused");
         } else if !self.paused() && reason == PAUSED {
-            self.set(PROGRESSING, "Unknown", RESUMED, "Deployment is resumed".to_owned());
+            self.set(PROGRESSING, "Unknown", RESUMED, "Deployment is resumed");
         }
     }
 
@@ -41,13 +47,30 @@ impl Plan<'_> {
         self.count();
         let needed = self.replicas() - self.max_unavailable();
         if self.status().available_replicas >= needed {
-            let message = "Deployment has minimum availability.".to_owned();
+            let message = "Deployment has minimum availability.";
             self.set(AVAILABLE, "True", "MinimumReplicasAvailable", message);
         } else {
-            let message = "Deployment does not have minimum availability.".to_owned();
+            let message = "Deployment does not have minimum availability.";
             self.set(AVAILABLE, text(false), "MinimumReplicasUnavailable", message);
         }
+        self.report_failure();
         self.report_progress();
+    }
+
+    /// Shows the failure of a replica set as the deployment's own: the present one's first.
+    fn report_failure(&mut self) {
+        let of_set = |place: usize| {
+            let status = self.sets[place].set.status.as_ref()?;
+            conditions::find(&status.conditions, REPLICA_FAILURE).cloned()
+        };
+        let places = self.current.into_iter().chain(0..self.sets.len());
+        let failure = places.into_iter().find_map(of_set);
+        match failure {
+            Some(failure) => self.set(REPLICA_FAILURE, &failure.status, &failure.reason, &failure.message),
+            None => {
+                conditions::remove(&mut self.status().conditions, REPLICA_FAILURE);
+            }
+        }
     }
 
     /// True if every pod has the present template and is available, as far as the status tells.
@@ -81,9 +104,7 @@ impl Plan<'_> {
 
     fn report_progress(&mut self) {
         let Some(deadline_seconds) = self.deadline_seconds() else {
-            self.status()
-                .conditions
-                .retain(|condition| condition.r#type != PROGRESSING);
+            conditions::remove(&mut self.status().conditions, PROGRESSING);
             return;
         };
         if self.paused() {
@@ -97,17 +118,18 @@ impl Plan<'_> {
         }
         if self.is_complete() {
             let message = format!("{} has successfully progressed.", self.subject());
-            self.set(PROGRESSING, "True", COMPLETE, message);
+            self.set(PROGRESSING, "True", COMPLETE, &message);
         } else if self.moved_since(&before) || reason == COMPLETE || find(&before, PROGRESSING).is_none() {
             let message = format!("{} is progressing.", self.subject());
-            self.set(PROGRESSING, "True", "ReplicaSetUpdated", message);
+            self.set(PROGRESSING, "True", "ReplicaSetUpdated", &message);
             let now = self.context.now;
-            if let Some(condition) = find_mut(self.status(), PROGRESSING) {
+            let mut conditions = self.status().conditions.iter_mut();
+            if let Some(condition) = conditions.find(|condition| condition.r#type == PROGRESSING) {
                 condition.last_update_time = Some(now);
             }
         } else if reason != TIMED_OUT && self.is_late(&before, deadline_seconds) {
             let message = format!("{} has timed out progressing.", self.subject());
-            self.set(PROGRESSING, text(false), TIMED_OUT, message);
+            self.set(PROGRESSING, text(false), TIMED_OUT, &message);
         }
         self.watch_deadline(deadline_seconds);
     }
@@ -153,43 +175,34 @@ impl Plan<'_> {
         }
     }
 
-    fn set(&mut self, condition_type: &str, value: &str, reason: &str, message: String) {
+    fn set(&mut self, condition_type: &str, value: &str, reason: &str, message: &str) {
         let now = self.context.now;
-        let status = self.status();
-        let known = find_mut(status, condition_type).is_some();
-        if !known {
-            let new = DeploymentCondition {
-                r#type: condition_type.to_owned(),
-                ..DeploymentCondition::default()
-            };
-            status.conditions.push(new);
-        }
-        let condition = find_mut(status, condition_type).expect("just made sure of");
-        if condition.status == value && condition.reason == reason && condition.message == message {
-            return;
-        }
-        if condition.status != value {
-            condition.status = value.to_owned();
-            condition.last_transition_time = Some(now);
-        }
-        condition.reason = reason.to_owned();
-        condition.message = message;
-        condition.last_update_time = Some(now);
+        conditions::set(
+            &mut self.status().conditions,
+            condition_type,
+            value,
+            reason,
+            message,
+            now,
+        );
     }
 }
 
-fn find<'a>(status: &'a DeploymentStatus, condition_type: &str) -> Option<&'a DeploymentCondition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.r#type == condition_type)
+/// Says that the rollout does not go on since its replica set cannot be made. True if that is news.
+pub(super) fn note_refused_set(deployment: &mut Deployment, message: &str, now: Time) -> bool {
+    let status = deployment.status.get_or_insert_with(DeploymentStatus::default);
+    conditions::set(
+        &mut status.conditions,
+        PROGRESSING,
+        text(false),
+        SET_REFUSED,
+        message,
+        now,
+    )
 }
 
-fn find_mut<'a>(status: &'a mut DeploymentStatus, condition_type: &str) -> Option<&'a mut DeploymentCondition> {
-    status
-        .conditions
-        .iter_mut()
-        .find(|condition| condition.r#type == condition_type)
+fn find<'a>(status: &'a DeploymentStatus, condition_type: &str) -> Option<&'a DeploymentCondition> {
+    conditions::find(&status.conditions, condition_type)
 }
 
 fn deadline(status: &DeploymentStatus, deadline_seconds: i32) -> Option<Time> {

@@ -28,7 +28,7 @@ fn running(name: &str, index: usize) -> Pod {
     let status = pod.status.get_or_insert_default();
     status.phase = "Running".into();
     status.pod_ip = format!("10.0.{}.{}", index / 250, index % 250);
-    conditions::set_pod(status, "Ready", "True", "", "", at(0));
+    conditions::set(&mut status.conditions, "Ready", "True", "", "", at(0));
     pod
 }
 
@@ -37,7 +37,14 @@ fn slices(harness: &Harness) -> Vec<EndpointSlice> {
 }
 
 fn unready(pod: &mut Pod) {
-    conditions::set_pod(pod.status.as_mut().unwrap(), "Ready", "False", "", "", at(9));
+    conditions::set(
+        &mut pod.status.as_mut().unwrap().conditions,
+        "Ready",
+        "False",
+        "",
+        "",
+        at(9),
+    );
 }
 
 fn terminate(pod: &mut Pod) {

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use trireme_proto::api::{
     apps::v1::{ReplicaSet, ReplicaSetStatus},
     core::v1::PodTemplateSpec,
+    meta::v1::Time,
 };
 
-use super::{Counts, Replicas};
-use crate::controllers::selectors;
+use super::{
+    Counts, Replicas,
+    replicas::{REPLICA_FAILURE, set_failure},
+};
+use crate::controllers::{conditions, selectors};
 
 impl Replicas for ReplicaSet {
     fn replicas(&self) -> i32 {
@@ -50,5 +54,15 @@ impl Replicas for ReplicaSet {
         status.available_replicas = counts.available;
         status.terminating_replicas = Some(counts.terminating);
         status.observed_generation = counts.observed_generation;
+    }
+
+    fn has_failure(&self) -> bool {
+        let status = self.status.as_ref();
+        status.is_some_and(|status| conditions::find(&status.conditions, REPLICA_FAILURE).is_some())
+    }
+
+    fn set_failure(&mut self, failure: Option<(&str, &str)>, now: Time) -> bool {
+        let status = self.status.get_or_insert_with(ReplicaSetStatus::default);
+        set_failure(&mut status.conditions, failure, now)
     }
 }

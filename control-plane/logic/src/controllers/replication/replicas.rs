@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use trireme_proto::api::core::v1::PodTemplateSpec;
+use trireme_proto::api::{core::v1::PodTemplateSpec, meta::v1::Time};
 
-use crate::kind::Kind;
+use crate::{
+    controllers::conditions::{self, Condition},
+    kind::Kind,
+};
 
 /// An owner of interchangeable pods.
 pub trait Replicas: Kind {
@@ -21,6 +24,21 @@ pub trait Replicas: Kind {
     fn counts(&self) -> Counts;
     /// Replaces them.
     fn set_counts(&mut self, counts: &Counts);
+    /// True if its status says that pods cannot be made or deleted.
+    fn has_failure(&self) -> bool;
+    /// Says that pods cannot be made or deleted, with reason and message, or takes that back. True if anything changed.
+    fn set_failure(&mut self, failure: Option<(&str, &str)>, now: Time) -> bool;
+}
+
+/// The condition of an owner whose pods cannot be made or deleted.
+pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// Sets or takes away [`REPLICA_FAILURE`] among the conditions of any owner.
+pub(super) fn set_failure<C: Condition>(conditions: &mut Vec<C>, failure: Option<(&str, &str)>, now: Time) -> bool {
+    match failure {
+        Some((reason, message)) => conditions::set(conditions, REPLICA_FAILURE, "True", reason, message, now),
+        None => conditions::remove(conditions, REPLICA_FAILURE),
+    }
 }
 
 /// The counts in the status of an owner of replicas.

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use trireme_proto::api::core::v1::{PodTemplateSpec, ReplicationController, ReplicationControllerStatus};
+use trireme_proto::api::{
+    core::v1::{PodTemplateSpec, ReplicationController, ReplicationControllerStatus},
+    meta::v1::Time,
+};
 
-use super::{Counts, Replicas};
+use super::{
+    Counts, Replicas,
+    replicas::{REPLICA_FAILURE, set_failure},
+};
+use crate::controllers::conditions;
 
 impl Replicas for ReplicationController {
     fn replicas(&self) -> i32 {
@@ -49,5 +56,15 @@ impl Replicas for ReplicationController {
         status.ready_replicas = counts.ready;
         status.available_replicas = counts.available;
         status.observed_generation = counts.observed_generation;
+    }
+
+    fn has_failure(&self) -> bool {
+        let status = self.status.as_ref();
+        status.is_some_and(|status| conditions::find(&status.conditions, REPLICA_FAILURE).is_some())
+    }
+
+    fn set_failure(&mut self, failure: Option<(&str, &str)>, now: Time) -> bool {
+        let status = self.status.get_or_insert_with(ReplicationControllerStatus::default);
+        set_failure(&mut status.conditions, failure, now)
     }
 }

@@ -5,10 +5,12 @@ use trireme_proto::api::{
     core::v1::{Pod, ReplicationController},
 };
 
-use super::{replica_set, replication_controller, victims::victims};
+use super::{REPLICA_FAILURE, Replicas, replica_set, replication_controller, victims::victims};
 use crate::{
+    controller::{Action, Context, Controller, Refusal, Write},
     controllers::{conditions, owners, pods},
-    kind::metadata_of,
+    kind::{Kind, metadata_of},
+    object::ObjectKey,
     testing::{
         at,
         harness::{FAILING, Harness},
@@ -186,7 +188,7 @@ fn victims_go_in_order() {
         let status = pod.status.get_or_insert_default();
         status.phase = phase.into();
         if let Some(since) = ready {
-            conditions::set_pod(status, "Ready", "True", "", "", at(since));
+            conditions::set(&mut status.conditions, "Ready", "True", "", "", at(since));
         }
         pod
     };
@@ -222,4 +224,48 @@ fn nothing_is_made_in_a_namespace_that_ends() {
     harness.settle();
     assert!(harness.list::<Pod>().iter().all(|pod| !pods::is_active(pod)));
     assert!(!harness.created.contains_key("pods"));
+}
+
+#[test]
+fn a_refused_pod_is_told_and_taken_back() {
+    let mut harness = cluster(9);
+    harness.create(mk_replica_set("default", "web", 2));
+    harness.settle();
+    let key = ObjectKey::new("default", "web");
+    let context = Context { now: at(5), seed: 1 };
+    let refuse = |harness: &Harness, name: &str| {
+        let refusal = Refusal {
+            action: Action::Create,
+            info: &Pod::INFO,
+            name: name.into(),
+            message: format!("pods {name:?} is forbidden: exceeded quota: small"),
+        };
+        replica_set().on_refusal(&harness.store, &key, &refusal, &context)
+    };
+    let told = refuse(&harness, "web-x7k2p");
+    assert_eq!(
+        (told.events[0].reason.as_str(), told.events[0].message.as_str()),
+        (
+            "FailedCreate",
+            "Error creating: pods \"web-\" is forbidden: exceeded quota: small"
+        )
+    );
+    let [Write::UpdateStatus(set)] = told.writes.as_slice() else {
+        panic!("{:?}", told.writes)
+    };
+    let set: ReplicaSet = set.downcast_ref::<ReplicaSet>().unwrap().clone();
+    let condition = conditions::find(&set.status.as_ref().unwrap().conditions, REPLICA_FAILURE).unwrap();
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("True", "FailedCreate")
+    );
+
+    harness.put(Box::new(set));
+    assert!(
+        refuse(&harness, "web-9n4tt").writes.is_empty(),
+        "the same cause is written once"
+    );
+    harness.settle();
+    let set = harness.get::<ReplicaSet>("default", "web");
+    assert!(!set.has_failure(), "there are as many pods as wanted");
 }

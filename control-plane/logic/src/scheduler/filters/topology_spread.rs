@@ -2,7 +2,7 @@
 //!
 //! `DoNotSchedule` constraints rule nodes out; `ScheduleAnyway` ones only count in the score. Domains are
 //! those of the nodes that the pod's node selector and affinity allow, as Kubernetes has it by default.
-//! `minDomains` and `matchLabelKeys` are honoured; the two node inclusion policies keep their defaults.
+//! `minDomains`, `matchLabelKeys` and the two node inclusion policies are honoured.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::Filter;
 use crate::{
     controllers::{pods, selectors},
     kind::metadata_of,
-    scheduler::{class::Class, node_selector, node_state::NodeState, reasons::FilterReason},
+    scheduler::{class::Class, node_selector, node_state::NodeState, reasons::FilterReason, tolerations},
     world::World,
 };
 
@@ -79,7 +79,7 @@ impl<'w> Spread<'w> {
             domains: BTreeMap::new(),
         };
         spread.own = u32::from(spread.matches(&meta.namespace, &meta.labels));
-        for node in nodes.iter().filter(|node| is_candidate(pod, node)) {
+        for node in nodes.iter().filter(|node| is_candidate(pod, constraint, node)) {
             let Some(value) = node.labels.get(&constraint.topology_key) else {
                 continue;
             };
@@ -141,9 +141,23 @@ impl<'w> Spread<'w> {
     }
 }
 
-/// True if the pod's node selector and affinity allow the node.
-fn is_candidate(pod: &Pod, node: &NodeState<'_>) -> bool {
+/// True if the node's domain counts: unless the constraint says otherwise, the pod's node selector and affinity must
+/// allow the node, and its taints are not looked at.
+fn is_candidate(pod: &Pod, constraint: &TopologySpreadConstraint, node: &NodeState<'_>) -> bool {
     let spec = pods::spec(pod);
+    let is_repelled = || {
+        let mut hard = node
+            .taints
+            .iter()
+            .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
+        hard.any(|taint| !tolerations::any_tolerates(&spec.tolerations, taint))
+    };
+    if constraint.node_taints_policy.as_deref() == Some("Honor") && is_repelled() {
+        return false;
+    }
+    if constraint.node_affinity_policy.as_deref() == Some("Ignore") {
+        return true;
+    }
     let affinity = spec
         .affinity
         .as_ref()
