@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -33,7 +33,8 @@ pub use usage::Usage;
 
 use super::{
     cluster::{default_trireme, free_ports},
-    wait::{poll_until, wait_until},
+    look::runs,
+    wait::poll_until,
 };
 
 /// How long the members may take for anything that they should do in seconds.
@@ -415,28 +416,45 @@ impl EtcdCluster {
         self.leader_other_than(None).await
     }
 
-    /// Waits until every member is a voter, knows the same leader and has applied about what it has.
+    /// Waits until every member is a voter and knows the same leader.
     ///
     /// # Errors
-    /// If it is not so in time.
+    /// If it is not so in time, or a member ends by itself meanwhile.
     pub async fn wait_until_whole(&self) -> Result<()> {
-        wait_until("all members to follow one leader", PATIENCE, || async {
-            let mut leaders = Vec::new();
-            for member in 0..self.members.len() {
-                let status = self.status(member).await?;
-                ensure!(status.leader != 0, "member {member} knows no leader");
-                ensure!(!status.is_learner, "member {member} has no vote yet");
-                leaders.push(status.leader);
+        let whole = poll_until("all members to follow one leader", PATIENCE, || async {
+            if let Some(dead) = self.dead() {
+                return Ok(Some(Err(anyhow!("{dead} ended by itself"))));
             }
-            ensure!(
-                leaders.iter().all(|leader| *leader == leaders[0]),
-                "they follow {leaders:?}"
-            );
-            let known = self.members_known(0).await?.len();
-            ensure!(known == self.members.len(), "there are {known} members");
-            Ok(true)
-        })
-        .await
+            self.check_whole().await?;
+            Ok(Some(Ok(())))
+        });
+        whole.await?
+    }
+
+    /// A member whose process ended without being told to.
+    fn dead(&self) -> Option<&str> {
+        let ended = |member: &&Member| {
+            let pid = member.child.as_ref().and_then(|child| i32::try_from(child.id()).ok());
+            pid.is_some_and(|pid| !runs(pid))
+        };
+        self.members.iter().find(ended).map(|member| member.name.as_str())
+    }
+
+    async fn check_whole(&self) -> Result<()> {
+        let mut leaders = Vec::new();
+        for member in 0..self.members.len() {
+            let status = self.status(member).await?;
+            ensure!(status.leader != 0, "member {member} knows no leader");
+            ensure!(!status.is_learner, "member {member} has no vote yet");
+            leaders.push(status.leader);
+        }
+        ensure!(
+            leaders.iter().all(|leader| *leader == leaders[0]),
+            "they follow {leaders:?}"
+        );
+        let known = self.members_known(0).await?.len();
+        ensure!(known == self.members.len(), "there are {known} members");
+        Ok(())
     }
 
     /// The members, as one of them knows them.

@@ -269,20 +269,17 @@ async fn finish(work: Work, mut findings: Vec<(String, String)>) -> Result<Recor
     work.compactor.await?;
     let mut end = 0;
     if findings.is_empty() {
-        let last = write_last(&shared, 0, LAST_CLIENT).await?;
-        if let Outcome::Done { revision, .. } = last.outcome {
-            end = revision;
+        match look_at_the_end(&shared, &mut history.calls).await {
+            Ok((last, differing)) => {
+                end = last;
+                findings.extend(differing);
+            }
+            Err(error) => findings.push(("liveness".to_owned(), format!("at the end: {error:#}"))),
         }
-        history.calls.push(last);
-        for member in 0..shared.members() {
-            history
-                .calls
-                .push(read_all(&shared, member, LAST_CLIENT + 1 + member).await?);
-        }
-        findings.extend(compare_hashes(&shared, end).await?);
     }
-    // Without an end the watchers stop where they are.
-    work.end.send_replace(end.max(1));
+    // Where the end cannot be reached the watchers stop where they are.
+    work.end
+        .send_replace(if findings.is_empty() { end } else { Shared::ABANDONED });
     let mut watches = Vec::new();
     for watcher in work.watchers {
         watches.push(watcher.await?);
@@ -310,6 +307,19 @@ async fn finish(work: Work, mut findings: Vec<(String, String)>) -> Result<Recor
         terms: 0,
         findings,
     })
+}
+
+/// Writes a last key, reads everything through every member, and compares what they have. Gives the last revision.
+async fn look_at_the_end(shared: &Shared, calls: &mut Vec<Call>) -> Result<(i64, Vec<(String, String)>)> {
+    let last = write_last(shared, 0, LAST_CLIENT).await?;
+    let Outcome::Done { revision, .. } = last.outcome else {
+        bail!("the last write was not acknowledged");
+    };
+    calls.push(last);
+    for member in 0..shared.members() {
+        calls.push(read_all(shared, member, LAST_CLIENT + 1 + member).await?);
+    }
+    Ok((revision, compare_hashes(shared, revision).await?))
 }
 
 /// Every member has the same at the same revision.

@@ -17,8 +17,6 @@ pub struct Phase {
     pub servers: Vec<f64>,
     /// Processor seconds of this process, which makes the load.
     pub client: f64,
-    /// Bytes that the servers wrote to disk.
-    pub written_bytes: u64,
 }
 
 /// The beginning of a phase.
@@ -46,15 +44,16 @@ impl Meter {
             let since = after.cpu_seconds - before.cpu_seconds;
             if since < 0.0 { after.cpu_seconds } else { since }
         };
-        let written = |after: &Usage, before: &Usage| after.written_bytes.saturating_sub(before.written_bytes);
-        let pairs = || after.iter().zip(&self.servers);
         Phase {
             peer: cluster.peer(),
             name,
             seconds: self.began.elapsed().as_secs_f64(),
-            servers: pairs().map(|(after, before)| spent(after, before)).collect(),
+            servers: after
+                .iter()
+                .zip(&self.servers)
+                .map(|(after, before)| spent(after, before))
+                .collect(),
             client: own_seconds() - self.client,
-            written_bytes: pairs().map(|(after, before)| written(after, before)).sum(),
         }
     }
 }
@@ -69,20 +68,19 @@ impl Phase {
 /// The phases as a table for a terminal.
 pub fn table(phases: &[Phase]) -> String {
     let mut text = format!(
-        "{:8} {:28} {:>8} {:>24} {:>8} {:>7} {:>10}\n",
-        "peer", "phase", "wall s", "CPU s of servers", "client", "cores", "written MB"
+        "{:8} {:28} {:>8} {:>24} {:>8} {:>7}\n",
+        "peer", "phase", "wall s", "CPU s of servers", "client", "cores"
     );
     for phase in phases {
         let servers: Vec<String> = phase.servers.iter().map(|seconds| format!("{seconds:.2}")).collect();
         text.push_str(&format!(
-            "{:8} {:28} {:8.2} {:>24} {:8.2} {:7.2} {:10.1}\n",
+            "{:8} {:28} {:8.2} {:>24} {:8.2} {:7.2}\n",
             format!("{:?}", phase.peer).to_lowercase(),
             phase.name,
             phase.seconds,
             servers.join(" + "),
             phase.client,
             (phase.servers_seconds() + phase.client) / phase.seconds.max(1e-9),
-            phase.written_bytes as f64 / 1e6,
         ));
     }
     text

@@ -39,6 +39,9 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The end that says that there is none to be reached.
+    pub const ABANDONED: i64 = -1;
+
     /// A run that starts now.
     pub fn new(targets: Vec<Target>, seed: u64, stopped: watch::Receiver<bool>, end: watch::Receiver<i64>) -> Self {
         Self {
@@ -71,6 +74,11 @@ impl Shared {
     /// The revision that the watchers must reach before they end; none while the clients go on.
     pub fn end(&self) -> Option<i64> {
         Some(*self.end.borrow()).filter(|end| *end > 0)
+    }
+
+    /// Whether the watchers are to end wherever they are.
+    pub fn is_abandoned(&self) -> bool {
+        *self.end.borrow() == Self::ABANDONED
     }
 
     /// Counts a request that was answered, at a revision.

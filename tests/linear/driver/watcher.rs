@@ -209,7 +209,7 @@ pub async fn watch_all(shared: Arc<Shared>, member: usize, start: i64) -> WatchR
     let mut record = WatchRecord::default();
     let mut next = start;
     let mut give_up: Option<Instant> = None;
-    while give_up.is_none_or(|at| Instant::now() < at) {
+    while !shared.is_abandoned() && give_up.is_none_or(|at| Instant::now() < at) {
         if shared.end().is_some() && give_up.is_none() {
             give_up = Some(Instant::now() + END_PATIENCE);
         }
@@ -260,7 +260,7 @@ async fn follow(shared: &Shared, stream: &mut Stream, give_up: Option<Instant>) 
                 return false;
             }
         }
-        if stream.is_over() || stream.next(Instant::now() + ASK_PERIOD).await.is_err() {
+        if shared.is_abandoned() || stream.is_over() || stream.next(Instant::now() + ASK_PERIOD).await.is_err() {
             return false;
         }
     }
