@@ -57,10 +57,12 @@ fn what_is_no_backup_is_told_from_a_damaged_one() {
     check(b"", "not a backup");
     check(b"TRISNAP1 and more", "not a backup");
     check(b"TRIBACK1 and more", "too short");
-    let good = backup(b"body");
-    check(&good[..good.len() - 1], "length is not that of a whole backup");
-    check(&good[..good.len() - 512], "too short");
-    check(&[&good[..], &[0; 512]].concat(), "checksum does not match");
+    // The small one is one block long, the large one two.
+    let (small, large) = (backup(b"body"), backup(&[7; 600]));
+    check(&small[..small.len() - 1], "too short");
+    check(&large[..large.len() - 1], "length is not that of a whole backup");
+    check(&large[..large.len() - 512], "checksum does not match");
+    check(&[&small[..], &[0; 512]].concat(), "checksum does not match");
     assert!(matches!(
         BackupFile::open(&directory.path().join("absent")),
         Err(BackupError::Io(_))
