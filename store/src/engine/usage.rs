@@ -75,8 +75,8 @@ impl Engine {
             let step = Instant::now();
             let engine = Arc::clone(self);
             let done = tokio::task::spawn_blocking(move || engine.compact_step()).await;
-            // It ends early only with the runtime.
-            let Ok(more) = done else { return Ok(true) };
+            // It ends early only with the runtime: whoever calls again must not find more to do for ever.
+            let Ok(more) = done else { return Ok(false) };
             if !more? {
                 self.merge_events().await;
                 return Ok(false);
