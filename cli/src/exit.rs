@@ -180,6 +180,8 @@ fn of_api(error: &ApiError) -> Failure {
     let (exit, help) = match error.reason.as_str() {
         "NotFound" => (Exit::NotFound, ""),
         "AlreadyExists" => (Exit::Conflict, "change it with `trireme apply`, or delete it first"),
+        // Others, such as a change of the servers that makes no sense now, say themselves what to do.
+        "Conflict" if !error.message.starts_with("Operation cannot be fulfilled") => (Exit::Conflict, ""),
         "Conflict" => (
             Exit::Conflict,
             "read the object again and repeat the change on its latest version",

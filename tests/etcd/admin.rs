@@ -282,7 +282,7 @@ pub(crate) async fn leader_changes(trireme: &Trireme, target: &Target) -> Result
     let channel = |server| target.only(server);
     let long = grant(&channel(survivor), 0, 600).await?;
     attach(&channel(survivor), "failover/a", long).await?;
-    let mut stream = Stream::open(target, survivor).await?;
+    let mut stream = Stream::open(target, survivor);
     stream.create(on("failover/", end("failover/"))).await?;
 
     kill(Pid::from_raw(trireme.process(led)?), Signal::SIGKILL)?;

@@ -89,7 +89,9 @@ async fn elections(target: &Target) -> Result<()> {
     let client = |server| ElectionClient::new(target.channel(server));
     let name = || LeaderRequest { name: bytes("vote") };
     ensure_refused(client(0).leader(name()).await, Code::Unknown, "election: no leader")?;
-    let mut observed = client(2).observe(name()).await?.into_inner();
+    // etcd does not accept a stream before it has something to say on it.
+    let (mut observer, request) = (client(2), name());
+    let observing = tokio::spawn(async move { observer.observe(request).await });
 
     let (one, two) = (grant(target, 0, 600).await?, grant(target, 0, 600).await?);
     let campaign = |lease, value: &str| CampaignRequest {
@@ -128,6 +130,7 @@ async fn elections(target: &Target) -> Result<()> {
         "election: not leader",
     )?;
 
+    let mut observed = observing.await??.into_inner();
     let mut values = Vec::new();
     while values.last().is_none_or(|value| value != "second") {
         let told = tokio::time::timeout(Duration::from_secs(30), observed.message()).await??;

@@ -34,7 +34,7 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
 
 /// Bytes that are no HTTP/2, broken frames, a call of a method that is not there: the connection's neighbours go on.
 pub(crate) async fn garbage_harms_nobody(trireme: &Trireme, target: &Target) -> Result<()> {
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     stream.create(on("calm", bytes(""))).await?;
     let address = trireme.endpoints()?.swap_remove(0);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

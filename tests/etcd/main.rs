@@ -66,7 +66,7 @@ async fn leases_and_watches_outlive_the_leader() -> Result<()> {
 }
 
 #[tokio::test]
-async fn slow_readers_cost_no_memory() -> Result<()> {
+async fn watchers_cost_little() -> Result<()> {
     let trireme = Trireme::start().await?;
     slow::check(&trireme).await
 }

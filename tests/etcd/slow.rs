@@ -1,4 +1,4 @@
-//! Clients that do not read: they cost the server next to nothing, and lose nothing.
+//! Many watchers, and clients that do not read: they cost the server next to nothing, and lose nothing.
 
 use anyhow::{Context, Result, ensure};
 use trireme_proto::etcd::server::PutRequest;
@@ -15,13 +15,58 @@ const VALUE_BYTES: usize = 500_000;
 /// How much the server may grow meanwhile, in kB: far less than what it has to say to all of them.
 const GROWTH_KB: u64 = 400_000;
 
+/// Streams of one client, and watches on each: together ten thousand on one server.
+const CROWD: (usize, usize) = (100, 100);
+/// How much the server may grow by them, in kB.
+const CROWD_KB: u64 = 200_000;
+
 pub(crate) async fn check(trireme: &Trireme) -> Result<()> {
+    crowd(trireme).await.context("many watchers")?;
+    unread(trireme).await.context("slow readers")
+}
+
+/// Ten thousand watchers of one server: each is told of each change once.
+async fn crowd(trireme: &Trireme) -> Result<()> {
+    let target = Target::new(Peer::Trireme, trireme.endpoints()?)?;
+    let before = resident_kb(trireme.process(1)?)?;
+    let (streams, watches) = CROWD;
+    let mut crowd = Vec::new();
+    for _ in 0..streams {
+        let mut stream = Stream::open(&target, 1);
+        for _ in 0..watches {
+            stream.create(on("crowd/", end("crowd/"))).await?;
+        }
+        crowd.push(stream);
+    }
+    let written = [
+        revision(&target.put("crowd/a", "1").await?.header),
+        revision(&target.put("crowd/b", "2").await?.header),
+    ];
+    for stream in &mut crowd {
+        let told = stream.events(written.len() * watches).await?;
+        for revision in written {
+            let times = told.iter().filter(|(at, _, _)| *at == revision).count();
+            ensure!(
+                times == watches,
+                "{times} of {watches} were told of revision {revision}"
+            );
+        }
+    }
+    let growth = resident_kb(trireme.process(1)?)?.saturating_sub(before);
+    ensure!(
+        growth < CROWD_KB,
+        "the server has grown by {growth} kB, from {before} kB"
+    );
+    Ok(())
+}
+
+async fn unread(trireme: &Trireme) -> Result<()> {
     let endpoints = trireme.endpoints()?;
     // Each has a connection of its own, so that none is held up by another's unread bytes.
     let mut streams = Vec::new();
     for _ in 0..STREAMS {
         let target = Target::new(Peer::Trireme, endpoints.clone())?;
-        let mut stream = Stream::open(&target, 1).await?;
+        let mut stream = Stream::open(&target, 1);
         stream.create(on("slow/", end("slow/"))).await?;
         streams.push(stream);
     }

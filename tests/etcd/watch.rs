@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tonic::Streaming;
+use tokio::task::JoinHandle;
+use tonic::{Response, Status, Streaming};
 use trireme_proto::etcd::kv::event::EventType;
 use trireme_proto::etcd::server::watch_create_request::FilterType;
 use trireme_proto::etcd::server::watch_request::RequestUnion;
@@ -29,18 +30,24 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
 /// One stream of watches.
 pub(crate) struct Stream {
     requests: mpsc::Sender<WatchRequest>,
-    answers: Streaming<WatchResponse>,
+    /// etcd does not accept a stream before it has something to say on it.
+    opening: Option<JoinHandle<Result<Response<Streaming<WatchResponse>>, Status>>>,
+    answers: Option<Streaming<WatchResponse>>,
 }
 
 impl Stream {
-    pub(crate) async fn open(target: &Target, server: usize) -> Result<Self> {
+    pub(crate) fn open(target: &Target, server: usize) -> Self {
         let (requests, receiver) = mpsc::channel(16);
         let outgoing = futures::stream::unfold(receiver, |mut receiver| async {
             let request = receiver.recv().await?;
             Some((request, receiver))
         });
-        let answers = target.watches(server).watch(outgoing).await?.into_inner();
-        Ok(Self { requests, answers })
+        let mut client = target.watches(server);
+        Self {
+            requests,
+            opening: Some(tokio::spawn(async move { client.watch(outgoing).await })),
+            answers: None,
+        }
     }
 
     async fn send(&self, request: RequestUnion) -> Result<()> {
@@ -59,7 +66,11 @@ impl Stream {
     }
 
     pub(crate) async fn next(&mut self) -> Result<WatchResponse> {
-        let answer = tokio::time::timeout(PATIENCE, self.answers.message()).await;
+        if let Some(opening) = self.opening.take() {
+            self.answers = Some(opening.await??.into_inner());
+        }
+        let answers = self.answers.as_mut().context("the stream was opened")?;
+        let answer = tokio::time::timeout(PATIENCE, answers.message()).await;
         answer
             .context("waited in vain for an answer")??
             .context("the stream ended")
@@ -91,7 +102,7 @@ pub(crate) fn on(key: &str, range_end: Bytes) -> WatchCreateRequest {
 
 async fn follows(target: &Target) -> Result<()> {
     // The watch is on another server than the one that is written to.
-    let mut stream = Stream::open(target, 2).await?;
+    let mut stream = Stream::open(target, 2);
     let created = stream.create(on("w/", end("w/"))).await?;
     ensure!(created.watch_id == 0 && created.header.is_some(), "{created:?}");
     let first = revision(&target.put("w/a", "1").await?.header);
@@ -128,7 +139,7 @@ async fn history(target: &Target) -> Result<()> {
     let first = revision(&target.put("wh/a", "1").await?.header);
     target.put("wh/a", "2").await?;
     let last = target.delete("wh/a").await?;
-    let mut stream = Stream::open(target, 1).await?;
+    let mut stream = Stream::open(target, 1);
     let from = |start_revision| WatchCreateRequest {
         start_revision,
         prev_kv: true,
@@ -150,7 +161,7 @@ async fn history(target: &Target) -> Result<()> {
     ensure!(values == expected, "{values:?}");
 
     // A start in the future leaves out what comes before it.
-    let mut stream = Stream::open(target, 1).await?;
+    let mut stream = Stream::open(target, 1);
     stream.create(from(last + 2)).await?;
     target.put("wh/a", "early").await?;
     let due = revision(&target.put("wh/a", "due").await?.header);
@@ -160,7 +171,7 @@ async fn history(target: &Target) -> Result<()> {
 }
 
 async fn filters(target: &Target) -> Result<()> {
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     let only = |filter: FilterType| WatchCreateRequest {
         filters: vec![filter.into()],
         ..on("wf/", end("wf/"))
@@ -181,7 +192,7 @@ async fn filters(target: &Target) -> Result<()> {
 }
 
 async fn ids(target: &Target) -> Result<()> {
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     let with_id = |watch_id| WatchCreateRequest {
         watch_id,
         ..on("wi", bytes(""))
@@ -213,7 +224,7 @@ async fn ids(target: &Target) -> Result<()> {
 }
 
 async fn progress(target: &Target) -> Result<()> {
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     stream.create(on("wp/", end("wp/"))).await?;
     for n in 0..20 {
         target.put(&format!("wp/{n}"), "").await?;
@@ -258,7 +269,7 @@ async fn progress(target: &Target) -> Result<()> {
 }
 
 async fn fragments(target: &Target) -> Result<()> {
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     let request = WatchCreateRequest {
         fragment: true,
         prev_kv: true,
@@ -306,7 +317,7 @@ async fn compacted(target: &Target) -> Result<()> {
     };
     target.kv().compact(request).await?;
     // Another server hears of it a little later.
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     let created = stream
         .create(WatchCreateRequest {
             start_revision: first,
@@ -333,7 +344,7 @@ async fn compacted(target: &Target) -> Result<()> {
 }
 
 async fn refused(target: &Target) -> Result<()> {
-    let mut stream = Stream::open(target, 0).await?;
+    let mut stream = Stream::open(target, 0);
     let inverted = stream.create(on("wr/b", bytes("wr/a"))).await?;
     ensure!(inverted.canceled && inverted.watch_id == -1, "{inverted:?}");
     if target.peer == Peer::Trireme {

@@ -12,7 +12,7 @@ use trireme_store::{
 use super::{Server, ServerError};
 use crate::{
     limits::ETCD_ANNOUNCE_RETRY,
-    transport::{Admits, BoundListener, EtcdCallers, etcd_router},
+    transport::{BoundListener, EtcdCallers, etcd_router},
 };
 
 /// Where and how etcd's API is served.
@@ -73,11 +73,8 @@ impl Host<'_> {
         let router = etcd_router(store.etcd_service(), self.server.readiness(), callers);
         tracing::info!(address = %listener.address(), insecure, "etcd's API is up");
         tasks.spawn(async move {
-            if insecure {
-                listener.serve_plain(router, shutdown).await;
-            } else {
-                listener.serve(self.tls, router, Admits::Anyone, shutdown).await;
-            }
+            let tls = (!insecure).then_some(self.tls);
+            listener.serve_etcd(tls, router, shutdown).await;
             Ok(())
         });
     }

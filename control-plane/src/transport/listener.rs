@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::peer::Peer;
+use super::{authority::Lenient, peer::Peer};
 use crate::{limits, pki::Subject};
 
 /// Whom a port lets in at all.
@@ -30,6 +30,8 @@ pub enum Admits {
     Anyone,
     /// Only holders of a server's certificate.
     ServersOnly,
+    /// Clients of etcd's API; each request is judged by itself.
+    EtcdClients,
 }
 
 /// Why a port could not be opened.
@@ -101,9 +103,15 @@ impl BoundListener {
             .await;
     }
 
-    /// The same without TLS, for whoever reaches the port: for a loopback address only.
-    pub async fn serve_plain(self, router: axum::Router, shutdown: CancellationToken) {
-        self.serve_with(None, router, Admits::Anyone, shutdown).await;
+    /// The same for clients of etcd's API, whose oldest need some leniency; without TLS on a loopback address.
+    pub async fn serve_etcd(
+        self,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        router: axum::Router,
+        shutdown: CancellationToken,
+    ) {
+        let acceptor = tls.map(TlsAcceptor::from);
+        self.serve_with(acceptor, router, Admits::EtcdClients, shutdown).await;
     }
 
     async fn serve_with(
@@ -204,6 +212,18 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, address: Socke
 }
 
 async fn serve_http(
+    shared: &Shared,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    address: SocketAddr,
+) {
+    match shared.admits {
+        Admits::EtcdClients => serve_requests(shared, Lenient::new(stream), peer, address).await,
+        Admits::Anyone | Admits::ServersOnly => serve_requests(shared, stream, peer, address).await,
+    }
+}
+
+async fn serve_requests(
     shared: &Shared,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,

@@ -3,6 +3,7 @@
 //! What a connection's certificate says is checked and read here, once a connection, and given to each
 //! request as its [`Peer`]. What the peer may do is decided in [`pipeline`](crate::pipeline).
 
+mod authority;
 mod connector;
 mod etcd;
 mod listener;
