@@ -54,7 +54,10 @@ pub(crate) async fn keep_alive(target: &Target, ids: &[i64]) -> Result<Vec<Lease
 
 pub(crate) async fn time_to_live(target: &Target, id: i64) -> Result<LeaseTimeToLiveResponse> {
     let request = LeaseTimeToLiveRequest { id, keys: true };
-    Ok(target.leases().lease_time_to_live(request).await?.into_inner())
+    let mut state = target.leases().lease_time_to_live(request).await?.into_inner();
+    // etcd tells them in no order.
+    state.keys.sort();
+    Ok(state)
 }
 
 async fn revoke(target: &Target, id: i64) -> Result<i64, tonic::Status> {

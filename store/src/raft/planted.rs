@@ -47,6 +47,7 @@ mod on {
     use openraft::errors::RPCError;
     use openraft::raft::AppendEntriesResponse;
     use tokio::sync::mpsc;
+    use tokio::time::Instant;
     use trireme_proto::peer::v1 as proto;
 
     use super::super::network::Peer;
@@ -60,7 +61,7 @@ mod on {
     /// Acknowledges appends first and sends them later, in order.
     pub(crate) struct EarlyAcknowledger {
         follower_matches: bool,
-        late: Option<mpsc::UnboundedSender<proto::AppendRequest>>,
+        late: Option<mpsc::UnboundedSender<(Instant, proto::AppendRequest)>>,
     }
 
     impl EarlyAcknowledger {
@@ -90,7 +91,10 @@ mod on {
                 tokio::spawn(send_late(peer.clone(), receiver));
                 sender
             });
-            late.send(request.clone()).ok().map(|()| AppendEntriesResponse::Success)
+            let due = Instant::now() + DELAY;
+            late.send((due, request.clone()))
+                .ok()
+                .map(|()| AppendEntriesResponse::Success)
         }
 
         pub(crate) fn observe(&mut self, answer: &Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>>) {
@@ -98,9 +102,10 @@ mod on {
         }
     }
 
-    async fn send_late(mut peer: Peer, mut requests: mpsc::UnboundedReceiver<proto::AppendRequest>) {
-        while let Some(request) = requests.recv().await {
-            tokio::time::sleep(DELAY).await;
+    /// Each comes late by the same time, however many there are: a follower lags, but does not fall behind for good.
+    async fn send_late(mut peer: Peer, mut requests: mpsc::UnboundedReceiver<(Instant, proto::AppendRequest)>) {
+        while let Some((due, request)) = requests.recv().await {
+            tokio::time::sleep_until(due).await;
             while peer.append(Purpose::Append, request.clone(), TIMEOUT).await.is_err() {
                 tokio::time::sleep(DELAY).await;
             }
