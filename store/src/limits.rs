@@ -60,7 +60,7 @@ pub const PROPOSAL_BATCH_COMMANDS: usize = 1_024;
 /// Bytes of commands in one batch of proposals, beyond its first command.
 pub const PROPOSAL_BATCH_BYTES: usize = 1 << 20;
 /// Batches of proposals under way at once. More would make smaller batches.
-pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 3;
+pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 16;
 /// Commands that one server has under way, in bytes; what would go beyond is refused as overload.
 pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
 /// What a command counts for at least, in bytes; also the unit that is counted in. Bounds their number to 65,536.
