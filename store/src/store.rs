@@ -29,7 +29,7 @@ use crate::{limits, server};
 /// Consensus runs on a runtime of its own, which the handle owns: [`peer_service`](Self::peer_service)
 /// must be hosted on [`consensus_runtime`](Self::consensus_runtime). Everything else may be called from
 /// any tokio runtime. Call [`shutdown`](Self::shutdown) to end it; a dropped store just stops, as if its
-/// process had been killed, and loses nothing.
+/// process had been killed, and loses nothing. It must not be dropped on the consensus runtime, whose end it waits for.
 pub struct Store {
     node: Arc<Node>,
     handle: Handle,
@@ -100,8 +100,7 @@ impl Store {
                 runtime: Mutex::new(Some(runtime)),
             }),
             Err(error) => {
-                // A runtime must not be dropped where blocking is not allowed.
-                runtime.shutdown_background();
+                end_threads(runtime).await;
                 Err(error)
             }
         }
@@ -361,10 +360,7 @@ impl Store {
         }
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
-            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(limits::SHUTDOWN_DEADLINE));
-            if let Err(error) = ended.await {
-                tracing::warn!(%error, "the threads of consensus did not end cleanly");
-            }
+            end_threads(runtime).await;
         }
     }
 
@@ -400,12 +396,28 @@ impl Store {
     }
 }
 
+/// Waits for the threads of consensus to end, at most for [`limits::SHUTDOWN_DEADLINE`].
+async fn end_threads(runtime: Runtime) {
+    // A runtime must not be dropped where blocking is not allowed.
+    let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(limits::SHUTDOWN_DEADLINE));
+    if let Err(error) = ended.await {
+        tracing::warn!(%error, "the threads of consensus did not end cleanly");
+    }
+}
+
 impl Drop for Store {
+    /// Ends consensus at once and waits for its threads, at most for [`limits::SHUTDOWN_DEADLINE`].
+    ///
+    /// A thread that is still in the database when the process exits would find the database's own globals destroyed,
+    /// and abort the process.
     fn drop(&mut self) {
         self.node.stop_token().cancel();
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
-            runtime.shutdown_background();
+        let Some(runtime) = runtime else { return };
+        // A runtime must not be waited for on a thread that runs tasks, which this one may be.
+        let ended = std::thread::spawn(move || runtime.shutdown_timeout(limits::SHUTDOWN_DEADLINE)).join();
+        if ended.is_err() {
+            tracing::warn!("the threads of consensus did not end cleanly");
         }
     }
 }
