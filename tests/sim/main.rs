@@ -102,9 +102,10 @@ fn line(report: &Report) -> String {
     let (hash, lines) = report.trace;
     format!(
         "seed {}: {done} answered, {refused} refused, {unknown} unknown, {} revisions, {watches} watches with {events} events, \
-         {} strikes, {} terms, {:.1} s in {:.2} s, trace {hash:016x} of {lines} lines",
+         {} requests for objects, {} strikes, {} terms, {:.1} s in {:.2} s, trace {hash:016x} of {lines} lines",
         report.seed,
         report.revision,
+        report.objects,
         report.strikes,
         report.term,
         report.simulated_ms as f64 / 1_000.0,

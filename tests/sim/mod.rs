@@ -1,6 +1,6 @@
 //! The simulation: several real servers in one process, on a simulated network, clock and disk, all from one seed.
 //!
-//! [`run`] lets a cluster work under faults ([`nemesis`]) while [`client`]s and [`watcher`]s record what they see,
+//! [`run()`] lets a cluster work under faults ([`nemesis`]) while [`client`]s and [`watcher`]s record what they see,
 //! mends everything, waits until all is at rest, and judges by [`invariants`]. The same seed gives the same [`trace`],
 //! so a broken promise can be looked at again and again.
 

@@ -73,9 +73,11 @@ pub struct Report {
     pub tally: (usize, usize, usize),
     /// Watches, and the events that they were told.
     pub watches: (usize, usize),
+    /// Requests to the API for objects.
+    pub objects: usize,
     /// How often the nemesis struck.
     pub strikes: u64,
-    /// The highest term, and the last revision.
+    /// The highest term.
     pub term: u64,
     /// The last revision.
     pub revision: i64,
@@ -531,6 +533,7 @@ impl Run {
             seed: options.seed,
             tally: tally(&self.record.history.calls),
             watches: (watches.len(), watches.iter().map(|watch| watch.events().count()).sum()),
+            objects: self.record.objects.iter().map(|record| record.calls.len()).sum(),
             strikes,
             term: self.term,
             revision: self.record.history.calls.iter().filter_map(revision).max().unwrap_or(0),

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a change of the members may take. Longer than the store tries by itself.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(40);
 /// Pause between two changes of the members, at most, in milliseconds.
-const CHANGE_PAUSE_MAX_MS: u64 = 4_000;
+const CHANGE_PAUSE_MAX_MS: u64 = 2_000;
 /// With so many members none is added.
 const MEMBERS_MAX: usize = 5;
 
