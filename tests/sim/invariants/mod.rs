@@ -146,3 +146,6 @@ pub fn judge(record: &Record) -> Vec<Violation> {
 pub fn acknowledged(history: &History) -> Vec<Acknowledged> {
     acknowledged_writes::of(history)
 }
+
+#[cfg(test)]
+mod tests;
