@@ -1,4 +1,5 @@
 //! What the end-to-end tests, the chaos test, the proof and the benchmarks share: a cluster of real processes.
+//! The simulation has servers of its own.
 #![forbid(unsafe_code)]
 
 #[path = "bench/mod.rs"]
@@ -9,5 +10,7 @@ pub mod chaos;
 pub mod harness;
 #[path = "linear/mod.rs"]
 pub mod linear;
+#[path = "sim/mod.rs"]
+pub mod sim;
 #[path = "watch_rules/mod.rs"]
 pub mod watch_rules;

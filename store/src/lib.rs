@@ -8,6 +8,7 @@
 //! I5 (no write of a deposed leader's loop).
 
 mod backup;
+mod blocking;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod engine;
@@ -19,6 +20,8 @@ pub mod local;
 mod quarantine;
 mod raft;
 mod server;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod space;
 mod store;
 pub mod watch;

@@ -94,15 +94,20 @@ impl Store {
             .await
             .and_then(|started| started)
         {
-            Ok(node) => Ok(Self {
-                node,
-                handle,
-                runtime: Mutex::new(Some(runtime)),
-            }),
+            Ok(node) => Ok(Self::of(node, handle, Some(runtime))),
             Err(error) => {
                 end_threads(runtime).await;
                 Err(error)
             }
+        }
+    }
+
+    /// A handle to `node`, which runs on `handle`'s runtime: on `runtime`, if that is the handle's own.
+    pub(crate) fn of(node: Arc<Node>, handle: Handle, runtime: Option<Runtime>) -> Self {
+        Self {
+            node,
+            handle,
+            runtime: Mutex::new(runtime),
         }
     }
 

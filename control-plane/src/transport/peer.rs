@@ -29,8 +29,10 @@ impl Peer {
         }))
     }
 
-    #[cfg(test)]
-    pub(crate) fn for_tests(subject: Option<Subject>) -> Self {
+    /// A peer that nobody has verified, for tests and simulation.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn for_tests(subject: Option<Subject>) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         Self(Arc::new(Inner {
             subject,

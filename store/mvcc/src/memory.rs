@@ -65,6 +65,15 @@ pub struct MemorySnapshot {
     tables: Arc<Tables>,
 }
 
+impl From<MemorySnapshot> for MemoryStorage {
+    /// A storage that goes on from a view.
+    fn from(view: MemorySnapshot) -> Self {
+        Self {
+            tables: RwLock::new(view.tables),
+        }
+    }
+}
+
 impl Storage for MemoryStorage {
     type Snapshot<'a> = MemorySnapshot;
 

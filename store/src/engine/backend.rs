@@ -1,11 +1,14 @@
 //! The storage that an engine stands on: RocksDB, or memory, chosen when it is opened.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use trireme_mvcc::memory::{MemoryCursor, MemorySnapshot, MemoryStorage};
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, WriteBatch};
 use trireme_mvcc::types::Revision;
 
 use super::home::StateDir;
+use super::kept::Kept;
 use super::rocks::{RocksCursor, RocksSnapshot, RocksStorage};
 
 /// One of our storages.
@@ -19,7 +22,8 @@ pub struct Backend {
 #[derive(Debug)]
 enum Kind {
     Rocks(Box<RocksStorage>),
-    Memory(MemoryStorage),
+    /// Where its flushes go, if it is to be found again.
+    Memory(MemoryStorage, Option<Arc<Kept>>),
 }
 
 impl Backend {
@@ -31,9 +35,27 @@ impl Backend {
     }
 
     pub(crate) fn memory() -> Self {
+        Self::of_memory(MemoryStorage::new(), None)
+    }
+
+    /// The state that `kept` holds, which its flushes go to.
+    pub(crate) fn kept(kept: Arc<Kept>) -> Self {
+        let storage = kept.state().map_or_else(MemoryStorage::new, MemoryStorage::from);
+        Self::of_memory(storage, Some(kept))
+    }
+
+    fn of_memory(storage: MemoryStorage, kept: Option<Arc<Kept>>) -> Self {
         Self {
-            kind: Kind::Memory(MemoryStorage::new()),
+            kind: Kind::Memory(storage, kept),
             dir: None,
+        }
+    }
+
+    /// From now on this state is the one that is found again.
+    pub(crate) fn keep_in(&mut self, new: Arc<Kept>) {
+        if let Kind::Memory(storage, kept) = &mut self.kind {
+            new.flush(storage.snapshot());
+            *kept = Some(new);
         }
     }
 
@@ -46,7 +68,12 @@ impl Backend {
     pub(crate) fn flush(&self) -> Result<(), StorageError> {
         match &self.kind {
             Kind::Rocks(storage) => storage.flush(),
-            Kind::Memory(_) => Ok(()),
+            Kind::Memory(storage, kept) => {
+                if let Some(kept) = kept {
+                    kept.flush(storage.snapshot());
+                }
+                Ok(())
+            }
         }
     }
 
@@ -54,7 +81,7 @@ impl Backend {
     pub(crate) fn estimated_bytes(&self) -> u64 {
         match &self.kind {
             Kind::Rocks(storage) => storage.estimated_bytes(),
-            Kind::Memory(_) => 0,
+            Kind::Memory(..) => 0,
         }
     }
 
@@ -62,7 +89,7 @@ impl Backend {
     pub(crate) fn database_bytes(&self) -> u64 {
         match &self.kind {
             Kind::Rocks(storage) => storage.database_bytes(),
-            Kind::Memory(_) => 0,
+            Kind::Memory(..) => 0,
         }
     }
 
@@ -70,7 +97,7 @@ impl Backend {
     pub(crate) fn merge_events(&self, before: Revision) {
         match &self.kind {
             Kind::Rocks(storage) => storage.merge_events(before),
-            Kind::Memory(_) => {}
+            Kind::Memory(..) => {}
         }
     }
 
@@ -88,14 +115,20 @@ impl Storage for Backend {
     fn snapshot(&self) -> BackendSnapshot<'_> {
         match &self.kind {
             Kind::Rocks(storage) => BackendSnapshot::Rocks(storage.snapshot()),
-            Kind::Memory(storage) => BackendSnapshot::Memory(storage.snapshot()),
+            Kind::Memory(storage, _) => BackendSnapshot::Memory(storage.snapshot()),
         }
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
         match &self.kind {
             Kind::Rocks(storage) => storage.write(batch),
-            Kind::Memory(storage) => storage.write(batch),
+            Kind::Memory(storage, kept) => {
+                storage.write(batch)?;
+                if let Some(kept) = kept {
+                    kept.written(|| storage.snapshot());
+                }
+                Ok(())
+            }
         }
     }
 }

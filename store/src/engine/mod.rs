@@ -65,6 +65,7 @@ pub mod backend;
 mod counts;
 mod error;
 mod home;
+mod kept;
 pub mod limits;
 mod pinned;
 mod reads;
@@ -78,6 +79,7 @@ pub mod conformance;
 mod tests;
 
 pub use error::EngineError;
+pub use kept::Kept;
 pub use pinned::Pinned;
 pub use replica::{Engine, EngineOptions, Entry};
 pub use trireme_mvcc::command::Command;

@@ -12,6 +12,7 @@ use trireme_mvcc::types::{HashKv, KeyRange, Lease, Order, RangeRequest, RangeRes
 
 use super::limits::INLINE_RANGE_KEYS;
 use super::replica::Engine;
+use crate::blocking;
 use crate::kv::KvError;
 
 impl Engine {
@@ -155,7 +156,7 @@ impl Engine {
         let permit = Arc::clone(&self.blocking_reads).acquire_owned().await;
         let permit = permit.map_err(|_| KvError::Stopped("the engine is closed".into()))?;
         let engine = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
+        let done = blocking::run(move || {
             // Held by the work, not by the one who asked: that one may have gone.
             let _permit = permit;
             read(&engine)

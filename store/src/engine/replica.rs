@@ -21,6 +21,7 @@ use super::backend::Backend;
 use super::counts::Counts;
 use super::error::EngineError;
 use super::home::Home;
+use super::kept::Kept;
 use super::limits::{BLOCK_CACHE_BYTES, BLOCKING_READS, WRITE_BUFFER_BYTES};
 use super::rocks::RocksStorage;
 use crate::engine::Command;
@@ -78,9 +79,16 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Upkeep {
-    /// `None` in memory.
-    disk: Option<(Home, EngineOptions)>,
+    place: Place,
     flushed: Option<AppliedPosition>,
+}
+
+/// Where the state is kept.
+#[derive(Debug)]
+enum Place {
+    Disk(Home, EngineOptions),
+    /// In memory, and for the next engine if there is to be one.
+    Memory(Option<Arc<Kept>>),
 }
 
 impl Engine {
@@ -91,15 +99,23 @@ impl Engine {
     pub fn open(dir: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let (home, state_dir) = Home::open(dir)?;
         let storage = RocksStorage::open(state_dir.path(), &options)?;
-        Self::start(Backend::rocks(storage, state_dir), Some((home, options)))
+        Self::start(Backend::rocks(storage, state_dir), Place::Disk(home, options))
     }
 
-    /// A state in memory, for tests and simulation.
+    /// A state in memory, for tests.
     pub fn in_memory() -> Self {
-        Self::start(Backend::memory(), None).expect("an empty memory cannot be corrupt")
+        Self::start(Backend::memory(), Place::Memory(None)).expect("an empty memory cannot be corrupt")
     }
 
-    fn start(backend: Backend, disk: Option<(Home, EngineOptions)>) -> Result<Self, EngineError> {
+    /// A state in memory that goes on from what `kept` holds, for simulation.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] if that is damaged.
+    pub fn open_kept(kept: &Arc<Kept>) -> Result<Self, EngineError> {
+        Self::start(Backend::kept(kept.clone()), Place::Memory(Some(kept.clone())))
+    }
+
+    fn start(backend: Backend, place: Place) -> Result<Self, EngineError> {
         let storage = Arc::new(backend);
         let machine = StateMachine::open(Arc::clone(&storage))?;
         let state = machine.state().clone();
@@ -110,7 +126,7 @@ impl Engine {
             machine: Mutex::new(machine),
             storage: ArcSwap::new(storage),
             state: ArcSwap::from_pointee(state),
-            upkeep: Mutex::new(Upkeep { disk, flushed }),
+            upkeep: Mutex::new(Upkeep { place, flushed }),
             compaction: Mutex::new(()),
             unflushed_bytes: AtomicUsize::new(0),
             events_merged: AtomicI64::new(compacted),
@@ -228,9 +244,9 @@ impl Engine {
     /// [`EngineError::Snapshot`] and [`EngineError::Stream`], after which the state is as it was; the others, fatal.
     pub fn install(&self, reader: &mut impl Read) -> Result<SnapshotHeader, EngineError> {
         let mut upkeep = lock(&self.upkeep);
-        let backend = match &upkeep.disk {
-            None => Backend::memory(),
-            Some((home, options)) => {
+        let backend = match &upkeep.place {
+            Place::Memory(_) => Backend::memory(),
+            Place::Disk(home, options) => {
                 let dir = home.next()?;
                 let storage = RocksStorage::open(dir.path(), options)?;
                 Backend::rocks(storage, dir)
@@ -247,11 +263,14 @@ impl Engine {
         Ok(header)
     }
 
-    fn swap(&self, upkeep: &mut Upkeep, backend: Backend) -> Result<(), EngineError> {
+    fn swap(&self, upkeep: &mut Upkeep, mut backend: Backend) -> Result<(), EngineError> {
+        if let Place::Memory(Some(kept)) = &upkeep.place {
+            backend.keep_in(kept.clone());
+        }
         let storage = Arc::new(backend);
         let mut machine = lock(&self.machine);
         let opened = StateMachine::open(Arc::clone(&storage))?;
-        if let Some((home, _)) = &mut upkeep.disk {
+        if let Place::Disk(home, _) = &mut upkeep.place {
             home.advance()?;
         }
         *machine = opened;

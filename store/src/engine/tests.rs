@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use trireme_mvcc::memory::MemoryStorage;
@@ -11,7 +12,7 @@ use trireme_mvcc::types::{KeyRange, Op, RangeRequest, Txn};
 
 use super::home::Home;
 use super::rocks::RocksStorage;
-use super::{AppliedPosition, Command, Engine, EngineError, EngineOptions, Entry, conformance};
+use super::{AppliedPosition, Command, Engine, EngineError, EngineOptions, Entry, Kept, conformance};
 
 fn put_of(key: &str, value: &str) -> Command {
     let op = Op::put(key.to_owned(), value.to_owned());
@@ -327,4 +328,33 @@ async fn space_comes_back_by_itself() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(content(&engine).len(), 100);
+}
+
+#[test]
+fn a_state_in_memory_is_found_again_as_it_was_flushed() {
+    let kept = Arc::new(Kept::new(|| false));
+    let engine = Engine::open_kept(&kept).unwrap();
+    fill(&engine, 1..21);
+    engine.flush().unwrap();
+    let flushed = content(&engine);
+    fill(&engine, 21..41);
+    let engine = Engine::open_kept(&kept).unwrap();
+    assert_eq!(index(engine.applied_position()), Some(20));
+    assert_eq!(index(engine.flushed_position()), Some(20));
+    assert_eq!(content(&engine), flushed);
+
+    // A state that is installed is the one that is found, at once.
+    let source = Engine::in_memory();
+    fill(&source, 1..61);
+    let mut whole = Vec::new();
+    source.export(&mut whole).unwrap();
+    engine.install(&mut &whole[..]).unwrap();
+    let engine = Engine::open_kept(&kept).unwrap();
+    assert_eq!(index(engine.applied_position()), Some(60));
+
+    // And one that flushes by itself is found later than it was asked to flush, at the end of a chunk.
+    let kept = Arc::new(Kept::new(|| true));
+    let engine = Engine::open_kept(&kept).unwrap();
+    fill(&engine, 1..16);
+    assert_eq!(index(Engine::open_kept(&kept).unwrap().applied_position()), Some(15));
 }

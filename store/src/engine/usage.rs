@@ -14,6 +14,7 @@ use trireme_mvcc::storage::Storage;
 use super::error::EngineError;
 use super::limits::{EVENTS_MERGE_REVISIONS, REMOVAL_PAUSE_MIN, REMOVAL_TURN};
 use super::replica::Engine;
+use crate::blocking;
 
 /// What a state takes, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +75,7 @@ impl Engine {
         while turn.elapsed() < REMOVAL_TURN {
             let step = Instant::now();
             let engine = Arc::clone(self);
-            let done = tokio::task::spawn_blocking(move || engine.compact_step()).await;
+            let done = blocking::run(move || engine.compact_step()).await;
             // It ends early only with the runtime: whoever calls again must not find more to do for ever.
             let Ok(more) = done else { return Ok(false) };
             if !more? {
@@ -96,7 +97,7 @@ impl Engine {
         }
         self.events_merged.store(compacted, Ordering::Relaxed);
         let storage = self.storage();
-        let merging = tokio::task::spawn_blocking(move || storage.merge_events(compacted));
+        let merging = blocking::run(move || storage.merge_events(compacted));
         // It ends early only with the runtime.
         let _ = merging.await;
     }

@@ -13,6 +13,7 @@ use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use super::node::Node;
+use crate::blocking;
 use crate::kv::Revision;
 use crate::limits;
 use crate::quarantine::{self, Gate};
@@ -122,7 +123,7 @@ impl Housekeeper {
         if let Err(error) = engine.remove_compacted().await {
             storage_failed(&self.node.gate, &quarantine::whole(&error));
         }
-        let tidied = tokio::task::spawn_blocking(move || if flush { engine.flush() } else { Ok(()) });
+        let tidied = blocking::run(move || if flush { engine.flush() } else { Ok(()) });
         match tidied.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => storage_failed(&self.node.gate, &quarantine::whole(&error)),

@@ -28,6 +28,7 @@ use super::verify;
 use super::view::{ClusterView, Observer, Views};
 use super::watchman::{self, Watchman};
 use super::{announce, membership};
+use crate::blocking;
 use crate::engine::{Engine, EngineOptions};
 use crate::integrity::Samples;
 use crate::kv::KvError;
@@ -112,23 +113,28 @@ pub(crate) struct Node {
 struct Disk {
     log: LogStore,
     engine: Arc<Engine>,
+    /// Whether it can become full.
+    is_finite: bool,
 }
 
-fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
+/// Makes sure that the directory is this server's, and not quarantined.
+fn claim(config: &StoreConfig) -> Result<(), OpenError> {
     Identity::new(&config.cluster_id, config.server_id).claim(&config.data_dir, &config.log_dir())?;
     let marked = quarantine::read(&config.data_dir).map_err(|source| OpenError::Io {
         doing: "look for the mark of a quarantine",
         source,
     })?;
-    if let Some(cause) = marked {
-        return Err(OpenError::Quarantined { cause });
+    match marked {
+        Some(cause) => Err(OpenError::Quarantined { cause }),
+        None => Ok(()),
     }
+}
+
+fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
+    claim(config)?;
     let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?;
     // The open log is the lock on the directory: only now is it certain that no other process uses it.
-    snapshot::prepare(&config.snapshots_dir()).map_err(|source| OpenError::Io {
-        doing: "prepare the directory of received snapshots",
-        source,
-    })?;
+    prepare_snapshots(config)?;
     let state_dir = config.state_dir();
     let engine = Engine::open(&state_dir, EngineOptions::default()).map_err(|error| OpenError::State {
         path: state_dir.display().to_string(),
@@ -137,20 +143,72 @@ fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     Ok(Disk {
         log,
         engine: Arc::new(engine),
+        is_finite: true,
+    })
+}
+
+fn raft_config(config: &StoreConfig) -> Result<openraft::Config, OpenError> {
+    config.raft_config().map_err(|error| OpenError::Config(Box::new(error)))
+}
+
+fn prepare_snapshots(config: &StoreConfig) -> Result<(), OpenError> {
+    snapshot::prepare(&config.snapshots_dir()).map_err(|source| OpenError::Io {
+        doing: "prepare the directory of received snapshots",
+        source,
+    })
+}
+
+/// Log and state are the simulated machine's; what is written once and synced is in the real directory.
+#[cfg(feature = "sim")]
+fn open_simulated(config: &StoreConfig, machine: &crate::sim::Machine) -> Result<Disk, OpenError> {
+    claim(config)?;
+    prepare_snapshots(config)?;
+    let engine = Engine::open_kept(machine.state()).map_err(|error| OpenError::State {
+        path: "the simulated machine".into(),
+        source: error.into(),
+    })?;
+    Ok(Disk {
+        log: machine.open_log(config.sizes.log_tail_cache_bytes)?,
+        engine: Arc::new(engine),
+        is_finite: false,
     })
 }
 
 impl Node {
     /// Opens the replica of `config` and starts it. Must run on the consensus runtime.
     pub(crate) async fn start(config: StoreConfig, connector: Arc<dyn PeerConnector>) -> Result<Arc<Self>, OpenError> {
-        let raft_config = config
-            .raft_config()
-            .map_err(|error| OpenError::Config(Box::new(error)))?;
+        let raft_config = raft_config(&config)?;
         let for_disk = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open_disk(&for_disk))
+        let opened = blocking::run(move || open_disk(&for_disk))
             .await
             .map_err(|error| OpenError::Start(error.to_string()))?;
-        let Disk { mut log, engine } = opened.map_err(|error| quarantine_if_damaged(&config, error))?;
+        let disk = opened.map_err(|error| quarantine_if_damaged(&config, error))?;
+        Self::start_on(disk, raft_config, config, connector).await
+    }
+
+    /// Starts the replica of `config` on a simulated machine, on the present runtime.
+    #[cfg(feature = "sim")]
+    pub(crate) async fn start_simulated(
+        machine: &crate::sim::Machine,
+        config: StoreConfig,
+        connector: Arc<dyn PeerConnector>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let raft_config = raft_config(&config)?;
+        let disk = open_simulated(&config, machine).map_err(|error| quarantine_if_damaged(&config, error))?;
+        Self::start_on(disk, raft_config, config, connector).await
+    }
+
+    async fn start_on(
+        disk: Disk,
+        raft_config: openraft::Config,
+        config: StoreConfig,
+        connector: Arc<dyn PeerConnector>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let Disk {
+            mut log,
+            engine,
+            is_finite,
+        } = disk;
         verify::agree(&mut log, engine.applied_position().as_ref())
             .await
             .map_err(|cause| quarantined(&config, cause))?;
@@ -200,7 +258,9 @@ impl Node {
         node.spawn(Housekeeper::new(node.clone()).run(node.stop.clone()));
         node.spawn(lease::run(node.clone(), node.stop.clone()));
         node.spawn(Watchman::new(node.clone()).run(node.stop.clone()));
-        node.spawn(watchman::watch_space(node.clone(), node.stop.clone()));
+        if is_finite {
+            node.spawn(watchman::watch_space(node.clone(), node.stop.clone()));
+        }
         node.spawn(leave_when_quarantined(node.clone(), node.stop.clone()));
         node.spawn(membership::finish_changes(node.clone(), node.stop.clone()));
         node.spawn(announce::run(node.clone(), node.stop.clone()));
@@ -290,17 +350,17 @@ impl Node {
             Ok(Err(error)) => tracing::warn!(%error, "consensus ended with an error"),
             Err(_) => tracing::warn!("consensus did not end in time"),
         }
-        let (engine, log) = (self.engine.clone(), self.log.clone());
-        let closed = tokio::task::spawn_blocking(move || {
+        let engine = self.engine.clone();
+        let flushed = blocking::run(move || {
             if let Err(error) = engine.flush() {
                 // Nothing is lost: what is not flushed is in the log.
                 tracing::warn!(%error, "could not flush the state at shutdown");
             }
-            log.close();
         });
-        if let Err(error) = closed.await {
-            tracing::warn!(%error, "the storage did not close cleanly");
+        if let Err(error) = flushed.await {
+            tracing::warn!(%error, "the state was not flushed at shutdown");
         }
+        self.log.end().await;
     }
 
     /// The runtime this runs on.

@@ -15,9 +15,10 @@ use std::sync::mpsc::{self as threads, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
+use super::part_file::PartFile;
+use crate::blocking as pool;
 use crate::engine::{Engine, Pinned, SnapshotHeader};
 use crate::limits;
 
@@ -42,11 +43,21 @@ pub(crate) enum SnapshotData {
 pub(crate) struct PinnedExport {
     id: String,
     header: SnapshotHeader,
-    starts: threads::Sender<Start>,
+    source: Source,
     /// Whether its bytes are being given right now.
     busy: Arc<AtomicBool>,
     begun: AtomicBool,
     done: AtomicBool,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// A thread that exports the view when it is asked.
+    Thread(threads::Sender<Start>),
+    /// The whole, in a simulation.
+    #[cfg(feature = "sim")]
+    Memory(Bytes),
 }
 
 /// Asks the exporting thread for the bytes from an offset on.
@@ -73,6 +84,10 @@ pub(crate) enum Piece {
 impl PinnedExport {
     /// Pins the engine's present state. When this returns, whatever is applied later is not in it.
     pub(crate) async fn start(engine: Arc<Engine>) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if crate::sim::is_simulated() {
+            return Self::in_memory(&engine);
+        }
         let (pinned_sender, pinned) = oneshot::channel();
         let (starts, start_receiver) = threads::channel();
         let busy = Arc::new(AtomicBool::new(false));
@@ -97,8 +112,26 @@ impl PinnedExport {
         Ok(Self {
             id: next_id(),
             header,
-            starts,
+            source: Source::Thread(starts),
             busy,
+            begun: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+        })
+    }
+
+    /// Without a thread, for a small state.
+    #[cfg(feature = "sim")]
+    fn in_memory(engine: &Engine) -> io::Result<Self> {
+        let mut whole = Vec::new();
+        let header = engine
+            .pinned(|view| view.export(&mut whole).map(|()| view.header().clone()))
+            .and_then(|exported| exported)
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            id: next_id(),
+            header,
+            source: Source::Memory(whole.into()),
+            busy: Arc::default(),
             begun: AtomicBool::new(false),
             done: AtomicBool::new(false),
         })
@@ -119,9 +152,14 @@ impl PinnedExport {
     /// # Errors
     /// If the view is not held any more.
     pub(crate) fn read_from(&self, offset: u64) -> io::Result<mpsc::Receiver<io::Result<Piece>>> {
+        let starts = match &self.source {
+            Source::Thread(starts) => starts,
+            #[cfg(feature = "sim")]
+            Source::Memory(whole) => return Ok(pieces_of(whole, offset)),
+        };
         let (sender, pieces) = mpsc::channel(EXPORT_PIECES_AHEAD);
         let start = Start { offset, pieces: sender };
-        self.starts
+        starts
             .send(start)
             .map_err(|_| io::Error::other("the snapshot was held for too long, and is gone"))?;
         Ok(pieces)
@@ -162,6 +200,26 @@ fn next_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let run = RUN.get_or_init(|| RandomState::new().build_hasher().finish());
     format!("{run:016x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The pieces of a whole that is in memory.
+#[cfg(feature = "sim")]
+fn pieces_of(whole: &Bytes, offset: u64) -> mpsc::Receiver<io::Result<Piece>> {
+    let end = Piece::End {
+        length: whole.len() as u64,
+        crc32: crc32fast::hash(whole),
+    };
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+    let rest = whole.slice(from..);
+    let chunks = rest
+        .chunks(limits::SNAPSHOT_CHUNK_BYTES)
+        .map(|chunk| Piece::Chunk(rest.slice_ref(chunk)));
+    let pieces: Vec<Piece> = chunks.chain([end]).collect();
+    let (sender, receiver) = mpsc::channel(pieces.len());
+    for piece in pieces {
+        sender.try_send(Ok(piece)).expect("there is room for all");
+    }
+    receiver
 }
 
 /// Exports the view as often as it is asked for, until nobody can ask any more or nobody has for long.
@@ -297,7 +355,7 @@ impl Drop for ReceivedSnapshot {
 /// A snapshot that is being received. Dropped before [`finish`](Self::finish), it leaves what has come so far.
 #[derive(Debug)]
 pub(crate) struct Receiving {
-    file: tokio::fs::File,
+    file: PartFile,
     path: PathBuf,
     length: u64,
     hasher: crc32fast::Hasher,
@@ -321,13 +379,7 @@ impl Receiving {
             hash_of(&kept, offset)
         })
         .await?;
-        let file = tokio::fs::OpenOptions::new()
-            .create(true)
-            .truncate(offset == 0)
-            .append(offset > 0)
-            .write(true)
-            .open(&path)
-            .await?;
+        let file = PartFile::open(&path, offset > 0).await?;
         Ok(Self {
             file,
             path,
@@ -427,7 +479,7 @@ pub(crate) fn prepare(directory: &Path) -> io::Result<()> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    pool::run(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use trireme_proto::peer::v1 as wire;
 use super::snapshot::{PinnedExport, SnapshotData};
 use super::types::{LogEntry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::wire::{stored_membership_from_wire, stored_membership_to_wire};
+use crate::blocking as pool;
 use crate::engine::{Applied, AppliedPosition, Engine, EngineError, Entry};
 use crate::integrity::Samples;
 use crate::limits;
@@ -294,7 +295,7 @@ fn failed(error: EngineError) -> io::Error {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    pool::run(work).await.map_err(io::Error::other)?
 }
 
 pub(super) fn encode_membership(stored: &StoredMembership) -> Bytes {

@@ -25,7 +25,7 @@ openraft::declare_raft_types!(
         Vote = openraft::impls::Vote<leader_id_std::LeaderId<u64, u64>>,
         Payload = EntryPayload<Command, u64, MemberNode>,
         Entry = LogEntry,
-        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+        AsyncRuntime = super::runtime::Runtime,
 );
 
 /// Who proposed an entry: with one leader a term, the term says it.

@@ -20,6 +20,7 @@ use trireme_proto::peer::v1 as proto;
 use super::node::Node;
 use super::pool::Purpose;
 use super::view::Member;
+use crate::blocking;
 use crate::integrity::{Difference, Verdict, judge};
 use crate::kv::KvError;
 use crate::limits;
@@ -112,7 +113,7 @@ pub(crate) async fn watch_space(node: Arc<Node>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = blocking::run(move || {
             let space = reserve.check();
             (reserve, space)
         });

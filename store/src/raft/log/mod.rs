@@ -1,6 +1,6 @@
 //! The Raft log on disk: openraft's `RaftLogStorage`.
 //!
-//! What consensus sees is the state in memory, changed at once under one lock; the writer thread
+//! What consensus sees is the state in memory, changed at once under one lock; the writer
 //! makes it durable in the same order and reports. So `append` never waits for the disk, and what was
 //! appended can be read when it returns. Entries leave memory only after they are durable, so a read
 //! finds each entry either in the tail or, as written last, on disk.
@@ -15,7 +15,7 @@ mod disk;
 mod frame;
 mod recovery;
 mod segments;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 mod sim_disk;
 mod tail;
 #[cfg(test)]
@@ -36,6 +36,8 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use self::disk::{Disk, FileDisk, TakeError};
 use self::recovery::{RecoverError, Recovered, recover};
 use self::segments::{Run, Segments};
+#[cfg(feature = "sim")]
+pub(crate) use self::sim_disk::{SimDisk, Unsynced};
 use self::tail::{Tail, WriteSequence};
 pub(crate) use self::writer::LogCounters;
 use self::writer::{LogWrite, Queue};
@@ -93,6 +95,9 @@ pub enum LogOpenError {
     Thread(#[source] io::Error),
 }
 
+/// Told up to which write everything is durable.
+type OnDurable = Box<dyn Fn(WriteSequence) + Send + Sync>;
+
 /// The index behind `last`; the log begins at 0, where openraft puts the first membership.
 fn next_index(last: Option<LogId>) -> u64 {
     last.map_or(0, |id| id.index + 1)
@@ -118,7 +123,14 @@ pub(crate) struct LogStore {
     segments: Arc<Segments>,
     view: Arc<Mutex<View>>,
     counters: Arc<LogCounters>,
-    writer: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
+    writing: Arc<Mutex<Option<Writing>>>,
+}
+
+/// What writes the log.
+enum Writing {
+    Thread(std::thread::JoinHandle<()>),
+    #[cfg(feature = "sim")]
+    Task(tokio::task::JoinHandle<()>),
 }
 
 impl Debug for LogStore {
@@ -149,6 +161,35 @@ impl LogStore {
 
     /// Opens the log on `disk`, called `path` in what is told.
     fn open_on(disk: Arc<dyn Disk>, path: &str, tail_bytes: usize) -> Result<Self, LogOpenError> {
+        Self::open_with(disk, path, tail_bytes, |start, durable| {
+            let (queue, thread) = writer::start(start, durable).map_err(LogOpenError::Thread)?;
+            Ok((queue, Writing::Thread(thread)))
+        })
+    }
+
+    /// Opens the log on a simulated disk, whose syncs take as long as `sync_time` says. A task of the present runtime
+    /// writes it.
+    ///
+    /// # Errors
+    /// [`LogOpenError::Quarantined`].
+    #[cfg(feature = "sim")]
+    pub(crate) fn open_simulated(
+        disk: Arc<SimDisk>,
+        tail_bytes: usize,
+        sync_time: Arc<dyn Fn() -> std::time::Duration + Send + Sync>,
+    ) -> Result<Self, LogOpenError> {
+        Self::open_with(disk, "the simulated disk", tail_bytes, |start, durable| {
+            let (queue, task) = writer::start_task(start, durable, sync_time);
+            Ok((queue, Writing::Task(task)))
+        })
+    }
+
+    fn open_with(
+        disk: Arc<dyn Disk>,
+        path: &str,
+        tail_bytes: usize,
+        begin: impl FnOnce(writer::Start, OnDurable) -> Result<(Queue, Writing), LogOpenError>,
+    ) -> Result<Self, LogOpenError> {
         let path = path.to_owned();
         let Recovered {
             state,
@@ -174,12 +215,12 @@ impl LogStore {
             spare,
             counters: counters.clone(),
         };
-        let (queue, thread) = writer::start(start, move |sequence| {
+        let on_durable: OnDurable = Box::new(move |sequence| {
             if let Some(view) = reported.get().and_then(Weak::upgrade) {
                 lock(&view).tail.set_durable(sequence);
             }
-        })
-        .map_err(LogOpenError::Thread)?;
+        });
+        let (queue, writing) = begin(start, on_durable)?;
         let view = Arc::new(Mutex::new(View {
             vote: state.vote,
             committed: state.committed,
@@ -195,7 +236,7 @@ impl LogStore {
             segments,
             view,
             counters,
-            writer: Arc::new(Mutex::new(Some(thread))),
+            writing: Arc::new(Mutex::new(Some(writing))),
         })
     }
 
@@ -216,6 +257,27 @@ impl LogStore {
 
     /// Waits until everything is durable and ends the writer. Blocking. Later writes fail.
     pub(crate) fn close(&self) {
+        if let Some(Writing::Thread(thread)) = self.stop_writing()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+    }
+
+    /// As [`close`](Self::close), from where nothing may block.
+    pub(crate) async fn end(&self) {
+        let ended = match self.stop_writing() {
+            None => return,
+            Some(Writing::Thread(thread)) => tokio::task::spawn_blocking(move || thread.join().is_ok()).await,
+            #[cfg(feature = "sim")]
+            Some(Writing::Task(task)) => task.await.map(|()| true),
+        };
+        if !matches!(ended, Ok(true)) {
+            tracing::error!("the log's writer panicked");
+        }
+    }
+
+    fn stop_writing(&self) -> Option<Writing> {
         {
             let mut view = self.view();
             view.sequence += 1;
@@ -223,12 +285,7 @@ impl LogStore {
             // An error means that the writer has ended already.
             let _ = view.queue.send(sequence, LogWrite::Stop);
         }
-        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the log's writer panicked");
-        }
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn view(&self) -> MutexGuard<'_, View> {
@@ -236,7 +293,7 @@ impl LogStore {
     }
 
     /// Reads `range`, up to `bytes_max` bytes but at least one entry.
-    fn read(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
+    pub(crate) fn read(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
         let (wanted_start, wanted_end) = half_open(range);
         let view = self.view();
         let start = wanted_start.max(view.first);

@@ -17,7 +17,7 @@ const SECTOR_BYTES: usize = 512;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct SimDisk {
+pub(crate) struct SimDisk {
     /// How long a file is at most when it is made, in bytes.
     file_bytes: usize,
     shared: Arc<Shared>,
@@ -49,26 +49,66 @@ struct Content {
     unsynced: Vec<(usize, Vec<u8>)>,
 }
 
+/// What the end of a process does to writes that were not synced.
+#[cfg(feature = "sim")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unsynced {
+    /// They are kept: the system still wrote them out.
+    Kept,
+    /// Some sectors of them are, as the seed decides: power was lost.
+    Torn(u64),
+}
+
+impl Content {
+    /// Makes everything written durable.
+    fn settle(&mut self) {
+        for (at, bytes) in self.unsynced.drain(..) {
+            self.durable[at..at + bytes.len()].copy_from_slice(&bytes);
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SimDisk {
     /// An empty disk.
-    pub(super) fn new() -> Arc<Self> {
+    #[cfg(test)]
+    pub(crate) fn new() -> Arc<Self> {
         Self::with_files_of(usize::MAX)
     }
 
     /// An empty disk that makes files no longer than this, so that a log soon has many.
-    pub(super) fn with_files_of(file_bytes: usize) -> Arc<Self> {
+    pub(crate) fn with_files_of(file_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             file_bytes,
             shared: Arc::default(),
         })
     }
 
+    /// Another disk with what the end of the process leaves of this one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn after(&self, unsynced: Unsynced) -> Arc<Self> {
+        let left = Self::with_files_of(self.file_bytes);
+        for (name, file) in lock(&self.shared.files).iter() {
+            let content = lock(&file.content);
+            let bytes = match unsynced {
+                Unsynced::Torn(seed) => torn(&content, seed),
+                Unsynced::Kept => {
+                    let mut content = content.clone();
+                    content.settle();
+                    content.durable
+                }
+            };
+            left.put(name, bytes);
+        }
+        left
+    }
+
     /// Another disk with what is durable on this one.
-    pub(super) fn copy(&self) -> Arc<Self> {
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> Arc<Self> {
         let copy = Self::with_files_of(self.file_bytes);
         for (name, file) in lock(&self.shared.files).iter() {
             copy.put(name, lock(&file.content).durable.clone());
@@ -77,12 +117,13 @@ impl SimDisk {
     }
 
     /// What is durable of a file.
-    pub(super) fn durable(&self, name: &str) -> Vec<u8> {
+    #[cfg(test)]
+    pub(crate) fn durable(&self, name: &str) -> Vec<u8> {
         lock(&lock(&self.shared.files)[name].content).durable.clone()
     }
 
     /// Makes or replaces a file, filled up to the length of a segment.
-    pub(super) fn put(&self, name: &str, mut bytes: Vec<u8>) {
+    pub(crate) fn put(&self, name: &str, mut bytes: Vec<u8>) {
         let len = usize::try_from(crate::limits::LOG_SEGMENT_BYTES).expect("it fits");
         bytes.resize(bytes.len().max(len.min(self.file_bytes)), 0);
         let file = self.file(bytes);
@@ -90,20 +131,23 @@ impl SimDisk {
     }
 
     /// Flips bits of a durable byte.
-    pub(super) fn flip(&self, name: &str, at: usize, bits: u8) {
+    #[cfg(test)]
+    pub(crate) fn flip(&self, name: &str, at: usize, bits: u8) {
         lock(&lock(&self.shared.files)[name].content).durable[at] ^= bits;
     }
 
     /// Plans a loss of power: it comes just before the next sync takes effect. This disk goes on; what the loss
     /// would have left is then to be [`taken`](Self::taken).
-    pub(super) fn lose_power_at_next_sync(&self, seed: u64) {
+    #[cfg(test)]
+    pub(crate) fn lose_power_at_next_sync(&self, seed: u64) {
         let mut power = lock(&self.shared.power);
         power.planned = Some(seed);
         power.left = None;
     }
 
     /// The disk as the planned loss left it; `None` if it has not come yet.
-    pub(super) fn taken(&self) -> Option<Arc<Self>> {
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> Option<Arc<Self>> {
         let left = lock(&self.shared.power).left.take()?;
         let copy = Self::with_files_of(self.file_bytes);
         left.into_iter().for_each(|(name, bytes)| copy.put(&name, bytes));
@@ -158,9 +202,11 @@ impl DiskFile for SimFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let content = lock(&self.content);
-        assert!(content.unsynced.is_empty(), "only what is durable is read");
         let from = usize::try_from(offset).map_err(io::Error::other)?;
-        let part = content.durable.get(from..from + buffer.len());
+        let end = from + buffer.len();
+        let durable = |(at, bytes): &(usize, Vec<u8>)| *at >= end || *at + bytes.len() <= from;
+        assert!(content.unsynced.iter().all(durable), "only what is durable is read");
+        let part = content.durable.get(from..end);
         buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
@@ -187,11 +233,7 @@ impl DiskFile for SimFile {
                 lock(&shared.power).left = Some(left);
             }
         }
-        let mut content = lock(&self.content);
-        let Content { durable, unsynced } = &mut *content;
-        for (at, bytes) in unsynced.drain(..) {
-            durable[at..at + bytes.len()].copy_from_slice(&bytes);
-        }
+        lock(&self.content).settle();
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The one thread that writes the log.
+//! The one thread that writes the log. In a simulation it is a task: the same work, on simulated time.
 //!
 //! Votes, appends, truncations, purges and commit positions pass through one queue, in the order in which consensus
 //! submitted them (I1 rests on it). The thread takes everything that is queued, makes one batch of it, writes and syncs
@@ -78,16 +78,27 @@ impl LogCounters {
 
 /// The queue's end that is written to.
 #[derive(Debug, Clone)]
-pub(super) struct Queue {
-    sender: Sender<(WriteSequence, LogWrite)>,
+pub(super) enum Queue {
+    /// To the thread.
+    Thread(Sender<(WriteSequence, LogWrite)>),
+    /// To the task of a simulation.
+    #[cfg(feature = "sim")]
+    Task(tokio::sync::mpsc::UnboundedSender<(WriteSequence, LogWrite)>),
 }
 
 impl Queue {
     /// Queues a write. The caller holds the log's lock, so that sequences are queued in order.
     pub(super) fn send(&self, sequence: WriteSequence, write: LogWrite) -> io::Result<()> {
-        self.sender
-            .send((sequence, write))
-            .map_err(|_| io::Error::other("the log has been closed"))
+        let queued = match self {
+            Self::Thread(sender) => sender.send((sequence, write)).is_ok(),
+            #[cfg(feature = "sim")]
+            Self::Task(sender) => sender.send((sequence, write)).is_ok(),
+        };
+        if queued {
+            Ok(())
+        } else {
+            Err(io::Error::other("the log has been closed"))
+        }
     }
 }
 
@@ -108,33 +119,27 @@ pub(super) fn start(
 ) -> io::Result<(Queue, JoinHandle<()>)> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name("raft-log".into()).spawn(move || {
-        let Start {
-            disk,
-            segments,
-            state,
-            end,
-            spare,
-            counters,
-        } = start;
-        let spare = spare.map_or_else(|| Spare::make(&disk), Spare::Ready);
-        let mut writer = Writer {
-            disk,
-            segments,
-            state,
-            end,
-            spare,
-            counters,
-            buffer: Vec::new(),
-            committed: None,
-            unmarked: false,
-        };
+        let mut writer = Writer::new(start, Spare::make);
         writer.run(&receiver, &on_durable);
         // Whoever opens the directory next must find nobody at work in it.
         if let Err(error) = writer.spare.take() {
             tracing::warn!(%error, "could not make the next segment of the Raft log");
         }
     })?;
-    Ok((Queue { sender }, thread))
+    Ok((Queue::Thread(sender), thread))
+}
+
+/// Starts the task that stands for the thread in a simulation. `sync_time` says how long the next sync takes.
+#[cfg(feature = "sim")]
+pub(super) fn start_task(
+    start: Start,
+    on_durable: impl Fn(WriteSequence) + Send + Sync + 'static,
+    sync_time: Arc<dyn Fn() -> std::time::Duration + Send + Sync>,
+) -> (Queue, tokio::task::JoinHandle<()>) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let writer = Writer::new(start, |_| Spare::None);
+    let task = tokio::spawn(writer.run_on_simulated_time(receiver, on_durable, sync_time));
+    (Queue::Task(sender), task)
 }
 
 /// The file that the next segment will be.
@@ -217,6 +222,29 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(start: Start, make_spare: impl FnOnce(&Arc<dyn Disk>) -> Spare) -> Self {
+        let Start {
+            disk,
+            segments,
+            state,
+            end,
+            spare,
+            counters,
+        } = start;
+        let spare = spare.map_or_else(|| make_spare(&disk), Spare::Ready);
+        Self {
+            disk,
+            segments,
+            state,
+            end,
+            spare,
+            counters,
+            buffer: Vec::new(),
+            committed: None,
+            unmarked: false,
+        }
+    }
+
     fn run(&mut self, receiver: &Receiver<(WriteSequence, LogWrite)>, on_durable: &impl Fn(WriteSequence)) {
         loop {
             let received = if self.unmarked {
@@ -253,6 +281,13 @@ impl Writer {
     }
 
     fn write_out(&mut self, pending: Pending, on_durable: &impl Fn(WriteSequence)) {
+        if let Some(written) = self.write(pending) {
+            self.conclude(written, on_durable);
+        }
+    }
+
+    /// Hands the writes to the disk, as one batch; `None` if there is nothing to wait for.
+    fn write(&mut self, pending: Pending) -> Option<Written> {
         let Pending {
             writes,
             bytes: _,
@@ -266,11 +301,18 @@ impl Writer {
             }
         }
         if !needs_sync {
-            return;
+            return None;
         }
         let indexed = self
             .batch(&writes)
             .unwrap_or_else(|error| die("writing the Raft log", &error));
+        Some(Written { writes, indexed, last })
+    }
+
+    /// Makes what was written durable, and reports it.
+    fn conclude(&mut self, written: Written, on_durable: &impl Fn(WriteSequence)) {
+        let Written { writes, indexed, last } = written;
+        self.sync().unwrap_or_else(|error| die("syncing the Raft log", &error));
         self.unmarked = true;
         let purged = self.index(indexed);
         on_durable(last);
@@ -287,7 +329,7 @@ impl Writer {
         }
     }
 
-    /// Puts `writes` on the disk as one batch; what has changed in the index.
+    /// Writes one batch, without syncing it; what will have changed in the index.
     fn batch(&mut self, writes: &[LogWrite]) -> io::Result<Vec<Indexed>> {
         let needed: usize = writes.iter().map(frames_bytes).sum::<usize>() + SMALL_FRAME_BYTES;
         self.begin(needed)?;
@@ -357,7 +399,8 @@ impl Writer {
         }
         let last_frame = self.frame(&Content::Mark);
         self.unmarked = false;
-        self.finish(last_frame)
+        self.finish(last_frame)?;
+        self.sync()
     }
 
     /// Begins a batch of at most `needed` bytes, in a new segment if this one is too full.
@@ -391,14 +434,22 @@ impl Writer {
         start
     }
 
-    /// Writes and syncs the batch, whose last frame begins at `last_frame`.
+    /// Writes the batch, whose last frame begins at `last_frame`. It is to be [synced](Self::sync) next.
     fn finish(&mut self, last_frame: usize) -> io::Result<()> {
         frame::end_batch(&mut self.buffer, last_frame);
-        self.end.file.write_at(&self.buffer, self.end.offset)?;
+        self.end.file.write_at(&self.buffer, self.end.offset)
+    }
+
+    /// Syncs the batch that was written, if there is one.
+    fn sync(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
         self.end.file.sync()?;
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         self.end.offset += self.buffer.len() as u64;
         self.state.batch += 1;
+        self.buffer.clear();
         // One large batch shall not hold its memory for ever.
         self.buffer.shrink_to(limits::LOG_WRITE_BUFFER_KEPT_BYTES);
         Ok(())
@@ -433,6 +484,59 @@ impl Writer {
         }
         unneeded.for_each(|(number, file)| self.segments.add_file(number, file));
     }
+}
+
+#[cfg(feature = "sim")]
+impl Writer {
+    /// As [`run`](Self::run), but time passes between a write and its sync, in which power may be lost.
+    async fn run_on_simulated_time(
+        mut self,
+        mut receiver: tokio::sync::mpsc::UnboundedReceiver<(WriteSequence, LogWrite)>,
+        on_durable: impl Fn(WriteSequence),
+        sync_time: Arc<dyn Fn() -> std::time::Duration + Send + Sync>,
+    ) {
+        loop {
+            let received = if self.unmarked {
+                tokio::time::timeout(limits::LOG_MARK_AFTER, receiver.recv()).await
+            } else {
+                Ok(receiver.recv().await)
+            };
+            let mut pending = Pending::default();
+            match received {
+                Ok(Some((sequence, write))) => pending.add(sequence, write),
+                Ok(None) => return,
+                Err(_) => {
+                    self.mark()
+                        .unwrap_or_else(|error| die("marking the end of the Raft log", &error));
+                    continue;
+                }
+            }
+            while !pending.is_full()
+                && let Ok((sequence, write)) = receiver.try_recv()
+            {
+                pending.add(sequence, write);
+            }
+            let stop = pending.stop;
+            if let Some(written) = self.write(pending) {
+                tokio::time::sleep(sync_time()).await;
+                self.conclude(written, &on_durable);
+            }
+            if stop {
+                if self.unmarked {
+                    self.mark()
+                        .unwrap_or_else(|error| die("marking the end of the Raft log", &error));
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// A batch that was written and is not durable yet.
+struct Written {
+    writes: Vec<LogWrite>,
+    indexed: Vec<Indexed>,
+    last: WriteSequence,
 }
 
 /// A change of the index, to be made once its batch is durable.
