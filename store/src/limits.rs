@@ -152,6 +152,9 @@ pub const RECOVER_BATCH_ENTRIES: usize = 256;
 /// How long the sender of a snapshot that broke off keeps it, so that the transfer can go on.
 pub const SNAPSHOT_RESUME_PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a snapshot may wait for its transfer to begin before the log behind it is not held for it any more.
+pub const SNAPSHOT_BEGIN_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How often the leader looks for a change of the membership that its predecessor has left half done.
 pub const MEMBERSHIP_CHECK_PERIOD: Duration = Duration::from_secs(1);
 /// How long a removal waits for enough of the other voters to answer before it is refused.

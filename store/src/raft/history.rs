@@ -3,9 +3,11 @@
 //! What to compact is decided by a pure policy from (time, revision) samples that every server takes,
 //! so that a new leader knows the age of revisions it did not make. Only the leader proposes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
 
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,7 @@ use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use super::node::Node;
+use super::outgoing::Standing;
 use crate::kv::Revision;
 use crate::limits;
 use crate::quarantine::{self, Gate};
@@ -137,7 +140,7 @@ impl Housekeeper {
     async fn consider_cutting_log(&mut self) {
         let node = &self.node;
         let bytes = node.log.counters().read().bytes;
-        if bytes - self.bytes_at_snapshot < node.config.sizes.log_max_bytes {
+        if node.holds_log(bytes) || bytes - self.bytes_at_snapshot < node.config.sizes.log_max_bytes {
             return;
         }
         self.bytes_at_snapshot = bytes;
@@ -165,6 +168,30 @@ impl Housekeeper {
         if let Err(error) = reached.await {
             tracing::warn!(error, "the log is large, but could not be cut yet");
         }
+    }
+}
+
+impl Node {
+    /// Whether the log must not be cut, because a snapshot is on its way to a server that will need the log behind it.
+    fn holds_log(&self, log_bytes: u64) -> bool {
+        let Some(outgoing) = self.outgoing.upgrade() else {
+            return false;
+        };
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref().map(|replication| {
+            let matched = replication.iter();
+            matched.map(|(id, log_id)| (*id, log_id.map_or(0, |log_id| log_id.index)))
+        });
+        let matched: Option<BTreeMap<u64, u64>> = matched.map(Iterator::collect);
+        let standing = Standing {
+            matched: matched.as_ref(),
+            last_index: metrics.last_log_index.unwrap_or(0),
+            log_bytes,
+            log_bytes_max: self.config.sizes.log_max_bytes,
+        };
+        outgoing.review(standing, Instant::now());
+        outgoing.holds_log()
     }
 }
 

@@ -14,6 +14,7 @@ mod log;
 mod membership;
 mod network;
 mod node;
+mod outgoing;
 mod planted;
 mod pool;
 mod propose;
@@ -25,6 +26,7 @@ mod snapshot;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
+mod turn;
 mod types;
 mod verify;
 mod view;

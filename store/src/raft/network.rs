@@ -289,7 +289,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let pieces = export
             .read_from(offset)
             .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-        export.set_begun();
+        export.set_begun(self.peer.target);
         let header = proto::SnapshotHeader {
             vote: Some(wire::vote_to_wire(&vote)),
             last_log_id: snapshot.meta.last_log_id.map(wire::log_id_to_wire),
@@ -308,7 +308,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             sent = send => sent,
         };
         let response = sent.map_err(|error| self.peer.rpc_error(RPCTypes::InstallSnapshot, error))?;
-        export.set_done();
+        export.set_done(self.peer.target);
         let vote = wire::vote_from_wire(response.vote).map_err(|error| malformed(&error))?;
         Ok(SnapshotResponse::new(vote))
     }

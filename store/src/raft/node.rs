@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -19,10 +19,12 @@ use super::identity::{Identity, IdentityError};
 use super::lease;
 use super::log::{LogOpenError, LogStore};
 use super::network::NetworkFactory;
+use super::outgoing::Outgoing;
 use super::pool::{PeerConnector, PeerPool};
 use super::read_index::{ReadIndexer, ReadWaiter};
 use super::snapshot;
 use super::state_machine::StateMachine;
+use super::turn::Turns;
 use super::types::{LogId, MemberNode, TypeConfig};
 use super::verify;
 use super::view::{ClusterView, Observer, Views};
@@ -97,7 +99,9 @@ pub(crate) struct Node {
     /// Changes of the membership are made one after the other.
     pub(crate) membership_change: tokio::sync::Mutex<()>,
     /// One snapshot is received at a time.
-    pub(crate) snapshot_receiver: Semaphore,
+    pub(crate) snapshot_turns: Turns,
+    /// The snapshots that are being sent.
+    pub(crate) outgoing: Weak<Outgoing>,
     /// Closed once this server is quarantined.
     pub(crate) gate: Arc<Gate>,
     /// The hashes of the state that are remembered.
@@ -167,6 +171,7 @@ impl Node {
                 doing: "read the position of the state",
                 source,
             })?;
+        let outgoing = machine.outgoing();
         let raft = RaftHandle::new(config.server_id, Arc::new(raft_config), factory, log.clone(), machine)
             .await
             .map_err(|error| OpenError::Start(error.to_string()))?;
@@ -187,7 +192,8 @@ impl Node {
             reads,
             proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES),
             membership_change: tokio::sync::Mutex::default(),
-            snapshot_receiver: Semaphore::new(1),
+            snapshot_turns: Turns::default(),
+            outgoing,
             gate,
             samples,
             space: watch::Sender::default(),
