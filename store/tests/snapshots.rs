@@ -150,6 +150,9 @@ async fn a_transfer_that_is_cut_again_and_again_goes_on_where_it_was_while_write
     writing.await.unwrap();
     scene.wait_until_caught_up().await;
     assert_eq!(scene.route.cuts(), CUTS);
+    let metrics = scene.cluster.store(scene.leader).metrics().await;
+    let resumed = metrics.value("trireme_store_snapshots_resumed_total").unwrap();
+    assert!(resumed >= CUTS as f64, "{resumed}");
     let sent = scene.route.take_sent();
     assert!(sent > SNAPSHOT_BYTES, "it came by a snapshot");
     let most = SNAPSHOT_BYTES + CUTS * LOST_BYTES_A_CUT + OTHER_BYTES;

@@ -18,10 +18,13 @@ use super::history::Housekeeper;
 use super::identity::{Identity, IdentityError};
 use super::lease;
 use super::log::{LogOpenError, LogStore};
+use super::metrics::{ProposalMetrics, ReadMetrics, ReplicaMetrics, SnapshotMetrics};
 use super::network::NetworkFactory;
 use super::outgoing::Outgoing;
 use super::pool::{PeerConnector, PeerPool};
+use super::progress::ProgressClock;
 use super::read_index::{ReadIndexer, ReadWaiter};
+use super::retention::HistoryClock;
 use super::snapshot;
 use super::state_machine::StateMachine;
 use super::turn::Turns;
@@ -29,11 +32,12 @@ use super::types::{LogId, MemberNode, TypeConfig};
 use super::verify;
 use super::view::{ClusterView, Observer, Views};
 use super::watchman::{self, Watchman};
-use super::{announce, membership};
+use super::{announce, membership, progress};
 use crate::engine::{Engine, EngineOptions};
 use crate::integrity::Samples;
 use crate::kv::KvError;
 use crate::limits;
+use crate::metrics::{ProcessMetrics, Registry};
 use crate::quarantine::{self, Gate};
 use crate::space::Space;
 use crate::watch::Hub;
@@ -108,6 +112,15 @@ pub(crate) struct Node {
     pub(crate) samples: Arc<Mutex<Samples>>,
     /// How the disk stands.
     pub(crate) space: watch::Sender<Space>,
+    /// The age of the history.
+    pub(crate) history: Mutex<HistoryClock>,
+    /// When this replica last made progress.
+    pub(crate) progress: ProgressClock,
+    pub(crate) proposal_metrics: Arc<ProposalMetrics>,
+    pub(crate) read_metrics: Arc<ReadMetrics>,
+    pub(crate) snapshot_metrics: Arc<SnapshotMetrics>,
+    /// All metrics of this server's replica.
+    pub(crate) metrics: Registry,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -162,9 +175,11 @@ impl Node {
         let samples: Arc<Mutex<Samples>> = Arc::default();
         let hub = Hub::new(engine.clone());
         let pool = Arc::new(PeerPool::new(connector));
+        let snapshot_metrics: Arc<SnapshotMetrics> = Arc::default();
         let factory = NetworkFactory {
             own_id: config.server_id,
             pool: pool.clone(),
+            snapshot_metrics: snapshot_metrics.clone(),
         };
         let (machine, applied) =
             StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {
@@ -197,9 +212,16 @@ impl Node {
             gate,
             samples,
             space: watch::Sender::default(),
+            history: Mutex::default(),
+            progress: ProgressClock::default(),
+            proposal_metrics: Arc::default(),
+            read_metrics: Arc::default(),
+            snapshot_metrics,
+            metrics: Registry::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        node.register_metrics();
         node.spawn(observer.run(node.stop.clone()));
         node.spawn(Batcher::new(node.clone(), proposals).run(node.stop.clone()));
         node.spawn(ReadIndexer::new(node.clone(), read_waiters).run(node.stop.clone()));
@@ -209,6 +231,7 @@ impl Node {
         node.spawn(watchman::watch_space(node.clone(), node.stop.clone()));
         node.spawn(leave_when_quarantined(node.clone(), node.stop.clone()));
         node.spawn(membership::finish_changes(node.clone(), node.stop.clone()));
+        node.spawn(progress::run(node.clone(), node.stop.clone()));
         node.spawn(announce::run(node.clone(), node.stop.clone()));
         node.spawn(announce::follow_members(node.clone(), node.stop.clone()));
         Ok(node)
@@ -230,6 +253,15 @@ impl Node {
             .initialize(members)
             .await
             .map_err(|error| failed(error.to_string()))
+    }
+
+    fn register_metrics(self: &Arc<Self>) {
+        self.metrics.register(Arc::new(ReplicaMetrics(Arc::downgrade(self))));
+        self.metrics.register(self.proposal_metrics.clone());
+        self.metrics.register(self.read_metrics.clone());
+        self.metrics.register(self.hub.clone());
+        self.metrics.register(self.snapshot_metrics.clone());
+        self.metrics.register(Arc::new(ProcessMetrics));
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

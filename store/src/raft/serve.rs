@@ -214,7 +214,11 @@ impl Node {
                 next = next_part(&mut parts) => next,
             };
             match next {
-                Ok(Part::Chunk(chunk)) => receiving.add(&chunk).await.map_err(io)?,
+                Ok(Part::Chunk(chunk)) => {
+                    receiving.add(&chunk).await.map_err(io)?;
+                    self.snapshot_metrics.received_bytes.add(chunk.len() as u64);
+                    self.progress.note();
+                }
                 Ok(Part::Trailer(trailer)) => break trailer,
                 Ok(Part::Header(_)) => return Err(Status::invalid_argument("a snapshot has one header")),
                 Err(broken) => {
@@ -231,6 +235,7 @@ impl Node {
             snapshot: SnapshotData::Received(received),
         };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(ended)?;
+        self.snapshot_metrics.received.add(1);
         Ok(proto::InstallSnapshotResponse {
             vote: Some(wire::vote_to_wire(&response.vote)),
         })
