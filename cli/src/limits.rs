@@ -50,5 +50,8 @@ pub(crate) const BACKUP_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a line of progress on a terminal is drawn anew.
 pub(crate) const PROGRESS_PERIOD: Duration = Duration::from_millis(200);
 
+/// The shortest history that a server can be told to keep: lists that are read page by page live on it.
+pub(crate) const HISTORY_AGE_MIN: Duration = Duration::from_secs(10);
+
 /// How many lines of a dead process's log are shown.
 pub(crate) const LOG_TAIL_LINES: usize = 8;

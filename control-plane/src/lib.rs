@@ -20,4 +20,4 @@ pub mod transport;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use server::{EtcdListen, ServerConfig, ServerError, Start, run as run_server};
-pub use trireme_store::{BackupError, BackupFile, RecoverError, Refounded, RestoreError, Survivor};
+pub use trireme_store::{BackupError, BackupFile, RecoverError, Refounded, RestoreError, Retention, Survivor};

@@ -127,8 +127,17 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a server may take to answer when its state is asked for.
 pub const SERVER_STATUS_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// A server whose replica is this many log entries behind the leader's is shown as lagging.
+/// A server whose replica is this many log entries behind the furthest is shown as lagging.
 pub const LAGGING_ENTRIES: u64 = 10_000;
+
+/// A server that does not vote yet and is this many log entries behind the furthest is shown as catching up.
+pub const CATCHING_UP_ENTRIES: u64 = 1_000;
+
+/// A server that is behind and has made no progress for this long may have stalled.
+pub const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// How long after the first look such a server is asked again: many heartbeats.
+pub const STALLED_LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a node sends a heartbeat.
 pub const NODE_HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);

@@ -10,12 +10,13 @@ mod refound;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use trireme_client::token::Token;
 use trireme_proto::v1::{node_agent_server::NodeAgentServer, server_internal_server::ServerInternalServer};
-use trireme_store::{MemberNode, OpenError, Store, StoreConfig, Timings, kv::Kv};
+use trireme_store::{MemberNode, OpenError, Retention, Store, StoreConfig, Timings, kv::Kv};
 
 pub use etcd::EtcdListen;
 pub use home::{HomeError, ServerIdentity};
@@ -34,8 +35,8 @@ use crate::{
         cluster::ClusterService, internal::ServerInternalService, node::NodeAgentService, resources::ResourcesService,
     },
     transport::{
-        Admits, BoundListener, CertificateSource, Connector, ListenError, Readiness, TlsError, api_router, peer_router,
-        server_config,
+        Admits, BoundListener, CertificateSource, Connector, ListenError, MetricsReaders, MetricsSource, Readiness,
+        TlsError, api_router, metrics_router, peer_router, server_config,
     },
 };
 use home::Home;
@@ -61,6 +62,8 @@ pub struct ServerConfig {
     pub subject_alt_names: Vec<String>,
     /// Raft's timers.
     pub timings: Timings,
+    /// How much of the history is kept.
+    pub retention: Retention,
 }
 
 /// How a new server comes to be.
@@ -150,7 +153,8 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
 
     let server = Server::assemble(&home, store.clone(), connector, environment.clone());
     let api_tls = server_config(certificates.clone(), &ca_pem)?;
-    let router = api_router(server.routes(&home), server.readiness());
+    let router = api_router(server.routes(&home), server.readiness())
+        .merge(metrics_router(server.metrics(), MetricsReaders::Admins));
     let stop_api = stop.child_token();
     tasks.spawn(async move {
         api_listener.serve(api_tls, router, Admits::Anyone, stop_api).await;
@@ -209,6 +213,7 @@ async fn open_store(config: &ServerConfig, home: &Home, connector: Arc<Connector
     };
     let mut store_config = StoreConfig::new(home.store_dir(), &identity.cluster_id, identity.server_id, node);
     store_config.timings = config.timings;
+    store_config.retention = config.retention;
     if identity.founder {
         Store::bootstrap_cluster(store_config, connector).await
     } else {
@@ -307,6 +312,15 @@ impl Server {
                 return Err(format!("the world is {behind} revisions behind"));
             }
             Ok(())
+        })
+    }
+
+    /// The page of metrics.
+    fn metrics(&self) -> MetricsSource {
+        let store = self.store.clone();
+        Arc::new(move || {
+            let store = store.clone();
+            async move { store.metrics().await }.boxed()
         })
     }
 

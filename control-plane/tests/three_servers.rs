@@ -19,7 +19,7 @@ use trireme_proto::{
     },
     v1::{CreateTokenRequest, JoinRole},
 };
-use trireme_store::Timings;
+use trireme_store::{Retention, Timings};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,6 +45,7 @@ fn start(directory: &Path, name: &str, start: Start) -> Running {
         advertise_host: "127.0.0.1".to_owned(),
         subject_alt_names: Vec::new(),
         timings: Timings::default(),
+        retention: Retention::default(),
     };
     let shutdown = CancellationToken::new();
     Running {

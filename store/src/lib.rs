@@ -17,6 +17,7 @@ pub mod kv;
 mod lease;
 pub mod limits;
 pub mod local;
+pub mod metrics;
 mod quarantine;
 mod raft;
 mod server;
@@ -30,8 +31,8 @@ pub use backup::{Backup, BackupError, BackupFile, BackupHeader, BackupMember};
 pub use local::LocalKv;
 pub use raft::{
     ConnectError, Identity, IdentityError, LogOpenError, Member, MemberNode, MembershipError, OpenError, PeerConnector,
-    PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Role, SERVER_ID_KEY, Sizes, StoreConfig,
-    Survivor, Timings, inspect, recover, restore, tune,
+    PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Retention, Role, SERVER_ID_KEY, Sizes,
+    StoreConfig, Survivor, Timings, inspect, recover, restore, tune,
 };
 pub use server::etcd::{ETCD_CLIENT_URL_PREFIX, ETCD_VERSION};
 pub use server::quarantined_peer_service;

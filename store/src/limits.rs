@@ -114,8 +114,14 @@ pub const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub const HISTORY_MIN_AGE: Duration = Duration::from_secs(5 * 60);
 /// This many of the latest revisions are always kept in the history.
 pub const HISTORY_MIN_REVISIONS: i64 = 100_000;
-/// How often the leader considers a compaction.
+/// How often the leader considers a compaction, unless the history is to be short.
 pub const COMPACTION_PERIOD: Duration = Duration::from_secs(30);
+/// And no more often than this.
+pub const COMPACTION_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// Times at which a server stood at a revision that it remembers; a day and a half at that pace, longer times less exactly.
+pub const HISTORY_SAMPLES_MAX: usize = 4_096;
+/// How often it is noted that a replica makes progress.
+pub const PROGRESS_NOTE_PERIOD: Duration = Duration::from_millis(250);
 
 /// How often the leader asks every server how it stands: quarantine, hashes, space.
 pub const CONDITION_PERIOD: Duration = Duration::from_secs(2);
@@ -151,6 +157,9 @@ pub const RECOVER_BATCH_ENTRIES: usize = 256;
 
 /// How long the sender of a snapshot that broke off keeps it, so that the transfer can go on.
 pub const SNAPSHOT_RESUME_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a snapshot may wait for its transfer to begin before the log behind it is not held for it any more.
+pub const SNAPSHOT_BEGIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often the leader looks for a change of the membership that its predecessor has left half done.
 pub const MEMBERSHIP_CHECK_PERIOD: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! [`Store`]: the handle to this server's replica, and its implementation of [`Kv`].
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::{Handle, Runtime};
@@ -16,6 +17,7 @@ use crate::kv::{
     Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
     Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
+use crate::metrics::Page;
 use crate::raft::PinnedExport;
 use crate::raft::{
     self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role,
@@ -68,6 +70,8 @@ pub struct StoreStatus {
     /// A hash over everything applied up to `state_hash_index`, in hexadecimal; the same on every server at the
     /// same index (I2).
     pub state_hash: String,
+    /// How long ago it last made progress: applied an entry, or received a part of a snapshot.
+    pub idle: Duration,
 }
 
 /// What the log has cost so far, since the store was opened.
@@ -164,6 +168,7 @@ impl Store {
             applied_revision: self.node.engine.revision(),
             state_hash_index,
             state_hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            idle: self.node.progress.idle(),
         }
     }
 
@@ -189,6 +194,14 @@ impl Store {
     /// What the log has cost.
     pub fn log_use(&self) -> LogUse {
         self.node.log.counters().read()
+    }
+
+    /// What all metrics of this replica stand at, and those of the process. To be called within a tokio runtime.
+    pub async fn metrics(&self) -> Page {
+        let node = self.node.clone();
+        let made = tokio::task::spawn_blocking(move || node.metrics.page()).await;
+        // It ends early only with the runtime, and then nobody reads it.
+        made.unwrap_or_default()
     }
 
     /// The members, ordered by id, as this server knows them.

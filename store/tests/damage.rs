@@ -507,6 +507,7 @@ async fn damage_that_a_read_meets_quarantines_a_running_server() {
         .await;
     let cause = store.quarantined().unwrap();
     assert!(cause.contains("Corruption"), "{cause}");
+    assert_eq!(store.metrics().await.value("trireme_store_quarantined"), Some(1.0));
     cluster
         .wait("the others know", |cluster| {
             alarms(&cluster.store(leader), AlarmKind::Corrupt) == [victim]

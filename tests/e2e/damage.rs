@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::process::Child;
 use trireme_tests::harness::{Cluster, ClusterOptions, Member, PATIENCE, free_ports, poll_until, text, wait_until};
 
-fn servers_only(servers: usize) -> ClusterOptions {
+pub(crate) fn servers_only(servers: usize) -> ClusterOptions {
     ClusterOptions {
         servers,
         agents: 0,
@@ -19,14 +19,14 @@ fn servers_only(servers: usize) -> ClusterOptions {
 }
 
 /// A server that the test starts itself.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     data_dir: PathBuf,
 }
 
 impl Server {
     /// Starts one on two ports from `port` on.
-    fn start(cluster: &Cluster, name: &str, data_dir: &Path, port: u16, more: &[&str]) -> Result<Self> {
+    pub(crate) fn start(cluster: &Cluster, name: &str, data_dir: &Path, port: u16, more: &[&str]) -> Result<Self> {
         let log = cluster
             .data_dir()
             .join("logs")
@@ -70,12 +70,17 @@ impl Server {
         .await
     }
 
-    async fn stop(mut self) -> Result<()> {
+    /// Whether its process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    pub(crate) async fn stop(mut self) -> Result<()> {
         self.child.kill().await.context("the server was started by this test")
     }
 }
 
-fn port_of(member: &Member) -> Result<u16> {
+pub(crate) fn port_of(member: &Member) -> Result<u16> {
     let (_, port) = member.api_address.rsplit_once(':').context("an address has a port")?;
     Ok(port.parse()?)
 }

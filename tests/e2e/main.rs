@@ -11,3 +11,4 @@ mod damage;
 mod failover;
 mod journey;
 mod manifests;
+mod membership;

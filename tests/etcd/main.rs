@@ -9,6 +9,7 @@ mod kv;
 mod lease;
 mod library;
 mod limits;
+mod metrics;
 mod slow;
 mod target;
 mod tls;
@@ -31,6 +32,7 @@ async fn does_what_etcd_does() -> Result<()> {
     let trireme = Trireme::start().await?;
     let target = Target::new(Peer::Trireme, trireme.endpoints()?)?;
     all(&target).await?;
+    metrics::check(&trireme).await.context("metrics")?;
     admin::check(&trireme, &target).await?;
     limits::garbage_harms_nobody(&trireme, &target).await
 }

@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 use trireme_client::token::Token;
 use trireme_control_plane::server::ServerIdentity;
-use trireme_control_plane::{EtcdListen, ServerConfig, ServerError, Start};
+use trireme_control_plane::{EtcdListen, Retention, ServerConfig, ServerError, Start};
 
 use crate::exit::{Exit, Failure};
+use crate::{duration, limits};
 
 /// Flags of `server`.
 #[derive(Debug, Args)]
@@ -58,6 +60,13 @@ pub(crate) struct ServerArgs {
     /// Another name or address for the certificate; repeatable
     #[arg(long, value_name = "NAME")]
     tls_san: Vec<String>,
+    /// Keep changes in the history that are younger than this, for reads of the past and watches
+    #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = parse_history_age)]
+    history_min_age: Duration,
+    /// Keep this many of the latest revisions in the history, however old
+    #[arg(long, default_value_t = Retention::default().min_revisions, value_name = "COUNT",
+        value_parser = clap::value_parser!(i64).range(0..))]
+    history_min_revisions: i64,
     /// Period of the leader's heartbeats
     #[arg(long, hide = true, value_name = "MS")]
     heartbeat_period_ms: Option<u64>,
@@ -92,6 +101,10 @@ impl ServerArgs {
             advertise_host,
             subject_alt_names: self.tls_san,
             timings: Default::default(),
+            retention: Retention {
+                min_age: self.history_min_age,
+                min_revisions: self.history_min_revisions,
+            },
         };
         let timings = &mut config.timings;
         timings.heartbeat_period_ms = self.heartbeat_period_ms.unwrap_or(timings.heartbeat_period_ms);
@@ -117,6 +130,18 @@ impl ServerArgs {
             replaces: self.replace.clone().unwrap_or_default(),
         })
     }
+}
+
+/// Reads the least age of the history. A list that is read page by page, and a watch that reconnects, live on it.
+fn parse_history_age(text: &str) -> Result<Duration, String> {
+    let age = duration::parse(text)?;
+    if age < limits::HISTORY_AGE_MIN {
+        return Err(format!(
+            "a history of less than {} s would break lists that are read page by page; pass more",
+            limits::HISTORY_AGE_MIN.as_secs()
+        ));
+    }
+    Ok(age)
 }
 
 /// Reads a token; a mistake is the command line's.
@@ -220,5 +245,18 @@ fn explain(error: ServerError) -> Error {
             .help("choose others with --listen, --peer-listen and --etcd-listen")
             .into(),
         other => Error::new(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_has_a_least_age() {
+        assert_eq!(parse_history_age("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_history_age("10"), Ok(limits::HISTORY_AGE_MIN));
+        assert!(parse_history_age("9s").is_err_and(|why| why.contains("page by page")));
+        assert!(parse_history_age("soon").is_err_and(|why| why.contains("is not a duration")));
     }
 }

@@ -12,7 +12,7 @@ use trireme_store::{
 use super::{Server, ServerError};
 use crate::{
     limits::ETCD_ANNOUNCE_RETRY,
-    transport::{BoundListener, EtcdCallers, etcd_router},
+    transport::{BoundListener, EtcdCallers, MetricsReaders, etcd_router, metrics_router},
 };
 
 /// Where and how etcd's API is served.
@@ -65,12 +65,13 @@ impl Host<'_> {
         let Some(EtcdListener { listener, insecure }) = listener else {
             return;
         };
-        let callers = if insecure {
-            EtcdCallers::Anyone
+        let (callers, readers) = if insecure {
+            (EtcdCallers::Anyone, MetricsReaders::Anyone)
         } else {
-            EtcdCallers::Admins
+            (EtcdCallers::Admins, MetricsReaders::Admins)
         };
-        let router = etcd_router(store.etcd_service(), self.server.readiness(), callers);
+        let router = etcd_router(store.etcd_service(), self.server.readiness(), callers)
+            .merge(metrics_router(self.server.metrics(), readers));
         tracing::info!(address = %listener.address(), insecure, "etcd's API is up");
         tasks.spawn(async move {
             let tls = (!insecure).then_some(self.tls);

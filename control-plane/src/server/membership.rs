@@ -64,11 +64,12 @@ pub(super) fn spawn(
     });
 }
 
-/// Asks to become a voter until this server is one.
+/// Asks to become a voter until this server is one. It asks again and again instead of letting the leader wait for it, since
+/// other changes of the membership would have to wait, too.
 async fn become_voter(store: &Store) {
     let own = store.server_id();
     while !store.members().iter().any(|member| member.id == own && member.voter) {
-        if let Err(error) = store.promote(own).await {
+        if let Err(error) = store.promote_ready(own).await {
             tracing::debug!(error = %ApiError::from(error), "not a voter yet; asking again");
             tokio::time::sleep(PROMOTION_RETRY).await;
         }

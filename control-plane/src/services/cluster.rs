@@ -5,6 +5,7 @@
 mod alarms;
 mod backup;
 mod control;
+mod health;
 mod join;
 mod members;
 

@@ -4,9 +4,12 @@ mod clients;
 mod joining;
 mod port;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use futures::{StreamExt, stream::BoxStream};
@@ -167,6 +170,7 @@ impl ClusterControl for FakeControl {
             applied_revision: 8,
             state_hash_index: 9,
             state_hash: "abc".to_owned(),
+            idle: Duration::ZERO,
         }
     }
 

@@ -96,6 +96,11 @@ impl Keeper {
         Some(work(&mut leading.lessor))
     }
 
+    /// How many leases there are; 0 if this server does not lead.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().as_ref().map_or(0, |leading| leading.lessor.count())
+    }
+
     /// Tells everybody who waits to look again.
     pub(crate) fn ring(&self) {
         self.changed.send_replace(());

@@ -110,6 +110,11 @@ impl Lessor {
         }
     }
 
+    /// How many leases there are.
+    pub(crate) fn count(&self) -> usize {
+        self.leases.len()
+    }
+
     /// A lease's whole time and what is left of it, in seconds, rounded up; `None` if there is no such lease.
     pub(crate) fn remaining(&self, id: i64, now: Instant) -> Option<(i64, i64)> {
         self.leases

@@ -60,6 +60,7 @@ impl Batcher {
                 },
             };
             let batch = self.fill(first);
+            self.node.proposal_metrics.batches.observe(batch.len() as u64);
             tokio::spawn(see_through(self.node.clone(), batch, permit));
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
+use super::retention::Retention;
 use super::types::MemberNode;
 use crate::limits;
 use crate::space::SpaceLimits;
@@ -25,6 +26,8 @@ pub struct StoreConfig {
     pub sizes: Sizes,
     /// When the disk's space counts as what.
     pub space: SpaceLimits,
+    /// How much of the history is kept.
+    pub retention: Retention,
 }
 
 impl StoreConfig {
@@ -38,6 +41,7 @@ impl StoreConfig {
             timings: Timings::default(),
             sizes: Sizes::default(),
             space: SpaceLimits::default(),
+            retention: Retention::default(),
         }
     }
 

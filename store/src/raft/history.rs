@@ -1,11 +1,12 @@
 //! The upkeep of a replica: compaction of the history, flushing of the state, cutting of the log.
 //!
-//! What to compact is decided by a pure policy from (time, revision) samples that every server takes,
-//! so that a new leader knows the age of revisions it did not make. Only the leader proposes.
+//! What to compact is decided in `retention`. Every server takes part in that, but only the leader proposes.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
 
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,8 @@ use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use super::node::Node;
+use super::outgoing::Standing;
 use crate::blocking;
-use crate::kv::Revision;
 use crate::limits;
 use crate::quarantine::{self, Gate};
 
@@ -25,32 +26,9 @@ const FLUSH_PERIOD: Duration = Duration::from_secs(60);
 /// How long the upkeep waits for a snapshot that it has asked for.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(60);
 
-/// Decides up to which revision the history may go.
-#[derive(Debug, Default)]
-pub(crate) struct CompactionPolicy {
-    samples: VecDeque<(Instant, Revision)>,
-}
-
-impl CompactionPolicy {
-    /// Notes that the store stood at `revision` at `now`, and says what may be compacted now: nothing
-    /// younger than the least age, and none of the latest revisions.
-    pub(crate) fn observe(&mut self, now: Instant, revision: Revision) -> Option<Revision> {
-        self.samples.push_back((now, revision));
-        let old_enough = |at: &Instant| now.duration_since(*at) >= limits::HISTORY_MIN_AGE;
-        // The newest of the old samples is the one that counts.
-        while self.samples.get(1).is_some_and(|(at, _)| old_enough(at)) {
-            self.samples.pop_front();
-        }
-        let (at, old) = self.samples.front()?;
-        let target = (*old).min(revision - limits::HISTORY_MIN_REVISIONS);
-        (old_enough(at) && target > 0).then_some(target)
-    }
-}
-
 /// The task.
 pub(crate) struct Housekeeper {
     node: Arc<Node>,
-    policy: CompactionPolicy,
     flushed_at: Instant,
     bytes_at_snapshot: u64,
 }
@@ -59,7 +37,6 @@ impl Housekeeper {
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self {
             node,
-            policy: CompactionPolicy::default(),
             flushed_at: Instant::now(),
             bytes_at_snapshot: 0,
         }
@@ -67,7 +44,7 @@ impl Housekeeper {
 
     /// Runs until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut compaction = tokio::time::interval(limits::COMPACTION_PERIOD);
+        let mut compaction = tokio::time::interval(self.node.config.retention.look_period());
         let mut upkeep = tokio::time::interval(UPKEEP_PERIOD);
         for interval in [&mut compaction, &mut upkeep] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -100,14 +77,18 @@ impl Housekeeper {
     }
 
     async fn consider_compaction(&mut self) {
-        let revision = self.node.engine.revision();
-        let Some(target) = self.policy.observe(Instant::now(), revision) else {
+        let node = &self.node;
+        let (revision, compacted) = (node.engine.revision(), node.engine.compacted_revision());
+        let expendable = {
+            let mut clock = node.history.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            clock.note(now, revision, compacted);
+            clock.expendable(now, revision, node.config.retention)
+        };
+        let leads = node.views.leadership.borrow().is_some();
+        let Some(target) = expendable.filter(|target| leads && *target > compacted) else {
             return;
         };
-        let leads = self.node.views.leadership.borrow().is_some();
-        if !leads || target <= self.node.engine.compacted_revision() {
-            return;
-        }
         match self.node.propose(Command::Compact { revision: target }.encode()).await {
             Ok(Outcome::Compacted) => tracing::debug!(revision = target, "compacted the history"),
             Ok(Outcome::Refused(refusal)) => tracing::debug!(%refusal, "the compaction was not needed"),
@@ -138,7 +119,7 @@ impl Housekeeper {
     async fn consider_cutting_log(&mut self) {
         let node = &self.node;
         let bytes = node.log.counters().read().bytes;
-        if bytes - self.bytes_at_snapshot < node.config.sizes.log_max_bytes {
+        if node.holds_log(bytes) || bytes - self.bytes_at_snapshot < node.config.sizes.log_max_bytes {
             return;
         }
         self.bytes_at_snapshot = bytes;
@@ -169,6 +150,36 @@ impl Housekeeper {
     }
 }
 
+impl Node {
+    /// The age of the oldest change in the history, as far as this server has seen it.
+    pub(crate) fn history_age(&self, now: Instant) -> Duration {
+        let clock = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.age(now, self.engine.revision(), self.engine.compacted_revision())
+    }
+
+    /// Whether the log must not be cut, because a snapshot is on its way to a server that will need the log behind it.
+    fn holds_log(&self, log_bytes: u64) -> bool {
+        let Some(outgoing) = self.outgoing.upgrade() else {
+            return false;
+        };
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref().map(|replication| {
+            let matched = replication.iter();
+            matched.map(|(id, log_id)| (*id, log_id.map_or(0, |log_id| log_id.index)))
+        });
+        let matched: Option<BTreeMap<u64, u64>> = matched.map(Iterator::collect);
+        let standing = Standing {
+            matched: matched.as_ref(),
+            last_index: metrics.last_log_index.unwrap_or(0),
+            log_bytes,
+            log_bytes_max: self.config.sizes.log_max_bytes,
+        };
+        outgoing.review(standing, Instant::now());
+        outgoing.holds_log()
+    }
+}
+
 /// Damage puts this server into quarantine. Any other failure ends the process: what the disk holds is not known any
 /// more, and nothing that it says may be tried again (D4).
 pub(crate) fn storage_failed(gate: &Gate, error: &str) {
@@ -182,39 +193,4 @@ pub(crate) fn storage_failed(gate: &Gate, error: &str) {
     );
     eprintln!("trireme: the state's storage failed: {error}; the server ends, since its disk cannot be trusted");
     std::process::abort();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Feeds (minute, revision) samples and collects what may be compacted after each.
-    fn check(samples: &[(u64, Revision)], want: &[Option<Revision>]) {
-        let start = Instant::now();
-        let mut policy = CompactionPolicy::default();
-        let got: Vec<_> = samples
-            .iter()
-            .map(|(minute, revision)| policy.observe(start + Duration::from_secs(minute * 60), *revision))
-            .collect();
-        assert_eq!(got, want, "{samples:?}");
-    }
-
-    #[test]
-    fn nothing_young_is_compacted() {
-        check(&[(0, 1_000_000), (4, 2_000_000)], &[None, None]);
-        check(
-            &[(0, 1_000_000), (5, 2_000_000), (9, 3_000_000)],
-            &[None, Some(1_000_000), Some(1_000_000)],
-        );
-        check(
-            &[(0, 1_000_000), (5, 2_000_000), (10, 3_000_000)],
-            &[None, Some(1_000_000), Some(2_000_000)],
-        );
-    }
-
-    #[test]
-    fn the_latest_revisions_are_kept_however_old() {
-        check(&[(0, 50_000), (600, 50_000)], &[None, None]);
-        check(&[(0, 150_000), (600, 150_000)], &[None, Some(50_000)]);
-    }
 }

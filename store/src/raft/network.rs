@@ -21,6 +21,7 @@ use trireme_proto::peer::v1 as proto;
 use trireme_proto::peer::v1::append_response::Outcome;
 use trireme_proto::peer::v1::install_snapshot_request::Part;
 
+use super::metrics::SnapshotMetrics;
 use super::pool::{PeerPool, Pick, Purpose};
 use super::snapshot::{Piece, SnapshotData};
 use super::types::{MemberNode, TypeConfig, Vote};
@@ -34,6 +35,7 @@ type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 pub(crate) struct NetworkFactory {
     pub(crate) own_id: u64,
     pub(crate) pool: Arc<PeerPool>,
+    pub(crate) snapshot_metrics: Arc<SnapshotMetrics>,
 }
 
 impl NetworkFactory {
@@ -47,6 +49,7 @@ impl NetworkFactory {
                 timeouts: 0,
             },
             purpose,
+            snapshot_metrics: self.snapshot_metrics.clone(),
             early: planted::EarlyAcknowledger::new(),
         }
     }
@@ -73,6 +76,7 @@ pub(crate) struct Network {
     peer: Peer,
     /// What appends go over: entries and heartbeats differ.
     purpose: Purpose,
+    snapshot_metrics: Arc<SnapshotMetrics>,
     early: planted::EarlyAcknowledger,
 }
 
@@ -285,11 +289,12 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let offset = self.peer.received_bytes(export.id(), limits::APPEND_TIMEOUT).await;
         if offset > 0 {
             tracing::info!(target = self.peer.target, offset, "the transfer of a snapshot goes on");
+            self.snapshot_metrics.resumed.add(1);
         }
         let pieces = export
             .read_from(offset)
             .map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-        export.set_begun();
+        export.set_begun(self.peer.target);
         let header = proto::SnapshotHeader {
             vote: Some(wire::vote_to_wire(&vote)),
             last_log_id: snapshot.meta.last_log_id.map(wire::log_id_to_wire),
@@ -297,7 +302,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
             transfer_id: export.id().to_owned(),
             offset,
         };
-        let parts = snapshot_parts(header, pieces);
+        let parts = snapshot_parts(header, pieces, self.snapshot_metrics.clone());
         let send = self
             .peer
             .call(Purpose::Snapshot, option.soft_ttl(), |mut client| async move {
@@ -308,7 +313,8 @@ impl RaftNetworkV2<TypeConfig> for Network {
             sent = send => sent,
         };
         let response = sent.map_err(|error| self.peer.rpc_error(RPCTypes::InstallSnapshot, error))?;
-        export.set_done();
+        export.set_done(self.peer.target);
+        self.snapshot_metrics.sent.add(1);
         let vote = wire::vote_from_wire(response.vote).map_err(|error| malformed(&error))?;
         Ok(SnapshotResponse::new(vote))
     }
@@ -348,12 +354,16 @@ impl RaftNetworkV2<TypeConfig> for Network {
 fn snapshot_parts(
     header: proto::SnapshotHeader,
     pieces: mpsc::Receiver<io::Result<Piece>>,
+    metrics: Arc<SnapshotMetrics>,
 ) -> impl futures::Stream<Item = proto::InstallSnapshotRequest> + Send + 'static {
     let part = |part| proto::InstallSnapshotRequest { part: Some(part) };
-    let rest = futures::stream::unfold(Some(pieces), move |pieces| async move {
-        let mut pieces = pieces?;
+    let rest = futures::stream::unfold(Some((pieces, metrics)), move |rest| async move {
+        let (mut pieces, metrics) = rest?;
         match pieces.recv().await {
-            Some(Ok(Piece::Chunk(chunk))) => Some((part(Part::Chunk(chunk)), Some(pieces))),
+            Some(Ok(Piece::Chunk(chunk))) => {
+                metrics.sent_bytes.add(chunk.len() as u64);
+                Some((part(Part::Chunk(chunk)), Some((pieces, metrics))))
+            }
             Some(Ok(Piece::End { length, crc32 })) => {
                 Some((part(Part::Trailer(proto::SnapshotTrailer { length, crc32 })), None))
             }

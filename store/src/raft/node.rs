@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -18,21 +18,27 @@ use super::history::Housekeeper;
 use super::identity::{Identity, IdentityError};
 use super::lease;
 use super::log::{LogOpenError, LogStore};
+use super::metrics::{ProposalMetrics, ReadMetrics, ReplicaMetrics, SnapshotMetrics};
 use super::network::NetworkFactory;
+use super::outgoing::Outgoing;
 use super::pool::{PeerConnector, PeerPool};
+use super::progress::ProgressClock;
 use super::read_index::{ReadIndexer, ReadWaiter};
+use super::retention::HistoryClock;
 use super::snapshot;
 use super::state_machine::StateMachine;
+use super::turn::Turns;
 use super::types::{LogId, MemberNode, TypeConfig};
 use super::verify;
 use super::view::{ClusterView, Observer, Views};
 use super::watchman::{self, Watchman};
-use super::{announce, membership};
+use super::{announce, membership, progress};
 use crate::blocking;
 use crate::engine::{Engine, EngineOptions};
 use crate::integrity::Samples;
 use crate::kv::KvError;
 use crate::limits;
+use crate::metrics::{ProcessMetrics, Registry};
 use crate::quarantine::{self, Gate};
 use crate::space::Space;
 use crate::watch::Hub;
@@ -98,13 +104,24 @@ pub(crate) struct Node {
     /// Changes of the membership are made one after the other.
     pub(crate) membership_change: tokio::sync::Mutex<()>,
     /// One snapshot is received at a time.
-    pub(crate) snapshot_receiver: Semaphore,
+    pub(crate) snapshot_turns: Turns,
+    /// The snapshots that are being sent.
+    pub(crate) outgoing: Weak<Outgoing>,
     /// Closed once this server is quarantined.
     pub(crate) gate: Arc<Gate>,
     /// The hashes of the state that are remembered.
     pub(crate) samples: Arc<Mutex<Samples>>,
     /// How the disk stands.
     pub(crate) space: watch::Sender<Space>,
+    /// The age of the history.
+    pub(crate) history: Mutex<HistoryClock>,
+    /// When this replica last made progress.
+    pub(crate) progress: ProgressClock,
+    pub(crate) proposal_metrics: Arc<ProposalMetrics>,
+    pub(crate) read_metrics: Arc<ReadMetrics>,
+    pub(crate) snapshot_metrics: Arc<SnapshotMetrics>,
+    /// All metrics of this server's replica.
+    pub(crate) metrics: Registry,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -216,15 +233,18 @@ impl Node {
         let samples: Arc<Mutex<Samples>> = Arc::default();
         let hub = Hub::new(engine.clone());
         let pool = Arc::new(PeerPool::new(connector));
+        let snapshot_metrics: Arc<SnapshotMetrics> = Arc::default();
         let factory = NetworkFactory {
             own_id: config.server_id,
             pool: pool.clone(),
+            snapshot_metrics: snapshot_metrics.clone(),
         };
         let (machine, applied) =
             StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {
                 doing: "read the position of the state",
                 source,
             })?;
+        let outgoing = machine.outgoing();
         let raft = RaftHandle::new(config.server_id, Arc::new(raft_config), factory, log.clone(), machine)
             .await
             .map_err(|error| OpenError::Start(error.to_string()))?;
@@ -245,13 +265,21 @@ impl Node {
             reads,
             proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES),
             membership_change: tokio::sync::Mutex::default(),
-            snapshot_receiver: Semaphore::new(1),
+            snapshot_turns: Turns::default(),
+            outgoing,
             gate,
             samples,
             space: watch::Sender::default(),
+            history: Mutex::default(),
+            progress: ProgressClock::default(),
+            proposal_metrics: Arc::default(),
+            read_metrics: Arc::default(),
+            snapshot_metrics,
+            metrics: Registry::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        node.register_metrics();
         node.spawn(observer.run(node.stop.clone()));
         node.spawn(Batcher::new(node.clone(), proposals).run(node.stop.clone()));
         node.spawn(ReadIndexer::new(node.clone(), read_waiters).run(node.stop.clone()));
@@ -263,6 +291,7 @@ impl Node {
         }
         node.spawn(leave_when_quarantined(node.clone(), node.stop.clone()));
         node.spawn(membership::finish_changes(node.clone(), node.stop.clone()));
+        node.spawn(progress::run(node.clone(), node.stop.clone()));
         node.spawn(announce::run(node.clone(), node.stop.clone()));
         node.spawn(announce::follow_members(node.clone(), node.stop.clone()));
         Ok(node)
@@ -284,6 +313,15 @@ impl Node {
             .initialize(members)
             .await
             .map_err(|error| failed(error.to_string()))
+    }
+
+    fn register_metrics(self: &Arc<Self>) {
+        self.metrics.register(Arc::new(ReplicaMetrics(Arc::downgrade(self))));
+        self.metrics.register(self.proposal_metrics.clone());
+        self.metrics.register(self.read_metrics.clone());
+        self.metrics.register(self.hub.clone());
+        self.metrics.register(self.snapshot_metrics.clone());
+        self.metrics.register(Arc::new(ProcessMetrics));
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -39,7 +39,9 @@ pub(crate) enum Attempt {
 impl Node {
     /// Proposes an encoded command and waits until it is applied on this server.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, KvError> {
+        let _counted = self.proposal_metrics.in_flight.hold();
         let Ok(_permit) = self.proposals.try_acquire_many(units([&command])) else {
+            self.proposal_metrics.refused.add(1);
             return Err(KvError::Overloaded {
                 retry_after: limits::OVERLOAD_RETRY,
             });
@@ -56,6 +58,7 @@ impl Node {
                 Attempt::Applied { outcome, .. } => return Ok(outcome),
                 Attempt::Unknown(what) => return Err(KvError::UnknownOutcome(what)),
                 Attempt::Overloaded => {
+                    self.proposal_metrics.refused.add(1);
                     return Err(KvError::Overloaded {
                         retry_after: limits::OVERLOAD_RETRY,
                     });

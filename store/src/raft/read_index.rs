@@ -41,6 +41,8 @@ impl ReadIndexer {
                 () = stop.cancelled() => return,
                 count = self.waiters.recv_many(&mut sharing, usize::MAX) => if count == 0 { return },
             }
+            self.node.read_metrics.rounds.add(1);
+            self.node.read_metrics.reads.add(sharing.len() as u64);
             let result = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -68,6 +70,7 @@ impl Node {
 
     /// The read index for a read that begins now, from a round shared with others.
     pub(crate) async fn read_index(&self) -> Result<u64, KvError> {
+        let _counted = self.read_metrics.waiting.hold();
         let (waiter, answered) = oneshot::channel();
         self.reads.send(waiter).map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?

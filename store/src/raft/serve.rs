@@ -173,10 +173,6 @@ impl Node {
         S: Stream<Item = Result<proto::InstallSnapshotRequest, Status>> + Send + Unpin,
     {
         self.takes_part()?;
-        let _one_at_a_time = self
-            .snapshot_receiver
-            .try_acquire()
-            .map_err(|_| Status::resource_exhausted("another snapshot is being received"))?;
         let Part::Header(header) = next_part(&mut parts).await? else {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
@@ -198,6 +194,11 @@ impl Node {
                 header.membership.ok_or(WireError::Missing("membership"))?,
             )?,
         };
+        let turn = self
+            .snapshot_turns
+            .take(limits::SNAPSHOT_IDLE_TIMEOUT)
+            .await
+            .ok_or_else(|| Status::resource_exhausted("another snapshot is being installed"))?;
         let io = |error: std::io::Error| Status::internal(format!("receiving a snapshot: {error}"));
         let directory = self.config.snapshots_dir();
         let mut receiving = Receiving::start(&directory, &header.transfer_id, header.offset)
@@ -207,8 +208,17 @@ impl Node {
                 _ => io(error),
             })?;
         let trailer = loop {
-            match next_part(&mut parts).await {
-                Ok(Part::Chunk(chunk)) => receiving.add(&chunk).await.map_err(io)?,
+            let next = tokio::select! {
+                biased;
+                () = turn.displaced() => Err(Status::aborted("a later attempt has taken its place")),
+                next = next_part(&mut parts) => next,
+            };
+            match next {
+                Ok(Part::Chunk(chunk)) => {
+                    receiving.add(&chunk).await.map_err(io)?;
+                    self.snapshot_metrics.received_bytes.add(chunk.len() as u64);
+                    self.progress.note();
+                }
                 Ok(Part::Trailer(trailer)) => break trailer,
                 Ok(Part::Header(_)) => return Err(Status::invalid_argument("a snapshot has one header")),
                 Err(broken) => {
@@ -225,6 +235,7 @@ impl Node {
             snapshot: SnapshotData::Received(received),
         };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(ended)?;
+        self.snapshot_metrics.received.add(1);
         Ok(proto::InstallSnapshotResponse {
             vote: Some(wire::vote_to_wire(&response.vote)),
         })

@@ -7,12 +7,13 @@
 //! A transfer that broke off goes on where it was: the sender holds the view for a while, the receiver keeps the file. The
 //! transfer's id names the view, so that the two parts of the file are of the same bytes.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self as threads, RecvTimeoutError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
@@ -38,26 +39,38 @@ pub(crate) enum SnapshotData {
     Received(ReceivedSnapshot),
 }
 
-/// A pinned view that is exported on demand. Dropping it ends its thread.
+/// A pinned view that is exported on demand, to several servers at once if need be. Dropping it ends its thread.
 #[derive(Debug)]
 pub(crate) struct PinnedExport {
     id: String,
     header: SnapshotHeader,
     source: Source,
-    /// Whether its bytes are being given right now.
-    busy: Arc<AtomicBool>,
-    begun: AtomicBool,
-    done: AtomicBool,
+    /// The servers that its transfer has begun to, and whether it has come over.
+    targets: Mutex<BTreeMap<u64, bool>>,
 }
 
 /// Where the bytes come from.
 #[derive(Debug)]
 enum Source {
     /// A thread that exports the view when it is asked.
-    Thread(threads::Sender<Start>),
+    Thread {
+        starts: threads::Sender<Start>,
+        /// Dead once the view is not held any more.
+        alive: Weak<()>,
+    },
     /// The whole, in a simulation.
     #[cfg(feature = "sim")]
     Memory(Bytes),
+}
+
+impl Source {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Thread { starts: _, alive } => alive.strong_count() > 0,
+            #[cfg(feature = "sim")]
+            Self::Memory(_) => true,
+        }
+    }
 }
 
 /// Asks the exporting thread for the bytes from an offset on.
@@ -90,17 +103,18 @@ impl PinnedExport {
         }
         let (pinned_sender, pinned) = oneshot::channel();
         let (starts, start_receiver) = threads::channel();
-        let busy = Arc::new(AtomicBool::new(false));
-        let is_busy = busy.clone();
+        let life = Arc::new(());
+        let alive = Arc::downgrade(&life);
         tokio::task::spawn_blocking(move || {
             let mut pinned_sender = Some(pinned_sender);
             let ended = engine.pinned(|view| {
                 if let Some(sender) = pinned_sender.take()
                     && sender.send(Ok(view.header().clone())).is_ok()
                 {
-                    serve(view, &start_receiver, &is_busy);
+                    serve(view, &start_receiver);
                 }
             });
+            drop(life);
             if let (Err(error), Some(sender)) = (ended, pinned_sender) {
                 // The one who waits may have been cancelled.
                 let _ = sender.send(Err(io::Error::other(error)));
@@ -112,10 +126,8 @@ impl PinnedExport {
         Ok(Self {
             id: next_id(),
             header,
-            source: Source::Thread(starts),
-            busy,
-            begun: AtomicBool::new(false),
-            done: AtomicBool::new(false),
+            source: Source::Thread { starts, alive },
+            targets: Mutex::default(),
         })
     }
 
@@ -131,9 +143,7 @@ impl PinnedExport {
             id: next_id(),
             header,
             source: Source::Memory(whole.into()),
-            busy: Arc::default(),
-            begun: AtomicBool::new(false),
-            done: AtomicBool::new(false),
+            targets: Mutex::default(),
         })
     }
 
@@ -147,13 +157,13 @@ impl PinnedExport {
         &self.header
     }
 
-    /// The bytes from `offset` on, and what the whole comes to. They begin once nobody listens to an earlier run any more.
+    /// The bytes from `offset` on, and what the whole comes to.
     ///
     /// # Errors
     /// If the view is not held any more.
     pub(crate) fn read_from(&self, offset: u64) -> io::Result<mpsc::Receiver<io::Result<Piece>>> {
         let starts = match &self.source {
-            Source::Thread(starts) => starts,
+            Source::Thread { starts, alive: _ } => starts,
             #[cfg(feature = "sim")]
             Source::Memory(whole) => return Ok(pieces_of(whole, offset)),
         };
@@ -165,21 +175,24 @@ impl PinnedExport {
         Ok(pieces)
     }
 
-    /// Its transfer has begun, and may have to go on with it.
-    pub(crate) fn set_begun(&self) {
-        self.begun.store(true, Ordering::Relaxed);
+    /// Its transfer to a server has begun, and may have to go on with it.
+    pub(crate) fn set_begun(&self, target: u64) {
+        self.targets().insert(target, false);
     }
 
-    /// It has come over: nobody will ask for it again.
-    pub(crate) fn set_done(&self) {
-        self.done.store(true, Ordering::Relaxed);
+    /// It has come over to a server.
+    pub(crate) fn set_done(&self, target: u64) {
+        self.targets().insert(target, true);
     }
 
-    /// Whether there was a transfer that broke off, which can go on with it.
+    /// Whether there is a transfer that has not come over, and the view is still held, so that it can go on.
     pub(crate) fn is_wanted(&self) -> bool {
-        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        // A start with nobody listening is left out; it only tells whether the thread is there.
-        is(&self.begun) && !is(&self.done) && !is(&self.busy) && self.read_from(u64::MAX).is_ok()
+        self.source.is_alive() && self.targets().values().any(|done| !done)
+    }
+
+    /// The servers that its transfer has begun to, and whether it has come over.
+    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<u64, bool>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads all of it with blocking calls.
@@ -223,28 +236,40 @@ fn pieces_of(whole: &Bytes, offset: u64) -> mpsc::Receiver<io::Result<Piece>> {
 }
 
 /// Exports the view as often as it is asked for, until nobody can ask any more or nobody has for long.
-fn serve(view: &Pinned<'_>, starts: &threads::Receiver<Start>, busy: &AtomicBool) {
-    loop {
-        match starts.recv_timeout(limits::SNAPSHOT_RESUME_PATIENCE) {
-            Ok(Start { offset, pieces }) => {
-                if pieces.is_closed() {
-                    continue;
+///
+/// Each run has a thread of its own: a run whose reader has gone may take a moment to notice, and the next one, which goes on
+/// with the transfer, must not wait for it.
+fn serve(view: &Pinned<'_>, starts: &threads::Receiver<Start>) {
+    let running = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        loop {
+            match starts.recv_timeout(limits::SNAPSHOT_RESUME_PATIENCE) {
+                Ok(start) if start.pieces.is_closed() => {}
+                Ok(start) => {
+                    running.fetch_add(1, Ordering::Relaxed);
+                    let running = &running;
+                    scope.spawn(move || {
+                        give(view, start);
+                        running.fetch_sub(1, Ordering::Relaxed);
+                    });
                 }
-                busy.store(true, Ordering::Relaxed);
-                let mut writer = PieceWriter::new(offset, pieces.clone());
-                let ended = match view.export(&mut writer) {
-                    Ok(()) => writer.end(),
-                    Err(error) => pieces
-                        .blocking_send(Err(io::Error::other(error)))
-                        .map_err(io::Error::other),
-                };
-                busy.store(false, Ordering::Relaxed);
-                if ended.is_err() {
-                    tracing::debug!("the transfer of a snapshot broke off");
-                }
+                Err(RecvTimeoutError::Timeout) if running.load(Ordering::Relaxed) > 0 => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
         }
+    });
+}
+
+fn give(view: &Pinned<'_>, Start { offset, pieces }: Start) {
+    let mut writer = PieceWriter::new(offset, pieces.clone());
+    let ended = match view.export(&mut writer) {
+        Ok(()) => writer.end(),
+        Err(error) => pieces
+            .blocking_send(Err(io::Error::other(error)))
+            .map_err(io::Error::other),
+    };
+    if ended.is_err() {
+        tracing::debug!("the transfer of a snapshot broke off");
     }
 }
 
@@ -552,7 +577,10 @@ mod tests {
         let (length, crc32) = (whole.len() as u64, crc32fast::hash(&whole));
         assert_eq!(end, Some(Piece::End { length, crc32 }));
         assert!(!export.is_wanted(), "no transfer has begun");
-        export.set_begun();
+        export.set_begun(2);
+        // One whose reader is slow, or gone without a word, holds up nobody.
+        let stuck = export.read_from(0).unwrap();
+        assert!(export.is_wanted());
         for offset in [1, length - 1, length] {
             let mut pieces = export.read_from(offset).unwrap();
             let mut rest = Vec::new();
@@ -564,11 +592,11 @@ mod tests {
             }
             assert_eq!(rest, whole[usize::try_from(offset).unwrap()..]);
         }
-        // The thread says that it is idle a moment after its last piece.
-        while !export.is_wanted() {
-            tokio::task::yield_now().await;
-        }
-        export.set_done();
+        drop(stuck);
+        export.set_begun(3);
+        export.set_done(2);
+        assert!(export.is_wanted(), "server 3 does not have it");
+        export.set_done(3);
         assert!(!export.is_wanted());
     }
 }

@@ -8,7 +8,7 @@
 //! At agreed indexes a batch ends on every server, so that all of them know a hash of the same index (I2).
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -18,6 +18,7 @@ use prost::Message;
 use tokio::sync::watch;
 use trireme_proto::peer::v1 as wire;
 
+use super::outgoing::Outgoing;
 use super::snapshot::{PinnedExport, SnapshotData};
 use super::types::{LogEntry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::wire::{stored_membership_from_wire, stored_membership_to_wire};
@@ -47,8 +48,8 @@ pub(crate) struct StateMachine {
     /// `membership`, encoded; goes into every batch.
     opaque: Bytes,
     samples: Arc<Mutex<Samples>>,
-    /// The snapshot that was sent last, which a transfer that broke off goes on with.
-    sent: Option<(SnapshotMeta, Arc<PinnedExport>)>,
+    /// The snapshots that are being sent, which transfers that broke off go on with.
+    outgoing: Arc<Outgoing>,
 }
 
 impl StateMachine {
@@ -73,10 +74,15 @@ impl StateMachine {
                 membership,
                 opaque,
                 samples,
-                sent: None,
+                outgoing: Arc::default(),
             },
             receiver,
         ))
+    }
+
+    /// The snapshots that are being sent. They end with this machine, so nobody else may hold them for long.
+    pub(crate) fn outgoing(&self) -> Weak<Outgoing> {
+        Arc::downgrade(&self.outgoing)
     }
 
     fn samples(&self) -> std::sync::MutexGuard<'_, Samples> {
@@ -193,7 +199,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.apply_chunk(&mut chunk).await
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Flush> {
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Flush> {
+        // What follows a "snapshot" is a cut of the log, which whoever is being sent one will need.
+        if !force && self.outgoing.holds_log() {
+            return None;
+        }
         Some(self.get_snapshot_builder().await)
     }
 
@@ -227,17 +237,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.membership = meta.last_membership.clone();
         self.opaque = encode_membership(&self.membership);
         self.samples().clear();
-        self.sent = None;
+        self.outgoing.clear();
         self.hub.reset();
         self.applied.send_replace(installed);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<StoreSnapshot>, io::Error> {
-        if let Some((meta, export)) = self.sent.take()
-            && export.is_wanted()
-        {
-            self.sent = Some((meta.clone(), export.clone()));
+        if let Some((meta, export)) = self.outgoing.wanted() {
             return Ok(Some(Snapshot {
                 meta,
                 snapshot: SnapshotData::Live(export),
@@ -251,7 +258,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let engine = self.engine.clone();
         blocking(move || engine.flush().map_err(failed)).await?;
         let export = Arc::new(PinnedExport::start(self.engine.clone()).await?);
-        self.sent = Some((meta.clone(), export.clone()));
+        self.outgoing.add(meta.clone(), export.clone());
         Ok(Some(Snapshot {
             meta,
             snapshot: SnapshotData::Live(export),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::history::storage_failed;
 use super::types::{LogId, MemberNode, StoredMembership, TypeConfig};
 use crate::kv::Leadership;
+use crate::metrics::Counter;
 use crate::quarantine::Gate;
 
 /// What a server is in the cluster.
@@ -124,6 +125,8 @@ pub(crate) struct Views {
     pub(crate) leadership: watch::Receiver<Option<Leadership>>,
     /// The members alone.
     pub(crate) members: watch::Receiver<Arc<Vec<Member>>>,
+    /// How often another server led than before.
+    pub(crate) leader_changes: Arc<Counter>,
 }
 
 type Metrics = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
@@ -137,6 +140,8 @@ pub(crate) struct Observer {
     cluster: watch::Sender<ClusterView>,
     leadership: watch::Sender<Option<Leadership>>,
     members: watch::Sender<Arc<Vec<Member>>>,
+    leader_changes: Arc<Counter>,
+    last_leader: Option<u64>,
 }
 
 impl Observer {
@@ -150,7 +155,9 @@ impl Observer {
         let (member_sender, member_receiver) = watch::channel(now.members.clone());
         let (cluster, cluster_receiver) = watch::channel(now);
         let (leadership, leadership_receiver) = watch::channel(None);
+        let leader_changes: Arc<Counter> = Arc::default();
         let views = Views {
+            leader_changes: leader_changes.clone(),
             cluster: cluster_receiver,
             leadership: leadership_receiver,
             members: member_receiver,
@@ -164,6 +171,8 @@ impl Observer {
                 cluster,
                 leadership,
                 members: member_sender,
+                leader_changes,
+                last_leader: None,
             },
             views,
         )
@@ -209,6 +218,10 @@ impl Observer {
             }
             ClusterView::of(&metrics, list)
         };
+        if view.leader.is_some() && view.leader != self.last_leader {
+            self.last_leader = view.leader;
+            self.leader_changes.add(1);
+        }
         let applied_term = self.applied.borrow_and_update().map(|id| id.leader_id.term);
         let leads = view.role == Role::Leader && view.stopped.is_none();
         let ready = leads && applied_term == Some(view.term);

@@ -46,6 +46,7 @@ impl Cursor {
 
     /// Looks at what there is between the cursor and the present; a batch if there is something in the range.
     async fn advance(&mut self) -> Result<Step, KvError> {
+        self.subscriber.bell().stand_at(Some(self.next));
         match self.hub.changes_from(self.next, WATCH_STEP_REVISIONS) {
             Found::Nothing => Ok(Step::CaughtUp),
             Found::Changes(changes) => Ok(self.take(&changes, None)),
@@ -79,6 +80,8 @@ impl Cursor {
             return Step::Moved;
         }
         self.told = self.next - 1;
+        self.subscriber.bell().stand_at(Some(self.next));
+        self.hub.metrics().sent.add(events.len() as u64);
         Step::Batch(WatchBatch {
             events,
             progress: self.told,
@@ -126,7 +129,7 @@ impl Watcher for Cursor {
                     tokio::task::yield_now().await;
                     continue;
                 }
-                Step::CaughtUp => {}
+                Step::CaughtUp => self.subscriber.bell().stand_at(None),
             }
             if due && let Some(mark) = self.mark() {
                 return Ok(mark);

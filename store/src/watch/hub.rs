@@ -12,7 +12,8 @@ use trireme_mvcc::types::{KeyRange, Revision};
 
 use super::bell::Bell;
 use super::cursor::Cursor;
-use super::ranges::Ranges;
+use super::metrics::WatchMetrics;
+use super::ranges::{Group, Ranges};
 use super::shared::SharedChange;
 use super::window::{Found, Window, WindowLimits};
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
@@ -41,6 +42,7 @@ struct Shared {
     /// The revision that quiet watchers are to tell of, now and then.
     progress: watch::Sender<Revision>,
     closed: CancellationToken,
+    metrics: WatchMetrics,
 }
 
 /// Someone who is woken when the keys of its ranges change. It removes the ranges that it has added.
@@ -66,6 +68,7 @@ impl Hub {
             rung: watch::Sender::new(revision),
             progress: watch::Sender::new(revision),
             closed: CancellationToken::new(),
+            metrics: WatchMetrics::default(),
         };
         Arc::new(Self {
             engine,
@@ -192,6 +195,7 @@ impl Hub {
         end: Revision,
         bytes: usize,
     ) -> Result<(Vec<Arc<SharedChange>>, Revision), KvError> {
+        self.shared.metrics.history_reads.add(1);
         let budget = HistoryBudget {
             bytes,
             ..HistoryBudget::default()
@@ -217,6 +221,25 @@ impl Hub {
     /// The same, to wait on.
     pub(super) fn rung(&self) -> watch::Receiver<Revision> {
         self.shared.rung.subscribe()
+    }
+
+    /// What is counted of watches.
+    pub(crate) fn metrics(&self) -> &WatchMetrics {
+        &self.shared.metrics
+    }
+
+    /// How many watchers need the history on disk.
+    pub(super) fn behind(&self) -> usize {
+        let first = self
+            .shared
+            .window
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .first();
+        let interest = self.shared.interest();
+        let watchers = interest.groups().flat_map(Group::counted);
+        let behind = watchers.filter(|(bell, _)| bell.is_behind(first));
+        behind.map(|(_, times)| times).sum()
     }
 
     pub(super) fn closed(&self) -> &CancellationToken {
@@ -296,12 +319,14 @@ impl Subscriber {
     /// Adds a range; answers the revision after which its changes ring.
     pub(super) fn add(&self, range: &KeyRange) -> Revision {
         self.shared.interest().add(range, self.id, Arc::clone(&self.bell));
+        self.shared.metrics.watchers.raise(1);
         self.shared.revision()
     }
 
     /// Removes a range.
     pub(super) fn remove(&self, range: &KeyRange) {
         self.shared.interest().remove(range, self.id);
+        self.shared.metrics.watchers.lower(1);
     }
 
     /// The bell.

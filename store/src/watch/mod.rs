@@ -8,6 +8,7 @@
 mod bell;
 mod cursor;
 mod hub;
+mod metrics;
 mod ranges;
 mod set;
 mod shared;

@@ -29,6 +29,11 @@ pub(super) struct Group<T> {
 }
 
 impl<T> Group<T> {
+    /// The owners, each with how often it has the range.
+    pub(super) fn counted(&self) -> impl Iterator<Item = (&T, usize)> {
+        self.owners.values().map(|(owner, times)| (owner, *times))
+    }
+
     /// The owners.
     pub(super) fn owners(&self) -> impl Iterator<Item = (u64, &T)> {
         self.owners.iter().map(|(id, (owner, _))| (*id, owner))

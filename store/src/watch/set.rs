@@ -12,6 +12,7 @@ use trireme_mvcc::history::event_bytes;
 use trireme_mvcc::types::{Event, KeyRange, Revision};
 
 use super::hub::{Hub, Subscriber, stopped};
+use super::metrics::WatchMetrics;
 use super::ranges::Ranges;
 use super::shared::SharedChange;
 use super::window::Found;
@@ -86,8 +87,8 @@ impl EventRef {
     }
 
     /// The event as an encoded `mvccpb.Event`, shared by all who ask.
-    pub(crate) fn encoded(&self, with_previous: bool) -> Bytes {
-        self.change.encoded(self.place as usize, with_previous)
+    pub(crate) fn encoded(&self, with_previous: bool, metrics: &WatchMetrics) -> Bytes {
+        self.change.encoded(self.place as usize, with_previous, metrics)
     }
 }
 
@@ -131,6 +132,7 @@ impl WatchSet {
         let position = if late { &mut self.late } else { &mut self.present };
         position.join(&range, id);
         self.watchers.insert(id, Watcher { range, start, late });
+        self.tell_position();
         revision
     }
 
@@ -208,6 +210,7 @@ impl WatchSet {
             } else {
                 self.advance_present().await?
             };
+            self.tell_position();
             if !deliveries.is_empty() || self.idle {
                 return Ok(deliveries);
             }
@@ -229,7 +232,17 @@ impl WatchSet {
         if self.idle {
             self.pass_over();
             self.idle = false;
+            self.tell_position();
         }
+    }
+
+    /// Lets others know how far behind the set is.
+    fn tell_position(&self) {
+        let next = match self.late.watchers {
+            0 => self.present.next,
+            _ => self.present.next.min(self.late.next),
+        };
+        self.subscriber.bell().stand_at((!self.idle).then_some(next));
     }
 
     /// Passes over what did not concern the set while it was idle. If something did since, it is idle no more.

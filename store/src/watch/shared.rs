@@ -9,6 +9,7 @@ use prost::Message;
 use trireme_mvcc::machine::Change;
 use trireme_mvcc::types::Event;
 
+use super::metrics::WatchMetrics;
 use crate::server::etcd::convert;
 
 /// See the module.
@@ -34,20 +35,21 @@ impl SharedChange {
     }
 
     /// The event at `place`, encoded.
-    pub(crate) fn encoded(&self, place: usize, with_previous: bool) -> Bytes {
+    pub(crate) fn encoded(&self, place: usize, with_previous: bool, metrics: &WatchMetrics) -> Bytes {
         let all = self
             .encoded
             .get_or_init(|| self.change.events.iter().map(|_| Encoded::default()).collect());
         let event: &Event = &self.change.events[place];
         if with_previous && event.prev_kv.is_some() {
-            let bytes = all[place].with_previous.get_or_init(|| encode(event, true));
+            let bytes = all[place].with_previous.get_or_init(|| encode(event, true, metrics));
             return bytes.clone();
         }
-        all[place].plain.get_or_init(|| encode(event, false)).clone()
+        all[place].plain.get_or_init(|| encode(event, false, metrics)).clone()
     }
 }
 
-fn encode(event: &Event, with_previous: bool) -> Bytes {
+fn encode(event: &Event, with_previous: bool, metrics: &WatchMetrics) -> Bytes {
+    metrics.encoded.add(1);
     convert::event(event, with_previous).encode_to_vec().into()
 }
 

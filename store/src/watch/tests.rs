@@ -398,12 +398,14 @@ async fn an_event_is_encoded_once_for_all() {
             let Delivery::Events { events, .. } = delivery else {
                 panic!("{delivery:?}")
             };
-            let bytes = events[0].encoded(false);
+            let bytes = events[0].encoded(false, stage.hub.metrics());
             assert_eq!(events.len(), 1);
             encoded.insert(bytes.as_ptr());
         }
     }
     assert_eq!(encoded.len(), 1);
+    assert_eq!(stage.hub.metrics().encoded.get(), 1);
+    assert_eq!(stage.hub.metrics().watchers.get(), 10_000);
     sets[50].informed(revision).await;
     for set in &mut sets[50..] {
         assert_eq!(set.synced(), Some(revision), "nothing concerned it");
@@ -436,4 +438,37 @@ async fn rounds_are_bounded() {
         rounds += 1;
     }
     assert!(rounds >= told / WATCH_ROUND_EVENTS);
+}
+
+/// A watcher that does not look costs nothing, and is known to be behind once the window has moved past it.
+#[tokio::test]
+async fn those_who_are_behind_are_counted() {
+    let stage = Stage::new(Engine::in_memory(), 10);
+    let mut set = WatchSet::new(&stage.hub);
+    for id in 0..3 {
+        set.add(id, KeyRange::prefix("a/"), 0);
+    }
+    let mut quiet = WatchSet::new(&stage.hub);
+    quiet.add(0, KeyRange::prefix("b/"), 0);
+    for set in [&mut set, &mut quiet] {
+        assert!(set.deliver().await.unwrap().is_empty(), "it has caught up");
+    }
+    for _ in 0..20 {
+        let revision = stage.put("a/x");
+        set.informed(revision).await;
+    }
+    assert_eq!(stage.hub.behind(), 3, "nothing has happened to the fourth");
+    let mut told = 0;
+    while told < 3 * 20 {
+        for delivery in set.deliver().await.unwrap() {
+            let Delivery::Events { events, .. } = delivery else {
+                panic!("{delivery:?}")
+            };
+            told += events.len();
+        }
+    }
+    assert_eq!(stage.hub.behind(), 0);
+    assert!(stage.hub.metrics().history_reads.get() > 0);
+    drop((set, quiet));
+    assert_eq!(stage.hub.metrics().watchers.get(), 0);
 }

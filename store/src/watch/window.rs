@@ -65,6 +65,11 @@ impl Window {
         self.revision
     }
 
+    /// The first revision that it covers; the next one if it covers none.
+    pub(super) fn first(&self) -> Revision {
+        self.revision + 1 - self.changes.len() as Revision
+    }
+
     /// Adds the next revision's change, and lets go of the oldest if it is too much.
     pub(super) fn push(&mut self, change: Arc<SharedChange>) {
         assert_eq!(change.revision, self.revision + 1, "I3: changes come without gaps");
@@ -89,7 +94,7 @@ impl Window {
         if next > self.revision {
             return Found::Nothing;
         }
-        let first = self.revision + 1 - self.changes.len() as Revision;
+        let first = self.first();
         match usize::try_from(next - first) {
             Ok(place) => Found::Changes(self.changes.range(place..).take(max).cloned().collect()),
             Err(_) => Found::History(first - 1),

@@ -7,6 +7,8 @@
     reason = "shared by tests, which fail by panicking"
 )]
 
+pub mod proxy;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

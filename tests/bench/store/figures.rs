@@ -43,6 +43,12 @@ pub enum Figure {
     WatchRate,
     /// The 99th percentile of the delay from write to event.
     WatchP99,
+    /// What many idle watchers cost the server that they are on, resident.
+    CrowdMemory,
+    /// Events a second that they receive.
+    CrowdRate,
+    /// The 99th percentile of their delay from write to event.
+    CrowdP99,
     /// Keys a second loaded in transactions.
     FillRate,
     /// Resident memory of all servers after many keys.
@@ -95,7 +101,7 @@ pub enum Goal {
 
 impl Figure {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::PutRate,
         Self::PutMedian,
         Self::PutP99,
@@ -114,6 +120,9 @@ impl Figure {
         Self::RangeP99,
         Self::WatchRate,
         Self::WatchP99,
+        Self::CrowdMemory,
+        Self::CrowdRate,
+        Self::CrowdP99,
         Self::FillRate,
         Self::MemoryRss,
         Self::MemoryPss,
@@ -137,9 +146,10 @@ impl Figure {
             | Self::GetRateAtLeader
             | Self::RangeRate
             | Self::WatchRate
+            | Self::CrowdRate
             | Self::FillRate => Unit::PerSecond,
             Self::PutLoss => Unit::Share,
-            Self::MemoryRss | Self::MemoryPss | Self::Disk => Unit::Bytes,
+            Self::CrowdMemory | Self::MemoryRss | Self::MemoryPss | Self::Disk => Unit::Bytes,
             Self::PutMedian
             | Self::PutP99
             | Self::PutCpu
@@ -150,6 +160,7 @@ impl Figure {
             | Self::GetP99
             | Self::RangeP99
             | Self::WatchP99
+            | Self::CrowdP99
             | Self::FailoverP99
             | Self::FailoverMedian
             | Self::Restart
@@ -184,6 +195,9 @@ impl Figure {
             | Self::GetRateAtLeader
             | Self::RangeP99
             | Self::WatchP99
+            | Self::CrowdMemory
+            | Self::CrowdRate
+            | Self::CrowdP99
             | Self::FillRate
             | Self::MemoryPss
             | Self::Disk

@@ -3,6 +3,7 @@
 //! A round starts new servers of one peer, measures, and stops them, so that never more than one cluster runs. What
 //! costs minutes (memory, restarts, failovers, pauses) is done in the first round only.
 
+mod crowd;
 pub mod drive;
 mod failover;
 pub mod figures;
@@ -54,6 +55,8 @@ pub enum Group {
     Range,
     /// One writer, many watchers.
     Watch,
+    /// One writer, very many watchers on one server.
+    Crowd,
     /// Memory after many keys.
     Memory,
     /// Restart of a server that holds much.
@@ -85,6 +88,8 @@ pub struct Sizes {
     pub crowd: usize,
     /// Watchers.
     pub watchers: usize,
+    /// Very many watchers, on one server.
+    pub watcher_crowd: usize,
     /// Keys after which memory is looked at.
     pub memory_keys: u64,
     /// How long the servers come to rest before that.
@@ -116,6 +121,7 @@ impl Sizes {
             clients: 1_000,
             crowd: 8_000,
             watchers: 1_000,
+            watcher_crowd: 10_000,
             memory_keys: 1_000_000,
             settle: Duration::from_secs(10),
             restart_bytes: 1_000_000_000,
@@ -198,7 +204,13 @@ pub fn default_parent() -> Result<PathBuf> {
 /// Measures everything, one after the other. A group that fails is noted, and the others go on.
 pub async fn run(options: &StoreOptions) -> Report {
     const STEADY: [Group; 5] = [Group::Put, Group::One, Group::Read, Group::Range, Group::Watch];
-    const ONCE: [Group; 4] = [Group::Memory, Group::Pauses, Group::Restart, Group::Failover];
+    const ONCE: [Group; 5] = [
+        Group::Crowd,
+        Group::Memory,
+        Group::Pauses,
+        Group::Restart,
+        Group::Failover,
+    ];
     let mut report = Report::default();
     for round in 0..options.sizes.rounds {
         for peer in &options.peers {
@@ -270,6 +282,7 @@ impl Session<'_> {
             Group::Read => self.reads().await,
             Group::Range => self.ranges().await,
             Group::Watch => self.watches().await,
+            Group::Crowd => self.crowd().await,
             Group::Memory => self.memory().await,
             Group::Restart => self.restarts().await,
             Group::Failover => self.failovers().await,

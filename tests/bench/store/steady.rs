@@ -126,6 +126,7 @@ impl Session<'_> {
             value_bytes: self.sizes.value_bytes,
             lead_in: self.sizes.lead_in,
             measured: self.sizes.measured,
+            idle_process: None,
         };
         self.rest().await?;
         let meter = self.meter();

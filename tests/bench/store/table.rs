@@ -98,6 +98,12 @@ fn name(figure: Figure, sizes: &Sizes) -> String {
         Figure::RangeP99 => "their latency, p99".to_owned(),
         Figure::WatchRate => format!("events delivered, one writer, {} watchers", thousands(*watchers as f64)),
         Figure::WatchP99 => "delay from write to event, p99".to_owned(),
+        Figure::CrowdMemory => format!(
+            "memory of a server for {} idle watchers on it",
+            thousands(sizes.watcher_crowd as f64)
+        ),
+        Figure::CrowdRate => "events delivered to them, one writer".to_owned(),
+        Figure::CrowdP99 => "delay from write to event, p99".to_owned(),
         Figure::FillRate => format!(
             "{} keys loaded in transactions, keys",
             thousands(sizes.memory_keys as f64)

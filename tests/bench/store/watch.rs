@@ -25,11 +25,14 @@ use super::{
     wire::{Received, Wire},
     work,
 };
+use crate::harness::etcd::Usage;
 
 /// How many writes the writer is ahead of the watchers at most.
 const WRITES_AHEAD: u64 = 32;
 /// How long events may be awaited after the last write.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long the watchers are there before the memory that they cost is looked at.
+const IDLE_SETTLE: Duration = Duration::from_secs(2);
 /// How often the writer looks whether the watchers have kept up.
 const LOOK_PERIOD: Duration = Duration::from_millis(1);
 /// How often a watcher looks whether everything is over.
@@ -52,6 +55,8 @@ pub struct WatchLoad {
     pub lead_in: Duration,
     /// How long is measured.
     pub measured: Duration,
+    /// The process whose memory is looked at when all watchers are there and nothing has been written.
+    pub idle_process: Option<u32>,
 }
 
 /// What it came to.
@@ -65,6 +70,8 @@ pub struct WatchOutcome {
     pub delays: Histogram,
     /// Writes in all.
     pub writes: u64,
+    /// What was resident of the process that was to be looked at.
+    pub idle_rss_bytes: Option<u64>,
 }
 
 /// What the tasks share.
@@ -75,6 +82,9 @@ struct Shared {
     delivered: AtomicU64,
     /// Set when all expected events have arrived, or will not.
     over: AtomicBool,
+    /// All watchers are there.
+    opened: Barrier,
+    /// The writer begins.
     ready: Barrier,
 }
 
@@ -92,6 +102,7 @@ async fn watch_here(load: WatchLoad) -> Result<WatchOutcome> {
         base: Instant::now(),
         delivered: AtomicU64::new(0),
         over: AtomicBool::new(false),
+        opened: Barrier::new(connections + 1),
         ready: Barrier::new(connections + 1),
     });
     let mut tasks = tokio::task::JoinSet::new();
@@ -100,8 +111,19 @@ async fn watch_here(load: WatchLoad) -> Result<WatchOutcome> {
         let wire = Wire::connect(&load.endpoints[index % load.endpoints.len()]).await?;
         tasks.spawn(watch_on(wire, watchers, load.clone(), shared.clone()));
     }
-    let writes = tokio::select! {
-        writes = write(&load, &shared) => writes?,
+    let idle_and_writes = async {
+        shared.opened.wait().await;
+        let idle_rss_bytes = match load.idle_process {
+            Some(process) => {
+                tokio::time::sleep(IDLE_SETTLE).await;
+                Usage::of(process).map(|usage| usage.rss_bytes)
+            }
+            None => None,
+        };
+        anyhow::Ok((idle_rss_bytes, write(&load, &shared).await?))
+    };
+    let (idle_rss_bytes, writes) = tokio::select! {
+        done = idle_and_writes => done?,
         Some(early) = tasks.join_next() => {
             early.context("a watcher")??;
             bail!("a watcher ended early");
@@ -110,6 +132,7 @@ async fn watch_here(load: WatchLoad) -> Result<WatchOutcome> {
     let mut outcome = WatchOutcome {
         elapsed: load.measured,
         writes,
+        idle_rss_bytes,
         ..WatchOutcome::default()
     };
     while let Some(done) = tasks.join_next().await {
@@ -184,6 +207,7 @@ async fn watch_on(mut wire: Wire, watchers: usize, load: WatchLoad, shared: Arc<
         anyhow::Ok(())
     };
     timeout(DRAIN, opening).await.context("watches are not answered")??;
+    shared.opened.wait().await;
     shared.ready.wait().await;
     let begin = Instant::now() + load.lead_in;
     let end = begin + load.measured;

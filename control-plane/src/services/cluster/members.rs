@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use trireme_proto::v1::{self, ServerStatusResponse, StatusResponse};
 use trireme_store::{Member, StoreStatus};
 
-use super::{ApiError, ClusterService, alarms};
+use super::{
+    ApiError, ClusterService, alarms,
+    health::{Answer, Health, furthest, is_suspect, judge},
+};
 use crate::{VERSION, limits};
-
-const HEALTHY: &str = "Healthy";
-const LAGGING: &str = "Lagging";
-const UNREACHABLE: &str = "Unreachable";
-const QUARANTINED: &str = "Quarantined";
 
 /// Asks other servers for their own state.
 #[async_trait::async_trait]
@@ -38,6 +36,7 @@ pub fn local_status(status: StoreStatus, name: &str) -> ServerStatusResponse {
         version: VERSION.to_owned(),
         term: status.term,
         quarantine: String::new(),
+        idle_ms: u64::try_from(status.idle.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
@@ -45,7 +44,7 @@ impl ClusterService {
     pub(super) async fn members_status(&self) -> StatusResponse {
         let own = self.control.status();
         let members = self.control.members();
-        let mut answers: BTreeMap<u64, Result<ServerStatusResponse, String>> = BTreeMap::new();
+        let mut answers: BTreeMap<u64, Answer> = BTreeMap::new();
         let mut asked: FuturesUnordered<_> = members
             .iter()
             .filter(|member| member.id != own.id)
@@ -64,25 +63,55 @@ impl ClusterService {
             .filter_map(|(id, answer)| Some((*id, answer.as_ref().ok()?.quarantine.clone())))
             .filter(|(_, cause)| !cause.is_empty())
             .collect();
-        let furthest = answers
-            .values()
-            .flatten()
-            .map(|answer| answer.applied_index)
-            .max()
-            .unwrap_or(0);
+        let furthest = furthest(&answers);
+        let again = self.look_again(&members, &answers, furthest).await;
+        let describe = |member: &Member| {
+            let answer = answers.get(&member.id);
+            let health = judge(member, answer, again.get(&member.id), furthest);
+            describe(member, answer, &health)
+        };
         StatusResponse {
             cluster_id: self.cluster_id.clone(),
-            members: members
-                .iter()
-                .map(|member| describe(member, answers.get(&member.id), furthest))
-                .collect(),
+            members: members.iter().map(describe).collect(),
             leader_id: own.leader_id.unwrap_or(0),
             term: own.term,
             alarms: alarms::describe(&self.control.alarms(), &members, &quarantined),
         }
     }
 
-    pub(super) async fn ask(&self, member: &Member) -> (u64, Result<ServerStatusResponse, String>) {
+    /// Asks those again who may have stalled, after a pause in which a server that works would have moved.
+    async fn look_again(
+        &self,
+        members: &[Member],
+        answers: &BTreeMap<u64, Answer>,
+        furthest: u64,
+    ) -> BTreeMap<u64, Answer> {
+        let suspects: Vec<&Member> = members
+            .iter()
+            .filter(|member| {
+                let answer = answers.get(&member.id).and_then(|answer| answer.as_ref().ok());
+                answer.is_some_and(|answer| is_suspect(answer, furthest))
+            })
+            .collect();
+        if suspects.is_empty() {
+            return BTreeMap::new();
+        }
+        tokio::time::sleep(limits::STALLED_LOOK_PAUSE).await;
+        let asked = suspects.into_iter().map(|member| self.ask_any(member));
+        join_all(asked).await.into_iter().collect()
+    }
+
+    /// Asks a server, which may be this one.
+    async fn ask_any(&self, member: &Member) -> (u64, Answer) {
+        let own = self.control.status();
+        if member.id == own.id {
+            (own.id, Ok(local_status(own, &member.name)))
+        } else {
+            self.ask(member).await
+        }
+    }
+
+    pub(super) async fn ask(&self, member: &Member) -> (u64, Answer) {
         let answer = tokio::time::timeout(limits::SERVER_STATUS_TIMEOUT, self.peers.status_of(member)).await;
         let answer = match answer {
             Ok(Ok(answer)) if answer.id == member.id => Ok(answer),
@@ -97,39 +126,27 @@ impl ClusterService {
     }
 }
 
-fn describe(member: &Member, answer: Option<&Result<ServerStatusResponse, String>>, furthest: u64) -> v1::Member {
+fn describe(member: &Member, answer: Option<&Answer>, health: &Health) -> v1::Member {
     let mut described = v1::Member {
         id: member.id,
         name: member.name.clone(),
         api_address: member.api_address.clone(),
         peer_address: member.peer_address.clone(),
         role: "Unknown".to_owned(),
-        health: UNREACHABLE.to_owned(),
+        health: health.word().to_owned(),
+        health_message: health.message(),
         ..v1::Member::default()
     };
-    match answer {
-        Some(Ok(answer)) if !answer.quarantine.is_empty() => {
-            described.process_id = answer.process_id;
-            described.version.clone_from(&answer.version);
-            described.health = QUARANTINED.to_owned();
-            described.health_message.clone_from(&answer.quarantine);
-        }
-        Some(Ok(answer)) => {
-            let behind = furthest.saturating_sub(answer.applied_index);
-            let lagging = behind > limits::LAGGING_ENTRIES;
-            described.process_id = answer.process_id;
+    if let Some(Ok(answer)) = answer {
+        described.process_id = answer.process_id;
+        described.version.clone_from(&answer.version);
+        // What a damaged server says of its state is not to be relied on.
+        if !matches!(health, Health::Quarantined { .. }) {
             described.role.clone_from(&answer.role);
             described.applied_revision = answer.applied_revision;
             described.applied_index = answer.applied_index;
             described.state_hash.clone_from(&answer.state_hash);
-            described.version.clone_from(&answer.version);
-            described.health = if lagging { LAGGING } else { HEALTHY }.to_owned();
-            if lagging {
-                described.health_message = format!("{behind} log entries behind");
-            }
         }
-        Some(Err(why)) => described.health_message.clone_from(why),
-        None => "it was not asked".clone_into(&mut described.health_message),
     }
     described
 }

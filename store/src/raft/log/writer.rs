@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
+use tokio::time::Instant;
 
 use super::super::types::{LogId, TypeConfig, Vote};
 use super::disk::{Disk, DiskFile};
@@ -24,6 +25,7 @@ use super::segments::{Location, Segments};
 use super::tail::WriteSequence;
 use super::{SPARE_NAME, segment_name};
 use crate::limits;
+use crate::metrics::Histogram;
 use crate::store::LogUse;
 
 /// Told when a write is durable.
@@ -54,8 +56,13 @@ pub(super) enum LogWrite {
     Stop,
 }
 
+/// Bounds of the times that syncs take, in microseconds.
+const SYNC_BOUNDS_US: &[u64] = &[
+    100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 204_800, 409_600, 819_200, 1_638_400,
+];
+
 /// What the writer has done, for measurements.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogCounters {
     /// Syncs of the disk.
     pub(crate) syncs: AtomicU64,
@@ -63,6 +70,19 @@ pub(crate) struct LogCounters {
     pub(crate) entries: AtomicU64,
     /// Bytes of entries appended.
     pub(crate) bytes: AtomicU64,
+    /// How long each write with its sync took.
+    pub(crate) sync_times: Histogram,
+}
+
+impl Default for LogCounters {
+    fn default() -> Self {
+        Self {
+            syncs: AtomicU64::new(0),
+            entries: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            sync_times: Histogram::of_durations(SYNC_BOUNDS_US),
+        }
+    }
 }
 
 impl LogCounters {
@@ -445,8 +465,10 @@ impl Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let began = Instant::now();
         self.end.file.sync()?;
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.counters.sync_times.observe_duration(began.elapsed());
         self.end.offset += self.buffer.len() as u64;
         self.state.batch += 1;
         self.buffer.clear();

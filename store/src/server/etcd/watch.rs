@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tonic::{Request, Status, Streaming};
+use trireme_mvcc::history::event_bytes;
 use trireme_proto::etcd::server as pb;
 use trireme_proto::etcd::server::watch_create_request::FilterType;
 use trireme_proto::etcd::server::watch_request::RequestUnion;
@@ -19,7 +20,7 @@ use trireme_proto::etcd::server::watch_request::RequestUnion;
 use super::watch_wire::Answer;
 use super::{Etcd, convert, errors, limits};
 use crate::kv::{EventKind, KeyRange, KvError, Revision};
-use crate::watch::{Delivery, EventRef, WatchSet};
+use crate::watch::{Delivery, EventRef, Hub, WatchSet};
 
 /// The id of no watch, and of all.
 const NO_WATCH: i64 = -1;
@@ -33,11 +34,15 @@ pub(super) fn answers(
     let stream = WatchStream {
         set: WatchSet::new(etcd.hub()),
         leader_lost: needs_leader.then(|| etcd.leader.lost()),
-        etcd,
         requests: Some(request.into_inner()),
         watches: BTreeMap::new(),
         next_id: 0,
         ready: VecDeque::new(),
+        queued: Queued {
+            hub: etcd.hub().clone(),
+            bytes: 0,
+        },
+        etcd,
         asked: None,
         notify: None,
     };
@@ -59,6 +64,8 @@ struct WatchStream {
     watches: BTreeMap<i64, Options>,
     next_id: i64,
     ready: VecDeque<Ready>,
+    /// What is in `ready`.
+    queued: Queued,
     /// The client asked for progress, when the store was at this revision.
     asked: Option<Revision>,
     /// Ticks if some watch wants to be told that nothing has happened.
@@ -85,8 +92,33 @@ enum Ready {
     Events {
         id: i64,
         events: Vec<EventRef>,
+        bytes: u64,
         progress: Revision,
     },
+}
+
+/// The bytes of events that wait for the connection to have room, counted also for all streams together.
+struct Queued {
+    hub: Arc<Hub>,
+    bytes: u64,
+}
+
+impl Queued {
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.hub.metrics().queued_bytes.raise(bytes);
+    }
+
+    fn take(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        self.hub.metrics().queued_bytes.lower(bytes);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.take(self.bytes);
+    }
 }
 
 /// What the stream woke up for.
@@ -270,7 +302,7 @@ impl WatchStream {
             match delivery {
                 Delivery::Events { id, events, progress } => {
                     let id = id.cast_signed();
-                    self.ready.push_back(Ready::Events { id, events, progress });
+                    self.queue(id, events, progress, VecDeque::push_back);
                 }
                 Delivery::Compacted { id, oldest } => {
                     let id = id.cast_signed();
@@ -287,12 +319,40 @@ impl WatchStream {
         }
     }
 
+    /// Queues events, where `push` puts them.
+    fn queue(
+        &mut self,
+        id: i64,
+        events: Vec<EventRef>,
+        progress: Revision,
+        push: impl FnOnce(&mut VecDeque<Ready>, Ready),
+    ) {
+        let bytes = events.iter().map(|event| event_bytes(event.event()) as u64).sum();
+        self.queued.add(bytes);
+        let ready = Ready::Events {
+            id,
+            events,
+            bytes,
+            progress,
+        };
+        push(&mut self.ready, ready);
+    }
+
     /// Encodes what is next; `None` if the watch wants nothing of it, or is gone.
     fn answer(&mut self, ready: Ready) -> Option<Answer> {
         let (id, events, progress) = match ready {
             Ready::Answer(answer) => return Some(answer),
-            Ready::Events { id, events, progress } => (id, events, progress),
+            Ready::Events {
+                id,
+                events,
+                bytes,
+                progress,
+            } => {
+                self.queued.take(bytes);
+                (id, events, progress)
+            }
         };
+        let metrics = self.queued.hub.metrics();
         let options = self.watches.get_mut(&id)?;
         let wanted = |event: &EventRef| match event.event().kind {
             EventKind::Put => !options.no_put,
@@ -306,7 +366,7 @@ impl WatchStream {
             if !wanted(&event) {
                 continue;
             }
-            let event_bytes = event.encoded(options.prev_kv);
+            let event_bytes = event.encoded(options.prev_kv, metrics);
             if options.fragment && !encoded.is_empty() && bytes + event_bytes.len() >= limits::FRAGMENT_BYTES {
                 left = Some(event);
                 break;
@@ -318,10 +378,11 @@ impl WatchStream {
             return None;
         }
         options.told = true;
+        metrics.sent.add(encoded.len() as u64);
         let fragment = left.is_some();
         if let Some(event) = left {
             let events = std::iter::once(event).chain(rest).collect();
-            self.ready.push_front(Ready::Events { id, events, progress });
+            self.queue(id, events, progress, VecDeque::push_front);
         }
         Some(Answer {
             fragment,
