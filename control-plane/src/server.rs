@@ -3,6 +3,8 @@
 //! Starting reads top to bottom in [`run`]; what a server keeps on disk beside its replica is in `home`.
 
 mod etcd;
+#[cfg(feature = "faults")]
+mod faults;
 mod home;
 mod membership;
 mod quarantined;
@@ -18,8 +20,12 @@ use trireme_proto::v1::{node_agent_server::NodeAgentServer, server_internal_serv
 use trireme_store::{MemberNode, OpenError, Store, StoreConfig, Timings, kv::Kv};
 
 pub use etcd::EtcdListen;
+#[cfg(feature = "faults")]
+pub use faults::FaultOptions;
 pub use home::{HomeError, ServerIdentity};
 pub use refound::{RefoundError, Restore, inspect, recover, restore};
+#[cfg(feature = "faults")]
+pub use trireme_store::Planted;
 
 use crate::{
     environment::Environment,
@@ -61,6 +67,9 @@ pub struct ServerConfig {
     pub subject_alt_names: Vec<String>,
     /// Raft's timers.
     pub timings: Timings,
+    /// Faults on purpose.
+    #[cfg(feature = "faults")]
+    pub faults: FaultOptions,
 }
 
 /// How a new server comes to be.
@@ -120,6 +129,14 @@ pub enum ServerError {
 /// # Errors
 /// See [`ServerError`]. Nothing was changed on disk if a port was taken or a join was refused.
 pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<(), ServerError> {
+    #[cfg(feature = "faults")]
+    config
+        .faults
+        .arm(&config.data_dir)
+        .map_err(|error| ServerError::Ended {
+            what: "the arming of failpoints",
+            why: error.to_string(),
+        })?;
     let environment = Environment::system();
     // Both ports are tried before anything is made or any server is asked.
     let api_listener = BoundListener::bind(config.listen).await?;
@@ -209,6 +226,8 @@ async fn open_store(config: &ServerConfig, home: &Home, connector: Arc<Connector
     };
     let mut store_config = StoreConfig::new(home.store_dir(), &identity.cluster_id, identity.server_id, node);
     store_config.timings = config.timings;
+    #[cfg(feature = "faults")]
+    config.faults.choose(&mut store_config);
     if identity.founder {
         Store::bootstrap_cluster(store_config, connector).await
     } else {

@@ -45,6 +45,8 @@ fn start(directory: &Path, name: &str, start: Start) -> Running {
         advertise_host: "127.0.0.1".to_owned(),
         subject_alt_names: Vec::new(),
         timings: Timings::default(),
+        #[cfg(feature = "faults")]
+        faults: Default::default(),
     };
     let shutdown = CancellationToken::new();
     Running {

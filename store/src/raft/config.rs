@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
 use super::types::MemberNode;
+use crate::faults::Faults;
 use crate::limits;
 use crate::space::SpaceLimits;
 
@@ -25,6 +26,9 @@ pub struct StoreConfig {
     pub sizes: Sizes,
     /// When the disk's space counts as what.
     pub space: SpaceLimits,
+    /// A bug for this store to have, if any.
+    #[cfg(feature = "faults")]
+    pub planted: Option<crate::Planted>,
 }
 
 impl StoreConfig {
@@ -38,6 +42,15 @@ impl StoreConfig {
             timings: Timings::default(),
             sizes: Sizes::default(),
             space: SpaceLimits::default(),
+            #[cfg(feature = "faults")]
+            planted: None,
+        }
+    }
+
+    pub(crate) fn faults(&self) -> Faults {
+        Faults {
+            #[cfg(feature = "faults")]
+            planted: self.planted,
         }
     }
 

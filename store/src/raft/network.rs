@@ -26,6 +26,7 @@ use super::snapshot::{Piece, SnapshotData};
 use super::types::{MemberNode, TypeConfig, Vote};
 use super::wire::{self, WireError};
 use super::{planted, record};
+use crate::faults::Faults;
 use crate::limits;
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -34,6 +35,7 @@ type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 pub(crate) struct NetworkFactory {
     pub(crate) own_id: u64,
     pub(crate) pool: Arc<PeerPool>,
+    pub(crate) faults: Faults,
 }
 
 impl NetworkFactory {
@@ -47,7 +49,7 @@ impl NetworkFactory {
                 timeouts: 0,
             },
             purpose,
-            early: planted::EarlyAcknowledger::new(),
+            early: planted::EarlyAcknowledger::new(self.faults),
         }
     }
 }

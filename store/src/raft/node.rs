@@ -123,7 +123,7 @@ fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     if let Some(cause) = marked {
         return Err(OpenError::Quarantined { cause });
     }
-    let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?;
+    let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?.with_faults(config.faults());
     // The open log is the lock on the directory: only now is it certain that no other process uses it.
     snapshot::prepare(&config.snapshots_dir()).map_err(|source| OpenError::Io {
         doing: "prepare the directory of received snapshots",
@@ -136,7 +136,7 @@ fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     })?;
     Ok(Disk {
         log,
-        engine: Arc::new(engine),
+        engine: Arc::new(engine.with_faults(config.faults())),
     })
 }
 
@@ -161,6 +161,7 @@ impl Node {
         let factory = NetworkFactory {
             own_id: config.server_id,
             pool: pool.clone(),
+            faults: config.faults(),
         };
         let (machine, applied) =
             StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {

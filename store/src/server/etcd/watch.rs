@@ -18,6 +18,7 @@ use trireme_proto::etcd::server::watch_request::RequestUnion;
 
 use super::watch_wire::Answer;
 use super::{Etcd, convert, errors, limits};
+use crate::faults::{self, Failpoint};
 use crate::kv::{EventKind, KeyRange, KvError, Revision};
 use crate::watch::{Delivery, EventRef, WatchSet};
 
@@ -317,6 +318,7 @@ impl WatchStream {
         if encoded.is_empty() {
             return None;
         }
+        faults::point(Failpoint::WatchBeforeSend);
         options.told = true;
         let fragment = left.is_some();
         if let Some(event) = left {
