@@ -12,6 +12,7 @@ pub mod history;
 pub mod judge;
 mod known;
 pub mod load;
+pub mod members;
 pub mod model;
 pub mod past;
 pub mod regressions;
