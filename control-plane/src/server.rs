@@ -3,6 +3,8 @@
 //! Starting reads top to bottom in [`run`]; what a server keeps on disk beside its replica is in `home`.
 
 mod etcd;
+#[cfg(feature = "faults")]
+mod faults;
 mod home;
 mod membership;
 mod quarantined;
@@ -19,8 +21,12 @@ use trireme_proto::v1::{node_agent_server::NodeAgentServer, server_internal_serv
 use trireme_store::{MemberNode, OpenError, Retention, Store, StoreConfig, Timings, kv::Kv};
 
 pub use etcd::EtcdListen;
+#[cfg(feature = "faults")]
+pub use faults::FaultOptions;
 pub use home::{HomeError, ServerIdentity};
 pub use refound::{RefoundError, Restore, inspect, recover, restore};
+#[cfg(feature = "faults")]
+pub use trireme_store::Planted;
 
 use crate::{
     environment::Environment,
@@ -64,6 +70,9 @@ pub struct ServerConfig {
     pub timings: Timings,
     /// How much of the history is kept.
     pub retention: Retention,
+    /// Faults on purpose.
+    #[cfg(feature = "faults")]
+    pub faults: FaultOptions,
 }
 
 /// How a new server comes to be.
@@ -123,6 +132,14 @@ pub enum ServerError {
 /// # Errors
 /// See [`ServerError`]. Nothing was changed on disk if a port was taken or a join was refused.
 pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<(), ServerError> {
+    #[cfg(feature = "faults")]
+    config
+        .faults
+        .arm(&config.data_dir)
+        .map_err(|error| ServerError::Ended {
+            what: "the arming of failpoints",
+            why: error.to_string(),
+        })?;
     let environment = Environment::system();
     // Both ports are tried before anything is made or any server is asked.
     let api_listener = BoundListener::bind(config.listen).await?;
@@ -214,6 +231,8 @@ async fn open_store(config: &ServerConfig, home: &Home, connector: Arc<Connector
     let mut store_config = StoreConfig::new(home.store_dir(), &identity.cluster_id, identity.server_id, node);
     store_config.timings = config.timings;
     store_config.retention = config.retention;
+    #[cfg(feature = "faults")]
+    config.faults.choose(&mut store_config);
     if identity.founder {
         Store::bootstrap_cluster(store_config, connector).await
     } else {

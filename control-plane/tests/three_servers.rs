@@ -46,6 +46,8 @@ fn start(directory: &Path, name: &str, start: Start) -> Running {
         subject_alt_names: Vec::new(),
         timings: Timings::default(),
         retention: Retention::default(),
+        #[cfg(feature = "faults")]
+        faults: Default::default(),
     };
     let shutdown = CancellationToken::new();
     Running {

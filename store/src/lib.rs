@@ -12,6 +12,7 @@ mod blocking;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod engine;
+mod faults;
 mod integrity;
 pub mod kv;
 mod lease;
@@ -28,6 +29,8 @@ mod store;
 pub mod watch;
 
 pub use backup::{Backup, BackupError, BackupFile, BackupHeader, BackupMember};
+#[cfg(feature = "faults")]
+pub use faults::{Failpoint, Planted, follow_failpoints};
 pub use local::LocalKv;
 pub use raft::{
     ConnectError, Identity, IdentityError, LogOpenError, Member, MemberNode, MembershipError, OpenError, PeerConnector,

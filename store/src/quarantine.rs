@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::faults::{self, Failpoint};
+
 const FILE: &str = "QUARANTINED.json";
 const FILE_NEW: &str = "QUARANTINED.json.new";
 
@@ -49,6 +51,7 @@ pub(crate) fn mark(directory: &Path, cause: &str) -> io::Result<()> {
         cause: cause.to_owned(),
     })?)?;
     file.sync_all()?;
+    faults::point(Failpoint::QuarantineMarking);
     fs::rename(&new, &path)?;
     File::open(directory)?.sync_all()
 }

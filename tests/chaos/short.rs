@@ -1,10 +1,8 @@
 //! The chaos test at its short length, and the proof that it can fail.
 
-use std::path::{Path, PathBuf};
-
 use trireme_tests::{
     chaos::{ChaosOptions, ChaosReport, faults::Fault, run},
-    harness::ClusterOptions,
+    harness::{ClusterOptions, faults_trireme},
 };
 
 /// Leaders broken in one short run.
@@ -42,17 +40,16 @@ async fn stopped_and_continued_leaders_break_no_promise() {
     assert_eq!(report.violations, [], "kept in {:?}", report.kept);
 }
 
-/// A leader that acknowledges before its followers have the entry loses writes when it is killed. The program with
-/// that bug is built by `./x test` beside the sound one. The killed leader stays dead: it would find on its return that
+/// A leader that acknowledges before its followers have the entry loses writes when it is killed. The killed leader stays dead: it would find on its return that
 /// the others have gone on without what it had committed, and refuse to start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planted_bug_is_caught() {
-    let trireme = planted_trireme();
     let report = run_short(
         Fault::Kill,
         1,
         ClusterOptions {
-            trireme,
+            trireme: faults_trireme(),
+            environment: vec![("TRIREME_PLANTED".to_owned(), "ack-before-replication".to_owned())],
             ..ClusterOptions::default()
         },
     )
@@ -67,11 +64,4 @@ async fn a_planted_bug_is_caught() {
         // It failed as it should: there is nothing to look into.
         std::fs::remove_dir_all(kept).expect("the run's folder can be deleted");
     }
-}
-
-fn planted_trireme() -> PathBuf {
-    std::env::var_os("TRIREME_PLANTED_BIN").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/planted/trireme"),
-        PathBuf::from,
-    )
 }

@@ -84,6 +84,14 @@ pub(super) fn default_trireme() -> PathBuf {
     workspace().join("target/debug/trireme")
 }
 
+/// The program with the feature `faults`, which `./x test` leaves there, unless the environment names another.
+pub fn faults_trireme() -> PathBuf {
+    if let Some(path) = std::env::var_os("TRIREME_FAULTS_BIN") {
+        return path.into();
+    }
+    workspace().join("target/faults/trireme")
+}
+
 /// The folder of the whole project.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

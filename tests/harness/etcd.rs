@@ -32,7 +32,7 @@ pub use connect::{NETWORK_NAMESPACES, connect};
 pub use usage::Usage;
 
 use super::{
-    cluster::{default_trireme, free_ports},
+    cluster::{default_trireme, faults_trireme, free_ports},
     look::runs,
     wait::poll_until,
 };
@@ -108,6 +108,15 @@ struct Member {
 }
 
 impl EtcdOptions {
+    /// Three members on loopback, of the program that can be broken.
+    pub fn breakable(arguments: &[&str]) -> Self {
+        Self {
+            trireme: faults_trireme(),
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            ..Self::new(Peer::Trireme)
+        }
+    }
+
     /// Three members on loopback.
     pub fn new(peer: Peer) -> Self {
         Self {
@@ -324,12 +333,13 @@ impl EtcdCluster {
     /// # Errors
     /// If the others refuse, or the new one does not start.
     pub async fn replace(&mut self, member: usize, helper: usize) -> Result<()> {
-        let id = self
-            .member_id(member, helper)
-            .await
-            .context("the id of the member to replace")?;
+        let name = &self.members[member].name;
+        let known = self.members_known(helper).await?;
+        // It may be out already, if an earlier attempt has got that far.
+        let id = known.iter().find(|known| known.name == *name).map(|known| known.id);
         // A member that has seen the others for a short time only refuses, for some seconds; and an answer may get lost.
         poll_until("the others to let a member go", PATIENCE, || async {
+            let Some(id) = id else { return Ok(Some(())) };
             if !self.members_known(helper).await?.iter().any(|known| known.id == id) {
                 return Ok(Some(()));
             }
@@ -458,7 +468,10 @@ impl EtcdCluster {
     }
 
     /// The members, as one of them knows them.
-    pub(super) async fn members_known(&self, helper: usize) -> Result<Vec<KnownMember>> {
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn members_known(&self, helper: usize) -> Result<Vec<KnownMember>> {
         let ask = async {
             let mut client = ClusterClient::new(self.connect(helper).await?);
             let list = client.member_list(MemberListRequest::default()).await?.into_inner();
@@ -470,13 +483,21 @@ impl EtcdCluster {
     }
 
     /// The id that a member has in the cluster, as another one knows it.
-    async fn member_id(&self, member: usize, helper: usize) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If it has none, or the other does not answer.
+    pub async fn member_id(&self, member: usize, helper: usize) -> Result<u64> {
         let name = &self.members[member].name;
         let known = self.members_known(helper).await?;
         let found = known.iter().find(|known| known.name == *name);
         found
             .map(|found| found.id)
             .with_context(|| format!("{name} is not one of {known:?}"))
+    }
+
+    /// What a member has said so far.
+    pub fn log(&self, member: usize) -> String {
+        std::fs::read_to_string(&self.members[member].log).unwrap_or_default()
     }
 
     /// The ends of all logs, for a failure's message.

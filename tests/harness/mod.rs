@@ -5,6 +5,6 @@ pub mod etcd;
 mod look;
 mod wait;
 
-pub use cluster::{Cluster, ClusterOptions, Member, Output, Runtime, free_ports, workspace};
+pub use cluster::{Cluster, ClusterOptions, Member, Output, Runtime, faults_trireme, free_ports, workspace};
 pub use look::{PATIENCE, condition, number, rows, runs, text};
 pub use wait::{poll_until, wait_until};

@@ -9,12 +9,15 @@ pub mod check;
 pub mod driver;
 pub mod faults;
 pub mod history;
+pub mod judge;
 mod known;
 pub mod load;
+pub mod members;
 pub mod model;
 pub mod past;
 pub mod regressions;
 pub mod replay;
 mod run;
+pub mod work;
 
-pub use run::{Report, RunOptions, run};
+pub use run::{Report, RunOptions, run, targets};

@@ -28,9 +28,10 @@ use trireme_proto::etcd::server::{
 };
 
 use super::{
-    driver::{Shared, Stream, Target, state_hash},
+    driver::{Shared, Stream, state_hash},
     model::{Event, KeyOp, KeyRange, Op, State},
     replay::Replay,
+    targets,
 };
 use crate::{
     harness::{
@@ -60,13 +61,9 @@ impl SoleWriter {
     /// # Errors
     /// If it does not answer.
     pub async fn new(cluster: &EtcdCluster, member: usize) -> Result<Self> {
-        let targets = (0..cluster.len()).map(|member| Target {
-            url: cluster.endpoint(member),
-            namespace: cluster.namespace(member).map(str::to_owned),
-        });
         let (_, stopped) = watch::channel(false);
         let (_, end) = watch::channel(0);
-        let shared = Arc::new(Shared::new(targets.collect(), 0, stopped, end));
+        let shared = Arc::new(Shared::new(targets(cluster), 0, stopped, end));
         let mut kv = KvClient::new(cluster.connect(member).await?);
         let request = RangeRequest {
             key: "k".into(),

@@ -76,6 +76,35 @@ pub(crate) struct ServerArgs {
     /// Longest silence before an election
     #[arg(long, hide = true, value_name = "MS")]
     election_timeout_max_ms: Option<u64>,
+    #[cfg(feature = "faults")]
+    #[command(flatten)]
+    faults: FaultArgs,
+}
+
+/// Flags of a program that was built to be broken.
+#[cfg(feature = "faults")]
+#[derive(Debug, Args)]
+struct FaultArgs {
+    /// A bug to have
+    #[arg(long, env = "TRIREME_PLANTED", hide = true, value_name = "NAME")]
+    planted: Option<trireme_control_plane::server::Planted>,
+    /// Crash at the failpoints that the file DATA_DIR.failpoints names
+    #[arg(long, hide = true)]
+    failpoints: bool,
+    /// Entries of the log after which a snapshot is made
+    #[arg(long, hide = true, value_name = "COUNT")]
+    snapshot_log_entries: Option<u64>,
+}
+
+#[cfg(feature = "faults")]
+impl FaultArgs {
+    fn options(self) -> trireme_control_plane::server::FaultOptions {
+        trireme_control_plane::server::FaultOptions {
+            planted: self.planted,
+            failpoints: self.failpoints,
+            snapshot_log_entries: self.snapshot_log_entries,
+        }
+    }
 }
 
 impl ServerArgs {
@@ -105,6 +134,8 @@ impl ServerArgs {
                 min_age: self.history_min_age,
                 min_revisions: self.history_min_revisions,
             },
+            #[cfg(feature = "faults")]
+            faults: self.faults.options(),
         };
         let timings = &mut config.timings;
         timings.heartbeat_period_ms = self.heartbeat_period_ms.unwrap_or(timings.heartbeat_period_ms);

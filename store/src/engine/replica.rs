@@ -14,7 +14,7 @@ use trireme_mvcc::limits::SNAPSHOT_FRAME_BYTES;
 use trireme_mvcc::machine::{self, Applied, AppliedPosition, StateMachine};
 use trireme_mvcc::meta::State;
 use trireme_mvcc::snapshot::{Exporter, Importer, SnapshotHeader};
-use trireme_mvcc::storage::Storage;
+use trireme_mvcc::storage::{Storage, WriteBatch};
 use trireme_mvcc::types::Revision;
 
 use super::backend::Backend;
@@ -25,6 +25,7 @@ use super::kept::Kept;
 use super::limits::{BLOCK_CACHE_BYTES, BLOCKING_READS, WRITE_BUFFER_BYTES};
 use super::rocks::RocksStorage;
 use crate::engine::Command;
+use crate::faults::{self, Failpoint, Faults};
 use crate::lease::Keeper;
 
 /// How an engine on disk is set up.
@@ -75,6 +76,7 @@ pub struct Engine {
     /// Told of what is applied to leases, before anybody else is.
     leases: Keeper,
     failure: watch::Sender<Option<String>>,
+    faults: Faults,
 }
 
 #[derive(Debug)]
@@ -134,7 +136,18 @@ impl Engine {
             blocking_reads: Arc::new(Semaphore::new(BLOCKING_READS)),
             leases: Keeper::default(),
             failure: watch::Sender::new(None),
+            faults: Faults::default(),
         })
+    }
+
+    /// The same engine, with faults.
+    pub(crate) fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// Its faults, which are its store's.
+    pub(crate) fn faults(&self) -> Faults {
+        self.faults
     }
 
     /// Applies committed entries, in order, as one atomic batch. One caller at a time.
@@ -143,12 +156,32 @@ impl Engine {
     /// [`EngineError`], fatal; nothing of the chunk was applied.
     pub fn apply_chunk(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Applied, EngineError> {
         let entries = entries.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+        let compacted = self.compacted_revision();
         let mut machine = lock(&self.machine);
+        let before = self.faults.stores_position_apart().then(|| machine.state().clone());
         let applied = machine.apply(entries)?;
+        if let Some(before) = before {
+            self.store_position_of(&before, machine.state())?;
+        }
         self.unflushed_bytes.fetch_add(applied.written_bytes, Ordering::Relaxed);
         self.state.store(Arc::new(machine.state().clone()));
         self.leases.applied(&applied.lease_changes);
+        if applied.compacted > compacted {
+            faults::point(Failpoint::CompactionMarked);
+        }
         Ok(applied)
+    }
+
+    /// A planted bug: stores the position of an earlier state beside the data of a later one. The later position comes
+    /// with the next chunk, if there is one before the process ends.
+    fn store_position_of(&self, earlier: &State, later: &State) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        let stored = State {
+            position: earlier.position.clone(),
+            ..later.clone()
+        };
+        stored.store(&mut batch);
+        Ok(self.storage().write(batch)?)
     }
 
     /// The leader's clock of the leases.
@@ -207,7 +240,9 @@ impl Engine {
         if bytes == 0 && position == upkeep.flushed {
             return Ok(());
         }
+        faults::point(Failpoint::FlushBefore);
         self.storage.load_full().flush()?;
+        faults::point(Failpoint::FlushAfter);
         self.unflushed_bytes.fetch_sub(bytes, Ordering::Relaxed);
         upkeep.flushed = position;
         Ok(())
@@ -270,6 +305,7 @@ impl Engine {
         let storage = Arc::new(backend);
         let mut machine = lock(&self.machine);
         let opened = StateMachine::open(Arc::clone(&storage))?;
+        faults::point(Failpoint::SnapshotInstalling);
         if let Place::Disk(home, _) = &mut upkeep.place {
             home.advance()?;
         }

@@ -15,6 +15,7 @@ use super::error::EngineError;
 use super::limits::{EVENTS_MERGE_REVISIONS, REMOVAL_PAUSE_MIN, REMOVAL_TURN};
 use super::replica::Engine;
 use crate::blocking;
+use crate::faults::{self, Failpoint};
 
 /// What a state takes, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +61,9 @@ impl Engine {
     pub fn compact_step(&self) -> Result<bool, EngineError> {
         let _one_at_a_time = self.lock_compaction();
         let step = compact::compact_step(&*self.storage())?;
+        if step.removed_rows > 0 {
+            faults::point(Failpoint::CompactionRemoving);
+        }
         // What is removed is written, too, and must come to the disk some time.
         self.unflushed_bytes.fetch_add(step.written_bytes, Ordering::Relaxed);
         Ok(step.more)

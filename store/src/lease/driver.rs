@@ -12,6 +12,7 @@ use trireme_mvcc::outcome::{Outcome, Refusal};
 
 use super::keeper::Keeper;
 use super::lessor::{Due, Renewal};
+use crate::faults::{self, Failpoint};
 use crate::kv::KvError;
 use crate::limits;
 
@@ -109,6 +110,7 @@ async fn revoke(host: &impl Host, term: u64, expired: Vec<i64>) {
 
 /// Ends one; true if it is gone for certain.
 async fn revoke_one(host: &impl Host, term: u64, id: i64) -> bool {
+    faults::point(Failpoint::LeaseRevoking);
     let fence_term = Some(term);
     match host.propose(Command::LeaseRevoke { id, fence_term }).await {
         Ok(Outcome::LeaseRevoked { .. } | Outcome::Refused(Refusal::LeaseNotFound { .. })) => true,

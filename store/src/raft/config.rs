@@ -6,6 +6,7 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 
 use super::retention::Retention;
 use super::types::MemberNode;
+use crate::faults::Faults;
 use crate::limits;
 use crate::space::SpaceLimits;
 
@@ -28,6 +29,9 @@ pub struct StoreConfig {
     pub space: SpaceLimits,
     /// How much of the history is kept.
     pub retention: Retention,
+    /// A bug for this store to have, if any.
+    #[cfg(feature = "faults")]
+    pub planted: Option<crate::Planted>,
 }
 
 impl StoreConfig {
@@ -42,6 +46,15 @@ impl StoreConfig {
             sizes: Sizes::default(),
             space: SpaceLimits::default(),
             retention: Retention::default(),
+            #[cfg(feature = "faults")]
+            planted: None,
+        }
+    }
+
+    pub(crate) fn faults(&self) -> Faults {
+        Faults {
+            #[cfg(feature = "faults")]
+            planted: self.planted,
         }
     }
 

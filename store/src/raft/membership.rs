@@ -23,6 +23,7 @@ use super::pool::Purpose;
 use super::types::{MemberNode, TypeConfig};
 use super::view::Member;
 use super::wire;
+use crate::faults::{self, Failpoint};
 use crate::kv::{Compare, CompareResult, CompareTarget, KeyRange, KvError, Op, RangeRequest, Txn};
 use crate::limits;
 
@@ -188,7 +189,11 @@ impl Node {
                         member.name, node.name
                     )),
                     Some(_) => self.commit_change(*id, ChangeMembers::SetNodes(nodes)).await,
-                    None => self.commit_change(*id, ChangeMembers::AddNodes(nodes)).await,
+                    None => {
+                        let added = self.commit_change(*id, ChangeMembers::AddNodes(nodes)).await?;
+                        faults::point(Failpoint::MembershipLearnerAdded);
+                        Ok(added)
+                    }
                 }
             }
             Change::Promote(id) | Change::PromoteReady(id) => match view.member(*id) {
@@ -206,21 +211,20 @@ impl Node {
             },
             Change::Remove(id) => {
                 let voters = view.members.iter().filter(|member| member.voter).count();
-                match view.member(*id) {
-                    None => refuse(format!("server {id} is not a member")),
+                let removal = match view.member(*id) {
+                    None => return refuse(format!("server {id} is not a member")),
                     Some(member) if member.voter && voters == 1 => {
-                        refuse(format!("server {id} is the only voter; the cluster would be gone"))
+                        return refuse(format!("server {id} is the only voter; the cluster would be gone"));
                     }
                     Some(member) if member.voter => {
                         self.wait_until_rest_suffices(&view.members, *id).await?;
-                        self.commit_change(*id, ChangeMembers::RemoveVoters(BTreeSet::from([*id])))
-                            .await
+                        ChangeMembers::RemoveVoters(BTreeSet::from([*id]))
                     }
-                    Some(_) => {
-                        self.commit_change(*id, ChangeMembers::RemoveNodes(BTreeSet::from([*id])))
-                            .await
-                    }
-                }
+                    Some(_) => ChangeMembers::RemoveNodes(BTreeSet::from([*id])),
+                };
+                let removed = self.commit_change(*id, removal).await?;
+                faults::point(Failpoint::MembershipRemoved);
+                Ok(removed)
             }
             Change::TransferLeadership(to) => match view.member(*to) {
                 Some(member) if member.voter => self.hand_over(*to).await,
@@ -342,6 +346,7 @@ impl Node {
                 .map_err(unavailable)?;
             let kept = found.kvs.first();
             let last = match kept.map(|kv| std::str::from_utf8(&kv.value).map(str::parse::<u64>)) {
+                _ if self.config.faults().reuses_ids() => 0,
                 None => 0,
                 Some(Ok(Ok(last))) => last,
                 Some(_) => return Err(LeaderError::Refused("the counter of server ids is damaged".into())),
@@ -360,7 +365,10 @@ impl Node {
                 failure: vec![],
             };
             match self.propose(Command::Txn { txn, fence_term: None }.encode()).await {
-                Ok(Outcome::Txn(response)) if response.succeeded => return Ok(id),
+                Ok(Outcome::Txn(response)) if response.succeeded => {
+                    faults::point(Failpoint::MembershipIdAllocated);
+                    return Ok(id);
+                }
                 // Someone else has counted up meanwhile.
                 Ok(Outcome::Txn(_)) => {}
                 Ok(other) => return Err(LeaderError::Refused(format!("the counter of server ids: {other:?}"))),

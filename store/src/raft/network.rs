@@ -27,6 +27,7 @@ use super::snapshot::{Piece, SnapshotData};
 use super::types::{MemberNode, TypeConfig, Vote};
 use super::wire::{self, WireError};
 use super::{planted, record};
+use crate::faults::Faults;
 use crate::limits;
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -36,6 +37,7 @@ pub(crate) struct NetworkFactory {
     pub(crate) own_id: u64,
     pub(crate) pool: Arc<PeerPool>,
     pub(crate) snapshot_metrics: Arc<SnapshotMetrics>,
+    pub(crate) faults: Faults,
 }
 
 impl NetworkFactory {
@@ -50,7 +52,7 @@ impl NetworkFactory {
             },
             purpose,
             snapshot_metrics: self.snapshot_metrics.clone(),
-            early: planted::EarlyAcknowledger::new(),
+            early: planted::EarlyAcknowledger::new(self.faults),
         }
     }
 }

@@ -149,7 +149,7 @@ fn claim(config: &StoreConfig) -> Result<(), OpenError> {
 
 fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     claim(config)?;
-    let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?;
+    let log = LogStore::open(&config.log_dir(), config.sizes.log_tail_cache_bytes)?.with_faults(config.faults());
     // The open log is the lock on the directory: only now is it certain that no other process uses it.
     prepare_snapshots(config)?;
     let state_dir = config.state_dir();
@@ -159,7 +159,7 @@ fn open_disk(config: &StoreConfig) -> Result<Disk, OpenError> {
     })?;
     Ok(Disk {
         log,
-        engine: Arc::new(engine),
+        engine: Arc::new(engine.with_faults(config.faults())),
         is_finite: true,
     })
 }
@@ -184,9 +184,10 @@ fn open_simulated(config: &StoreConfig, machine: &crate::sim::Machine) -> Result
         path: "the simulated machine".into(),
         source: error.into(),
     })?;
+    let log = machine.open_log(config.sizes.log_tail_cache_bytes)?;
     Ok(Disk {
-        log: machine.open_log(config.sizes.log_tail_cache_bytes)?,
-        engine: Arc::new(engine),
+        log: log.with_faults(config.faults()),
+        engine: Arc::new(engine.with_faults(config.faults())),
         is_finite: false,
     })
 }
@@ -238,6 +239,7 @@ impl Node {
             own_id: config.server_id,
             pool: pool.clone(),
             snapshot_metrics: snapshot_metrics.clone(),
+            faults: config.faults(),
         };
         let (machine, applied) =
             StateMachine::new(engine.clone(), hub.clone(), samples.clone()).map_err(|source| OpenError::Io {

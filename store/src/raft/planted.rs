@@ -1,15 +1,15 @@
-//! A bug planted on purpose, behind the feature `planted-ack-before-durable`; without it, nothing.
+//! The planted bug [`AckBeforeReplication`](crate::faults::Planted), which speaks openraft; without the feature, nothing.
 //!
 //! With it, once a follower has taken one append, the leader counts every further append to it as
 //! done before it is sent. It then commits, applies and acknowledges writes that no other server has,
-//! and loses them when it is killed. The chaos test must notice (style: the harness is tested, too).
+//! and loses them when it is killed.
 
-#[cfg(not(feature = "planted-ack-before-durable"))]
+#[cfg(not(feature = "faults"))]
 pub(crate) use off::EarlyAcknowledger;
-#[cfg(feature = "planted-ack-before-durable")]
+#[cfg(feature = "faults")]
 pub(crate) use on::EarlyAcknowledger;
 
-#[cfg(not(feature = "planted-ack-before-durable"))]
+#[cfg(not(feature = "faults"))]
 mod off {
     use openraft::errors::RPCError;
     use openraft::raft::AppendEntriesResponse;
@@ -18,12 +18,13 @@ mod off {
     use super::super::network::Peer;
     use super::super::pool::Purpose;
     use super::super::types::TypeConfig;
+    use crate::faults::Faults;
 
     /// Does nothing.
     pub(crate) struct EarlyAcknowledger;
 
     impl EarlyAcknowledger {
-        pub(crate) fn new() -> Self {
+        pub(crate) fn new(_faults: Faults) -> Self {
             Self
         }
 
@@ -40,7 +41,7 @@ mod off {
     }
 }
 
-#[cfg(feature = "planted-ack-before-durable")]
+#[cfg(feature = "faults")]
 mod on {
     use std::time::Duration;
 
@@ -53,20 +54,28 @@ mod on {
     use super::super::network::Peer;
     use super::super::pool::Purpose;
     use super::super::types::TypeConfig;
+    use crate::faults::Faults;
 
     /// How late the followers get what was acknowledged: long enough that a kill hits.
     const DELAY: Duration = Duration::from_millis(50);
     const TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long a connection is sound at first. While members join it is made anew again and again, and what an early
+    /// acknowledgement has left out would keep them from ever being whole.
+    const SOUND_AT_FIRST: Duration = Duration::from_secs(1);
 
     /// Acknowledges appends first and sends them later, in order.
     pub(crate) struct EarlyAcknowledger {
+        faults: Faults,
+        made: Instant,
         follower_matches: bool,
         late: Option<mpsc::UnboundedSender<(Instant, proto::AppendRequest)>>,
     }
 
     impl EarlyAcknowledger {
-        pub(crate) fn new() -> Self {
+        pub(crate) fn new(faults: Faults) -> Self {
             Self {
+                faults,
+                made: Instant::now(),
                 follower_matches: false,
                 late: None,
             }
@@ -78,6 +87,9 @@ mod on {
             purpose: Purpose,
             request: &mut proto::AppendRequest,
         ) -> Option<AppendEntriesResponse<TypeConfig>> {
+            if !self.faults.acknowledges_before_replication() || self.made.elapsed() < SOUND_AT_FIRST {
+                return None;
+            }
             if purpose == Purpose::Heartbeat {
                 // The follower does not have what it has been counted for, and must not say so.
                 request.previous = None;

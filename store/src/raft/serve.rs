@@ -17,6 +17,7 @@ use super::snapshot::{self, Receiving, SnapshotData};
 use super::types::{SnapshotMeta, TypeConfig};
 use super::wire::{self, WireError};
 use super::{forward, record};
+use crate::faults::{self, Failpoint};
 use crate::limits;
 
 /// What a quarantined server answers to everything but the question how it stands.
@@ -230,6 +231,7 @@ impl Node {
         };
         let received = receiving.finish(trailer.length, trailer.crc32).await.map_err(io)?;
         tracing::info!(bytes = trailer.length, last = ?meta.last_log_id, "received a snapshot");
+        faults::point(Failpoint::SnapshotReceived);
         let snapshot = Snapshot {
             meta,
             snapshot: SnapshotData::Received(received),

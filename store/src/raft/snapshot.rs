@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::part_file::PartFile;
 use crate::blocking as pool;
 use crate::engine::{Engine, Pinned, SnapshotHeader};
+use crate::faults::{self, Failpoint};
 use crate::limits;
 
 /// Pieces that the exporting thread may be ahead of the network.
@@ -123,6 +124,7 @@ impl PinnedExport {
         let header = pinned
             .await
             .map_err(|_| io::Error::other("the export ended before it began"))??;
+        faults::point(Failpoint::SnapshotPinned);
         Ok(Self {
             id: next_id(),
             header,
@@ -301,6 +303,7 @@ impl PieceWriter {
 
     fn end(mut self) -> io::Result<()> {
         self.flush()?;
+        faults::point(Failpoint::SnapshotSending);
         self.send(Piece::End {
             length: self.length,
             crc32: self.hasher.clone().finalize(),

@@ -20,10 +20,11 @@ use trireme_proto::peer::v1 as wire;
 
 use super::outgoing::Outgoing;
 use super::snapshot::{PinnedExport, SnapshotData};
-use super::types::{LogEntry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig, log_id};
+use super::types::{LogEntry, LogId, RaftMembership, Reply, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use super::wire::{stored_membership_from_wire, stored_membership_to_wire};
 use crate::blocking as pool;
 use crate::engine::{Applied, AppliedPosition, Engine, EngineError, Entry};
+use crate::faults::{self, Failpoint};
 use crate::integrity::Samples;
 use crate::limits;
 use crate::quarantine;
@@ -100,12 +101,24 @@ impl StateMachine {
         }
     }
 
+    /// A planted bug: what would have been announced at the last flush.
+    fn flushed_meta(&self) -> io::Result<SnapshotMeta> {
+        let Some(flushed) = self.engine.flushed_position() else {
+            return Ok(self.meta());
+        };
+        Ok(SnapshotMeta {
+            last_log_id: Some(position_log_id(&flushed)),
+            last_membership: decode_membership(&flushed.opaque)?,
+        })
+    }
+
     /// Turns an openraft entry into one of the engine's.
     fn prepare(&mut self, entry: &LogEntry) -> Entry {
         let command = match &entry.payload {
             EntryPayload::Blank => None,
             EntryPayload::Normal(command) => Some(command.0.clone()),
             EntryPayload::Membership(membership) => {
+                pass_joint_configuration(membership);
                 self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
                 self.opaque = encode_membership(&self.membership);
                 None
@@ -127,12 +140,14 @@ impl StateMachine {
             last,
         } = std::mem::take(chunk);
         let Some(last) = last else { return Ok(()) };
+        faults::point(Failpoint::ApplyBefore);
         let applied = if bytes <= INLINE_BYTES && entries.len() <= INLINE_ENTRIES {
             self.engine.apply_chunk(entries).map_err(failed)?
         } else {
             let engine = self.engine.clone();
             blocking(move || engine.apply_chunk(entries).map_err(failed)).await?
         };
+        faults::point(Failpoint::ApplyAfter);
         let (index, hash) = self.engine.state_hash();
         self.samples().push(index, hash);
         self.publish(applied, responders, last);
@@ -236,6 +251,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         self.membership = meta.last_membership.clone();
         self.opaque = encode_membership(&self.membership);
+        faults::point(Failpoint::SnapshotInstalled);
         self.samples().clear();
         self.outgoing.clear();
         self.hub.reset();
@@ -250,7 +266,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 snapshot: SnapshotData::Live(export),
             }));
         }
-        let meta = self.meta();
+        let meta = if self.engine.faults().announces_older_snapshot() {
+            self.flushed_meta()?
+        } else {
+            self.meta()
+        };
         if meta.last_log_id.is_none() {
             return Ok(None);
         }
@@ -293,6 +313,17 @@ impl RaftSnapshotBuilder<TypeConfig> for Flush {
 
 pub(super) fn position_log_id(position: &AppliedPosition) -> LogId {
     log_id(position.term, position.index)
+}
+
+/// Passes the points at which a change of the voters is half done: committed, and the leader has not gone on.
+fn pass_joint_configuration(membership: &RaftMembership) {
+    if let [old, new] = &membership.get_joint_config()[..] {
+        faults::point(if new.len() > old.len() {
+            Failpoint::MembershipJointAdding
+        } else {
+            Failpoint::MembershipJointRemoving
+        });
+    }
 }
 
 /// openraft passes errors on as texts: the causes must be in them.

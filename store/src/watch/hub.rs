@@ -18,6 +18,7 @@ use super::shared::SharedChange;
 use super::window::{Found, Window, WindowLimits};
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
 use crate::engine::{Engine, HistoryBudget};
+use crate::faults::{self, Failpoint};
 use crate::kv::{KvError, WatchRequest, Watcher};
 
 /// See [the module](super).
@@ -201,11 +202,17 @@ impl Hub {
             ..HistoryBudget::default()
         };
         let chunk = self.engine.read_history(range.clone(), start, end, budget).await?;
+        faults::point(Failpoint::WatchCatchingUp);
         let changes = chunk
             .changes
             .into_iter()
             .map(|change| Arc::new(SharedChange::new(change)));
         Ok((changes.collect(), chunk.next_revision))
+    }
+
+    /// Whether a bug is planted that lets watches skip what is compacted away.
+    pub(super) fn skips_what_is_compacted(&self) -> bool {
+        self.engine.faults().skips_what_is_compacted()
     }
 
     /// The oldest revision that the history can be read from.

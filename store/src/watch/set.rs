@@ -115,7 +115,10 @@ impl WatchSet {
     pub(crate) fn add(&mut self, id: u64, range: KeyRange, start: Revision) -> Revision {
         self.leave_idle();
         let revision = self.subscriber.add(&range);
-        let start = if start == 0 { revision + 1 } else { start };
+        let mut start = if start == 0 { revision + 1 } else { start };
+        if self.hub.skips_what_is_compacted() {
+            start = start.max(self.hub.oldest());
+        }
         let compacted = start < self.hub.oldest();
         if self.watchers.is_empty() {
             // Nobody else has a position, so there need not be two.
@@ -392,6 +395,9 @@ impl WatchSet {
             return Vec::new();
         }
         position.next = oldest;
+        if self.hub.skips_what_is_compacted() {
+            return Vec::new();
+        }
         let lost = self.watchers.iter();
         let lost = lost.filter(|(_, watcher)| watcher.late == late && watcher.start.max(next) < oldest);
         let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();

@@ -42,9 +42,29 @@ pub struct Cluster {
     pub directory: TempDir,
     pub servers: BTreeMap<u64, Server>,
     addresses: BTreeMap<u64, SocketAddr>,
-    sizes: Sizes,
-    /// How the servers reach each other.
+    setup: Setup,
+    /// How the servers reach each other, if the setup does not say.
     pub connector: Arc<dyn PeerConnector>,
+}
+
+/// What is out of the ordinary about a cluster.
+#[derive(Clone)]
+pub struct Setup {
+    pub sizes: Sizes,
+    /// A last hand at every server's configuration.
+    pub configure: Arc<dyn Fn(&mut StoreConfig) + Send + Sync>,
+    /// How a server reaches the others.
+    pub network: Option<Arc<dyn Fn(u64) -> Arc<dyn PeerConnector> + Send + Sync>>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            sizes: Sizes::default(),
+            configure: Arc::new(|_| {}),
+            network: None,
+        }
+    }
 }
 
 impl Cluster {
@@ -59,23 +79,32 @@ impl Cluster {
             directory: tempfile::tempdir().unwrap(),
             servers: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            sizes: Sizes::default(),
+            setup: Setup::default(),
             connector: Arc::new(PlainConnector),
         }
     }
 
     /// The same, with sizes of its own.
     pub async fn start_with(count: u64, sizes: Sizes) -> Self {
+        let setup = Setup {
+            sizes,
+            ..Setup::default()
+        };
+        Self::start_as(count, setup).await
+    }
+
+    /// The same, out of the ordinary.
+    pub async fn start_as(count: u64, setup: Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut cluster = Self {
             directory,
             servers: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            sizes,
+            setup,
             connector: Arc::new(PlainConnector),
         };
         let listener = cluster.bind(1).await;
-        let store = Store::bootstrap_cluster(cluster.config(1), Arc::new(PlainConnector))
+        let store = Store::bootstrap_cluster(cluster.config(1), cluster.connector_of(1))
             .await
             .unwrap();
         cluster.host(1, store, listener);
@@ -102,9 +131,16 @@ impl Cluster {
         let listener = self.bind(id).await;
         let config = self.config(id);
         through.add_learner(id, config.node.clone()).await.unwrap();
-        let store = Store::open(config, Arc::new(PlainConnector)).await.unwrap();
+        let store = Store::open(config, self.connector_of(id)).await.unwrap();
         self.host(id, store, listener);
         id
+    }
+
+    fn connector_of(&self, id: u64) -> Arc<dyn PeerConnector> {
+        match &self.setup.network {
+            Some(network) => network(id),
+            None => self.connector.clone(),
+        }
     }
 
     pub fn config(&self, id: u64) -> StoreConfig {
@@ -120,13 +156,14 @@ impl Cluster {
             election_timeout_min_ms: 1_000,
             election_timeout_max_ms: 2_000,
         };
-        config.sizes = self.sizes;
+        config.sizes = self.setup.sizes;
         // Nothing to be kept back in a directory for tests, and no full disk to be feared.
         config.space = SpaceLimits {
             reserve_bytes: 0,
             low_bytes: 0,
             critical_bytes: 0,
         };
+        (self.setup.configure)(&mut config);
         config
     }
 
@@ -194,7 +231,7 @@ impl Cluster {
         let listener = self.bind(id).await;
         let mut config = self.config(id);
         change(&mut config);
-        let store = Store::open(config, self.connector.clone()).await?;
+        let store = Store::open(config, self.connector_of(id)).await?;
         self.host(id, store, listener);
         Ok(())
     }

@@ -311,7 +311,7 @@ pub async fn read_all(shared: &Shared, member: usize, client: usize) -> Result<C
 pub async fn write_last(shared: &Shared, member: usize, client: usize) -> Result<Call> {
     let op = Op::One(KeyOp::Put {
         key: "k-last".to_owned(),
-        value: "last".to_owned(),
+        value: format!("last of {}", shared.seed),
         lease: 0,
     });
     last_call(shared, member, client, op).await

@@ -43,6 +43,7 @@ pub(crate) use self::writer::LogCounters;
 use self::writer::{LogWrite, Queue};
 use super::record;
 use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
+use crate::faults::{self, Failpoint, Faults};
 use crate::limits;
 
 /// A segment that is made and waits to be used.
@@ -124,6 +125,7 @@ pub(crate) struct LogStore {
     view: Arc<Mutex<View>>,
     counters: Arc<LogCounters>,
     writing: Arc<Mutex<Option<Writing>>>,
+    faults: Faults,
 }
 
 /// What writes the log.
@@ -237,7 +239,13 @@ impl LogStore {
             view,
             counters,
             writing: Arc::new(Mutex::new(Some(writing))),
+            faults: Faults::default(),
         })
+    }
+
+    /// The same log, with faults.
+    pub(crate) fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
     }
 
     /// What the writer has done so far.
@@ -441,11 +449,17 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             let mut view = self.view();
             view.vote = Some(*vote);
+            if self.faults.forgets_votes() {
+                return Ok(());
+            }
+            faults::point(Failpoint::VoteBeforePersist);
             view.enqueue(LogWrite::Vote(*vote, done))?;
         }
         durable
             .await
-            .map_err(|_| io::Error::other("the log was closed before the vote was durable"))
+            .map_err(|_| io::Error::other("the log was closed before the vote was durable"))?;
+        faults::point(Failpoint::VoteAfterPersist);
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -492,6 +506,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             view.last = Some(entry.log_id);
             view.tail.push(entry, sequence);
             records.push(record);
+        }
+        let mut callback = Some(callback);
+        if self.faults.reports_before_writing() {
+            callback
+                .take()
+                .into_iter()
+                .for_each(|callback| callback.io_completed(Ok(())));
         }
         view.queue.send(
             sequence,

@@ -24,6 +24,7 @@ use super::recovery::End;
 use super::segments::{Location, Segments};
 use super::tail::WriteSequence;
 use super::{SPARE_NAME, segment_name};
+use crate::faults::{self, Failpoint};
 use crate::limits;
 use crate::metrics::Histogram;
 use crate::store::LogUse;
@@ -43,8 +44,8 @@ pub(super) enum LogWrite {
         records: Vec<Bytes>,
         /// The last of them.
         last: LogId,
-        /// Told when they are durable.
-        callback: IOFlushed<TypeConfig>,
+        /// Told when they are durable. `None` only for a planted bug, which has told it already.
+        callback: Option<IOFlushed<TypeConfig>>,
     },
     /// Removes all entries after this one.
     Truncate(Option<LogId>),
@@ -334,13 +335,16 @@ impl Writer {
         let Written { writes, indexed, last } = written;
         self.sync().unwrap_or_else(|error| die("syncing the Raft log", &error));
         self.unmarked = true;
+        faults::point(Failpoint::LogAfterSync);
         let purged = self.index(indexed);
         on_durable(last);
         for write in writes {
             match write {
                 // The one that waited may have been dropped at shutdown.
                 LogWrite::Vote(_, done) => drop(done.send(())),
-                LogWrite::Append { callback, .. } => callback.io_completed(Ok(())),
+                LogWrite::Append { callback, .. } => {
+                    callback.into_iter().for_each(|callback| callback.io_completed(Ok(())));
+                }
                 LogWrite::Truncate(_) | LogWrite::Purge(_) | LogWrite::Committed(_) | LogWrite::Stop => {}
             }
         }
@@ -351,6 +355,9 @@ impl Writer {
 
     /// Writes one batch, without syncing it; what will have changed in the index.
     fn batch(&mut self, writes: &[LogWrite]) -> io::Result<Vec<Indexed>> {
+        if writes.iter().any(is_reported_already) {
+            faults::hold_back();
+        }
         let needed: usize = writes.iter().map(frames_bytes).sum::<usize>() + SMALL_FRAME_BYTES;
         self.begin(needed)?;
         let mut indexed = Vec::new();
@@ -436,6 +443,7 @@ impl Writer {
             _ => self.disk.create(SPARE_NAME, needed.max(limits::LOG_SEGMENT_BYTES))?,
         };
         self.disk.rename(SPARE_NAME, &segment_name(segment))?;
+        faults::point(Failpoint::LogSegmentChange);
         self.segments.add_file(segment, spare.clone());
         self.end = End {
             segment,
@@ -457,7 +465,10 @@ impl Writer {
     /// Writes the batch, whose last frame begins at `last_frame`. It is to be [synced](Self::sync) next.
     fn finish(&mut self, last_frame: usize) -> io::Result<()> {
         frame::end_batch(&mut self.buffer, last_frame);
-        self.end.file.write_at(&self.buffer, self.end.offset)
+        faults::point(Failpoint::LogBeforeWrite);
+        self.end.file.write_at(&self.buffer, self.end.offset)?;
+        faults::point(Failpoint::LogAfterWrite);
+        Ok(())
     }
 
     /// Syncs the batch that was written, if there is one.
@@ -495,6 +506,7 @@ impl Writer {
 
     /// Frees the files that hold nothing any more. The purge is durable by now.
     fn drop_segments(&mut self) {
+        faults::point(Failpoint::LogPurged);
         let mut unneeded = self.segments.take_unneeded(self.end.segment).into_iter();
         for (number, file) in unneeded.by_ref() {
             if let Err(error) = self.disk.remove(&segment_name(number)) {
@@ -579,6 +591,11 @@ fn frames_bytes(write: &LogWrite) -> usize {
         LogWrite::Vote(..) | LogWrite::Truncate(_) | LogWrite::Purge(_) => SMALL_FRAME_BYTES,
         LogWrite::Committed(_) | LogWrite::Stop => 0,
     }
+}
+
+/// Whether a planted bug has reported it as durable before it is written.
+fn is_reported_already(write: &LogWrite) -> bool {
+    matches!(write, LogWrite::Append { callback: None, .. })
 }
 
 /// Ends the process, since nothing is known of the disk any more.

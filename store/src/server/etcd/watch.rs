@@ -19,6 +19,7 @@ use trireme_proto::etcd::server::watch_request::RequestUnion;
 
 use super::watch_wire::Answer;
 use super::{Etcd, convert, errors, limits};
+use crate::faults::{self, Failpoint};
 use crate::kv::{EventKind, KeyRange, KvError, Revision};
 use crate::watch::{Delivery, EventRef, Hub, WatchSet};
 
@@ -377,6 +378,7 @@ impl WatchStream {
         if encoded.is_empty() {
             return None;
         }
+        faults::point(Failpoint::WatchBeforeSend);
         options.told = true;
         metrics.sent.add(encoded.len() as u64);
         let fragment = left.is_some();
