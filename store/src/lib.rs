@@ -13,6 +13,7 @@ pub mod conformance;
 pub mod engine;
 mod integrity;
 pub mod kv;
+pub mod lanes;
 mod lease;
 pub mod limits;
 pub mod local;

@@ -64,12 +64,14 @@
 pub mod backend;
 mod counts;
 mod error;
+pub(crate) mod gather;
 mod home;
 pub mod limits;
 mod pinned;
 mod reads;
 mod replica;
 pub mod rocks;
+pub(crate) mod sliced;
 mod usage;
 
 #[cfg(any(test, feature = "conformance"))]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use trireme_proto::v1::{self, ServerStatusResponse, StatusResponse};
-use trireme_store::{Member, StoreStatus};
+use trireme_store::{
+    Member, StoreStatus,
+    lanes::{Lane, LaneUse},
+};
 
 use super::{ApiError, ClusterService, alarms};
 use crate::{VERSION, limits};
@@ -38,6 +41,19 @@ pub fn local_status(status: StoreStatus, name: &str) -> ServerStatusResponse {
         version: VERSION.to_owned(),
         term: status.term,
         quarantine: String::new(),
+        lanes: status.lanes.by_lane().map(lane_to_wire).to_vec(),
+    }
+}
+
+fn lane_to_wire((lane, used): (Lane, LaneUse)) -> v1::LaneUse {
+    v1::LaneUse {
+        lane: lane.name().to_owned(),
+        seats_in_use: used.seats_in_use,
+        seats: used.seats,
+        waiting: used.waiting,
+        answer_bytes: used.answer_bytes,
+        admitted: used.admitted,
+        refused: used.refused,
     }
 }
 
@@ -123,6 +139,7 @@ fn describe(member: &Member, answer: Option<&Result<ServerStatusResponse, String
             described.applied_index = answer.applied_index;
             described.state_hash.clone_from(&answer.state_hash);
             described.version.clone_from(&answer.version);
+            described.lanes.clone_from(&answer.lanes);
             described.health = if lagging { LAGGING } else { HEALTHY }.to_owned();
             if lagging {
                 described.health_message = format!("{behind} log entries behind");
