@@ -43,6 +43,16 @@ pub enum Figure {
     WatchRate,
     /// The 99th percentile of the delay from write to event.
     WatchP99,
+    /// Median latency of small writes of a few clients while nothing else is asked.
+    CalmMedian,
+    /// Its 99th percentile.
+    CalmP99,
+    /// The same beside a flood of large reads, median.
+    FloodedMedian,
+    /// Its 99th percentile.
+    FloodedP99,
+    /// What is left of the rate of those writes beside the flood.
+    FloodedRate,
     /// Keys a second loaded in transactions.
     FillRate,
     /// Resident memory of all servers after many keys.
@@ -95,7 +105,7 @@ pub enum Goal {
 
 impl Figure {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::PutRate,
         Self::PutMedian,
         Self::PutP99,
@@ -114,6 +124,11 @@ impl Figure {
         Self::RangeP99,
         Self::WatchRate,
         Self::WatchP99,
+        Self::CalmMedian,
+        Self::CalmP99,
+        Self::FloodedMedian,
+        Self::FloodedP99,
+        Self::FloodedRate,
         Self::FillRate,
         Self::MemoryRss,
         Self::MemoryPss,
@@ -138,7 +153,7 @@ impl Figure {
             | Self::RangeRate
             | Self::WatchRate
             | Self::FillRate => Unit::PerSecond,
-            Self::PutLoss => Unit::Share,
+            Self::PutLoss | Self::FloodedRate => Unit::Share,
             Self::MemoryRss | Self::MemoryPss | Self::Disk => Unit::Bytes,
             Self::PutMedian
             | Self::PutP99
@@ -150,6 +165,10 @@ impl Figure {
             | Self::GetP99
             | Self::RangeP99
             | Self::WatchP99
+            | Self::CalmMedian
+            | Self::CalmP99
+            | Self::FloodedMedian
+            | Self::FloodedP99
             | Self::FailoverP99
             | Self::FailoverMedian
             | Self::Restart
@@ -184,6 +203,11 @@ impl Figure {
             | Self::GetRateAtLeader
             | Self::RangeP99
             | Self::WatchP99
+            | Self::CalmMedian
+            | Self::CalmP99
+            | Self::FloodedMedian
+            | Self::FloodedP99
+            | Self::FloodedRate
             | Self::FillRate
             | Self::MemoryPss
             | Self::Disk

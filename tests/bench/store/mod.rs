@@ -6,6 +6,7 @@
 pub mod drive;
 mod failover;
 pub mod figures;
+mod flood;
 mod frame;
 pub mod histogram;
 mod hpack;
@@ -54,6 +55,8 @@ pub enum Group {
     Range,
     /// One writer, many watchers.
     Watch,
+    /// Small writes alone and beside a flood of large reads.
+    Flood,
     /// Memory after many keys.
     Memory,
     /// Restart of a server that holds much.
@@ -197,7 +200,14 @@ pub fn default_parent() -> Result<PathBuf> {
 
 /// Measures everything, one after the other. A group that fails is noted, and the others go on.
 pub async fn run(options: &StoreOptions) -> Report {
-    const STEADY: [Group; 5] = [Group::Put, Group::One, Group::Read, Group::Range, Group::Watch];
+    const STEADY: [Group; 6] = [
+        Group::Put,
+        Group::One,
+        Group::Read,
+        Group::Range,
+        Group::Watch,
+        Group::Flood,
+    ];
     const ONCE: [Group; 4] = [Group::Memory, Group::Pauses, Group::Restart, Group::Failover];
     let mut report = Report::default();
     for round in 0..options.sizes.rounds {
@@ -259,7 +269,7 @@ impl Session<'_> {
     async fn run(&mut self, group: Group, first: bool) -> Result<()> {
         let steady = matches!(
             group,
-            Group::Put | Group::One | Group::Read | Group::Range | Group::Watch
+            Group::Put | Group::One | Group::Read | Group::Range | Group::Watch | Group::Flood
         );
         if steady && first {
             self.prepare().await?;
@@ -270,6 +280,7 @@ impl Session<'_> {
             Group::Read => self.reads().await,
             Group::Range => self.ranges().await,
             Group::Watch => self.watches().await,
+            Group::Flood => self.floods().await,
             Group::Memory => self.memory().await,
             Group::Restart => self.restarts().await,
             Group::Failover => self.failovers().await,
