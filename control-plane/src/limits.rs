@@ -18,6 +18,12 @@ pub const CONTINUE_MAX_BYTES: usize = 4 << 10;
 /// Objects read from the store at a time while a list is put together.
 pub const LIST_CHUNK_ITEMS: usize = 1_000;
 
+/// The same in bytes: with either a chunk ends.
+pub const LIST_CHUNK_BYTES: usize = 1 << 20;
+
+/// Objects of a list that are encoded before others have their turn on the thread.
+pub const ENCODE_CHUNK_ITEMS: usize = 256;
+
 /// How often a write without a precondition starts over when another got in between.
 pub const WRITE_ATTEMPTS_MAX: usize = 64;
 

@@ -5,10 +5,12 @@
 //! [`LocalKv`](crate::LocalKv), which keeps one unreplicated state machine in memory for tests;
 //! both pass one conformance suite.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use trireme_mvcc::types::*;
+
+use crate::lanes::{Asker, Lane, Lanes, Refused};
 
 /// The leadership (Raft term) that a decision was made under.
 ///
@@ -89,12 +91,9 @@ pub enum KvError {
     /// The servers' data differ and no majority agrees: nothing is written any more; nothing was changed.
     #[error("the servers' data differ, and no majority agrees; nothing is written any more")]
     Corrupt,
-    /// Too much is in flight.
-    #[error("the store is overloaded; retry in {retry_after:?}")]
-    Overloaded {
-        /// When to come back.
-        retry_after: Duration,
-    },
+    /// Too much is in flight; nothing was done.
+    #[error(transparent)]
+    Overloaded(#[from] Refused),
     /// The store is shutting down or broken.
     #[error("the store has stopped: {0}")]
     Stopped(String),
@@ -113,7 +112,7 @@ pub struct WatchRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchBatch {
     /// Changes in order; all changes of one revision are always in one batch (invariant I3). May be empty.
-    pub events: Vec<std::sync::Arc<Event>>,
+    pub events: Vec<Arc<Event>>,
     /// Every change of the range up to this revision has now been delivered.
     pub progress: Revision,
 }
@@ -145,6 +144,35 @@ pub trait Kv: Send + Sync + 'static {
     /// # Errors
     /// Every variant but the read ones; [`KvError::UnknownOutcome`] after the deadline.
     async fn txn(&self, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError>;
+
+    /// The same, for work of a kind: what is proposed waits for its turn by its lane.
+    ///
+    /// # Errors
+    /// As [`txn`](Self::txn).
+    async fn txn_in(&self, lane: Lane, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
+        let _ = lane;
+        self.txn(txn, fence).await
+    }
+
+    /// Counts the keys of a range at a revision, for somebody, as work that gives way to other work.
+    ///
+    /// # Errors
+    /// As [`range`](Self::range), and [`KvError::Overloaded`].
+    async fn count_in(&self, asker: Asker, range: KeyRange, revision: Revision) -> Result<u64, KvError> {
+        let _ = asker;
+        let request = RangeRequest {
+            revision,
+            count_only: true,
+            ..RangeRequest::latest(range)
+        };
+        let counted = self.range(request, Consistency::Serializable).await?;
+        Ok(counted.count.unwrap_or(0))
+    }
+
+    /// Who may work on the store for somebody; `None` if it does not matter.
+    fn lanes(&self) -> Option<&Arc<Lanes>> {
+        None
+    }
 
     /// Watches a range on this server's own replica.
     ///

@@ -15,6 +15,7 @@ pub mod engine;
 mod faults;
 mod integrity;
 pub mod kv;
+pub mod lanes;
 mod lease;
 pub mod limits;
 pub mod local;

@@ -67,8 +67,63 @@ pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
 pub const PROPOSAL_MIN_BYTES: usize = 1 << 10;
 /// Commands that wait for their batch.
 pub const PROPOSAL_QUEUE_COMMANDS: usize = 10_000;
+/// Of [`PROPOSALS_IN_FLIGHT_BYTES`], what each lane has for itself, in bytes: system, users, bulk.
+pub const PROPOSALS_IN_FLIGHT_BYTES_BY_LANE: [usize; 3] = [16 << 20, 36 << 20, 12 << 20];
+/// Commands in one batch of proposals that are taken of each lane, and of those before it, while others wait.
+pub const PROPOSAL_BATCH_SHARES: [usize; 3] = [512, 896, PROPOSAL_BATCH_COMMANDS];
 /// When to come back after overload.
 pub const OVERLOAD_RETRY: Duration = Duration::from_millis(100);
+
+/// What one seat of a lane stands for, in bytes that are expected to be read or written.
+pub const SEAT_BYTES: usize = 1 << 10;
+/// Seats of the system lane.
+pub const SYSTEM_SEATS: u32 = 16_384;
+/// Seats of the users' lane. As much as may be proposed at a time, so that writes wait for consensus, not here.
+pub const USERS_SEATS: u32 = 65_536;
+/// Seats of one slice of large work.
+pub const BULK_SLICE_SEATS: u32 = (BULK_SLICE_BYTES / SEAT_BYTES) as u32;
+/// Seats in use of all other lanes up to which a machine counts as idle, and does large work on all its processors.
+pub const QUIET_SEATS: u32 = 64;
+/// Slices of large work at a time, however many processors there are.
+pub const BULK_SLICES_AT_ONCE_MAX: u32 = 64;
+/// A slice of large work ends after so many bytes of answers.
+pub const BULK_SLICE_BYTES: usize = 1 << 20;
+/// A slice of large work ends after so many keys that it has looked at.
+pub const BULK_SLICE_KEYS: usize = 4_096;
+/// A range or list with a limit up to this many keys is small.
+pub const SMALL_RANGE_KEYS: usize = 512;
+/// Requests that wait in the system lane.
+pub const SYSTEM_WAITING: usize = 4_096;
+/// Requests that wait in the users' lane.
+pub const USERS_WAITING: usize = 8_192;
+/// Requests that wait in the bulk lane.
+pub const BULK_WAITING: usize = 1_024;
+/// One flow has at most one in so many of a lane's places to wait, and of the room for its answers.
+pub const LANE_FLOW_SHARE: usize = 4;
+/// How long a request waits for a seat of the system lane.
+pub const SYSTEM_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request waits for a seat of the users' lane.
+pub const USERS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long large work waits for its next slice.
+pub const BULK_PATIENCE: Duration = Duration::from_secs(10);
+/// When large work that was refused comes back.
+pub const BULK_RETRY: Duration = Duration::from_secs(1);
+/// Answers up to this size, in bytes, are not counted.
+pub const SMALL_ANSWER_BYTES: usize = 16 << 10;
+/// Answers of the system lane that clients have not taken yet, in bytes.
+pub const SYSTEM_ANSWER_BYTES: u64 = 64 << 20;
+/// Answers of the users' lane that clients have not taken yet, in bytes.
+pub const USERS_ANSWER_BYTES: u64 = 128 << 20;
+/// Answers of the bulk lane that are being put together or that clients have not taken yet, in bytes.
+pub const BULK_ANSWER_BYTES: u64 = 192 << 20;
+/// What the oldest of the large answers may have beyond that, in bytes: more than the largest there can be.
+pub const BULK_SENIOR_ANSWER_BYTES: u64 = 136 << 20;
+/// What of an answer is handed to its connection at a time, in bytes.
+pub const ANSWER_PIECE_BYTES: usize = 64 << 10;
+/// A client that takes nothing of an answer for this long is cut off.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+/// How often a range read of the latest state starts over when what it read was compacted away meanwhile.
+pub const RANGE_RESTARTS_MAX: usize = 3;
 
 /// How long a request waits for a leader to be known.
 pub const LEADER_WAIT: Duration = Duration::from_secs(5);
@@ -178,7 +233,15 @@ const _: () =
     assert!(HEARTBEAT_PERIOD_MS < ELECTION_TIMEOUT_MIN_MS && ELECTION_TIMEOUT_MIN_MS < ELECTION_TIMEOUT_MAX_MS);
 const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
 const _: () = assert!(APPEND_BATCH_BYTES + COMMAND_BYTES < PEER_MESSAGE_BYTES);
-const _: () = assert!(PROPOSAL_BATCH_BYTES + COMMAND_BYTES < PROPOSALS_IN_FLIGHT_BYTES);
+const _: () = {
+    let [system, users, bulk] = PROPOSALS_IN_FLIGHT_BYTES_BY_LANE;
+    assert!(system + users + bulk == PROPOSALS_IN_FLIGHT_BYTES);
+    let most = PROPOSAL_BATCH_BYTES + COMMAND_BYTES;
+    assert!(
+        most < system && most < users && most < bulk,
+        "every batch fits into an idle leader"
+    );
+};
 const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);
 const _: () = assert!(LEASE_CHECKPOINTS_AT_ONCE <= trireme_mvcc::limits::LEASE_CHECKPOINT_ENTRIES_MAX);
 const _: () = assert!(LEASE_TTL_MIN_S as u64 * 1_000 >= 2 * ELECTION_TIMEOUT_MAX_MS);

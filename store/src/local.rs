@@ -16,6 +16,7 @@ use crate::kv::{
     Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
     Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
+use crate::lanes::Lanes;
 use crate::lease::Keeper;
 use crate::lease::driver::{self, Host, NotDone};
 use crate::limits;
@@ -184,6 +185,10 @@ impl Kv for LocalKv {
             Outcome::Txn(response) => Ok(response),
             other => Err(KvError::Stopped(format!("a transaction was answered by {other:?}"))),
         }
+    }
+
+    fn lanes(&self) -> Option<&Arc<Lanes>> {
+        Some(self.inner.engine.lanes())
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {

@@ -12,11 +12,13 @@ use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use crate::backup::{self, Backup, BackupHeader, BackupMember};
+use crate::engine::sliced::encode_nothing;
 use crate::engine::{EngineError, StateUse};
 use crate::kv::{
-    Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
-    Revision, Txn, TxnResponse, WatchRequest, Watcher,
+    Consistency, HashKv, KeyRange, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest,
+    RangeResponse, Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
+use crate::lanes::{Asker, Lane, Lanes, LanesUse, in_turns};
 use crate::metrics::Page;
 use crate::raft::PinnedExport;
 use crate::raft::{
@@ -72,6 +74,8 @@ pub struct StoreStatus {
     pub state_hash: String,
     /// How long ago it last made progress: applied an entry, or received a part of a snapshot.
     pub idle: Duration,
+    /// How full the lanes are in which it works for others.
+    pub lanes: LanesUse,
 }
 
 /// What the log has cost so far, since the store was opened.
@@ -169,6 +173,7 @@ impl Store {
             state_hash_index,
             state_hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
             idle: self.node.progress.idle(),
+            lanes: self.lanes_use(),
         }
     }
 
@@ -189,6 +194,11 @@ impl Store {
         let failed = |error: EngineError| KvError::Stopped(error.to_string());
         while self.node.engine.remove_compacted().await.map_err(failed)? {}
         Ok(())
+    }
+
+    /// How full the lanes are in which this server works for others.
+    pub fn lanes_use(&self) -> LanesUse {
+        self.node.engine.lanes().usage()
     }
 
     /// What the log has cost.
@@ -300,7 +310,7 @@ impl Store {
         let index = at.position.as_ref().map_or(0, |position| position.index);
         let header = BackupHeader::new(&self.node.config.cluster_id, at.revision, index, members.collect());
         Ok(Backup {
-            stream: backup::stream(&header, pieces),
+            stream: in_turns(self.node.engine.lanes(), backup::stream(&header, pieces)),
             header,
             estimated_bytes,
         })
@@ -391,7 +401,7 @@ impl Store {
     }
 
     /// Waits for what `consistency` asks for.
-    async fn fresh(&self, consistency: Consistency) -> Result<(), KvError> {
+    pub(crate) async fn fresh(&self, consistency: Consistency) -> Result<(), KvError> {
         // Not even what needs no other server may be read from a replica that cannot be trusted.
         if let Some(cause) = self.quarantined() {
             return Err(KvError::Stopped(format!("it is quarantined: {cause}")));
@@ -448,15 +458,36 @@ impl Kv for Store {
     }
 
     async fn txn(&self, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
+        // Only loops of the cluster itself decide under a leadership.
+        let lane = if fence.is_some() { Lane::System } else { Lane::Users };
+        self.txn_in(lane, txn, fence).await
+    }
+
+    async fn txn_in(&self, lane: Lane, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
         let command = Command::Txn {
             txn,
             fence_term: fence.map(|leadership| leadership.term),
         };
-        match self.node.propose(command.check_and_encode()?).await? {
+        match self.node.propose_in(lane, command.check_and_encode()?).await? {
             Outcome::Txn(response) => Ok(response),
             Outcome::Refused(refusal) => Err(refusal.into()),
             _ => Err(wrong_answer()),
         }
+    }
+
+    async fn count_in(&self, asker: Asker, range: KeyRange, revision: Revision) -> Result<u64, KvError> {
+        self.fresh(Consistency::Serializable).await?;
+        let request = RangeRequest {
+            revision,
+            count_only: true,
+            ..RangeRequest::latest(range)
+        };
+        let (counted, _) = self.node.engine.read_sliced(asker, request, encode_nothing).await?;
+        Ok(counted.count.unwrap_or(0))
+    }
+
+    fn lanes(&self) -> Option<&Arc<Lanes>> {
+        Some(self.node.engine.lanes())
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {
@@ -493,7 +524,7 @@ impl Leases for Store {
     async fn grant(&self, id: i64, ttl_s: i64) -> Result<LeaseGranted, KvError> {
         let ttl_s = ttl_s.max(limits::LEASE_TTL_MIN_S);
         let command = Command::LeaseGrant { id, ttl_s };
-        match self.node.propose(command.check_and_encode()?).await? {
+        match self.node.propose_in(Lane::Users, command.check_and_encode()?).await? {
             Outcome::LeaseGranted { id, ttl_s, revision } => Ok(LeaseGranted { id, ttl_s, revision }),
             Outcome::Refused(refusal) => Err(refusal.into()),
             _ => Err(wrong_answer()),
@@ -505,7 +536,7 @@ impl Leases for Store {
             return Err(KvError::LeaseNotFound { id });
         }
         let command = Command::LeaseRevoke { id, fence_term: None };
-        match self.node.propose(command.check_and_encode()?).await? {
+        match self.node.propose_in(Lane::Users, command.check_and_encode()?).await? {
             Outcome::LeaseRevoked { revision } => Ok(revision),
             Outcome::Refused(refusal) => Err(refusal.into()),
             _ => Err(wrong_answer()),

@@ -5,6 +5,7 @@
 mod admin;
 mod coordination;
 mod etcdctl;
+mod flood;
 mod kv;
 mod lease;
 mod library;
@@ -71,6 +72,12 @@ async fn leases_and_watches_outlive_the_leader() -> Result<()> {
 async fn watchers_cost_little() -> Result<()> {
     let trireme = Trireme::start().await?;
     slow::check(&trireme).await
+}
+
+#[tokio::test]
+async fn a_flood_of_large_reads_harms_nobody_else() -> Result<()> {
+    let trireme = Trireme::start().await?;
+    flood::check(&trireme).await
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn unread(trireme: &Trireme) -> Result<()> {
 }
 
 /// Memory of a process that is in RAM.
-fn resident_kb(process: i32) -> Result<u64> {
+pub(crate) fn resident_kb(process: i32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status
         .lines()

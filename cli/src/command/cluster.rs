@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use trireme_client::Link;
 use trireme_proto::v1::cluster_client::ClusterClient;
 use trireme_proto::v1::{
-    Alarm, ClearAlarmRequest, CreateTokenRequest, JoinRole, Member, RemoveMemberRequest, StatusResponse,
+    Alarm, ClearAlarmRequest, CreateTokenRequest, JoinRole, LaneUse, Member, RemoveMemberRequest, StatusResponse,
     TransferLeadershipRequest,
 };
 
@@ -262,7 +262,7 @@ fn show(status: &StatusResponse, format: &Format, whole: bool) -> Result<()> {
 fn status_text(status: &StatusResponse, wide: bool) -> String {
     let mut header = vec!["Id", "Name", "Address", "Process", "Role", "Revision", "Health"];
     if wide {
-        header.extend(["Index", "State-Hash", "Version"]);
+        header.extend(["Index", "State-Hash", "Version", "Waiting", "Refused"]);
     }
     let mut table = Table::new(header);
     for m in &status.members {
@@ -286,6 +286,8 @@ fn status_text(status: &StatusResponse, wide: bool) -> String {
                 known(m.applied_index.to_string()),
                 m.state_hash.clone(),
                 m.version.clone(),
+                by_lane(m, |lane| lane.waiting),
+                by_lane(m, |lane| lane.refused),
             ]);
         }
         table.row(row);
@@ -302,6 +304,25 @@ fn status_text(status: &StatusResponse, wide: bool) -> String {
         status.term,
         table.render(true)
     )
+}
+
+/// A figure of each lane: `system 0, users 3, bulk 12`.
+fn by_lane(member: &Member, figure: impl Fn(&LaneUse) -> u64) -> String {
+    let lanes = member.lanes.iter();
+    let told: Vec<String> = lanes.map(|lane| format!("{} {}", lane.lane, figure(lane))).collect();
+    told.join(", ")
+}
+
+fn lane_json(lane: &LaneUse) -> Value {
+    json!({
+        "lane": lane.lane,
+        "seatsInUse": lane.seats_in_use,
+        "seats": lane.seats,
+        "waiting": lane.waiting,
+        "answerBytes": lane.answer_bytes,
+        "admitted": lane.admitted,
+        "refused": lane.refused,
+    })
 }
 
 fn alarm_text(alarm: &Alarm) -> String {
@@ -335,6 +356,7 @@ fn to_json(status: &StatusResponse) -> Value {
                 "healthMessage": m.health_message,
                 "stateHash": m.state_hash,
                 "version": m.version,
+                "lanes": m.lanes.iter().map(lane_json).collect::<Vec<_>>(),
             })
         })
         .collect();

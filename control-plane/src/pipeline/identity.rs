@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use trireme_store::lanes::Flow;
+
 use crate::{
     pki::{GROUP_ADMINS, GROUP_NODES, GROUP_SERVERS, Subject},
     status::ApiError,
@@ -28,6 +30,7 @@ pub enum Role {
 pub struct Identity {
     role: Role,
     name: String,
+    flow: Flow,
 }
 
 impl Identity {
@@ -47,7 +50,8 @@ impl Identity {
             Some(Subject::Node(name)) => (Role::Node, name.clone()),
             None => (Role::Anonymous, "system:anonymous".to_owned()),
         };
-        Ok(Self { role, name })
+        let flow = peer.flow();
+        Ok(Self { role, name, flow })
     }
 
     /// Authentication of a gRPC request.
@@ -67,7 +71,14 @@ impl Identity {
         Self {
             role: Role::System,
             name: name.to_owned(),
+            flow: Flow::default(),
         }
+    }
+
+    /// Its connection, as one that takes turns with others.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        self.flow
     }
 
     /// Its role.

@@ -8,6 +8,7 @@ pub(crate) mod admit;
 mod calls;
 mod decode;
 mod identity;
+mod lane;
 mod permit;
 mod request;
 
@@ -15,5 +16,6 @@ pub use admit::Admitted;
 pub use calls::{check_call, roles_admitted};
 pub use decode::{Decoded, Validation, decode_binding, decode_scale};
 pub use identity::{Identity, Role};
+pub use lane::lane_of;
 pub use permit::Permit;
 pub use request::{RawRequest, RequestInfo, Subresource, Verb};

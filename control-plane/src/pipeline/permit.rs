@@ -4,9 +4,12 @@
 //! its objects through the node agents' service, which hands it only what is its own (I6).
 
 use trireme_logic::{kind::KindInfo, object::ObjectKey};
-use trireme_store::kv::Leadership;
+use trireme_store::{
+    kv::Leadership,
+    lanes::{Asker, Lane},
+};
 
-use super::{Identity, RawRequest, RequestInfo, Role, Subresource, Verb};
+use super::{Identity, RawRequest, RequestInfo, Role, Subresource, Verb, lane_of};
 use crate::status::{ApiError, qualified};
 
 /// Allows one request, or the work of one loop or node.
@@ -106,6 +109,18 @@ impl Permit {
         match &self.scope {
             Scope::Request(info) => Some(info),
             Scope::System | Scope::Node => None,
+        }
+    }
+
+    /// Who asks, and in which lane: for a list with `limit`, 0 for none.
+    pub(crate) fn asker(&self, limit: usize) -> Asker {
+        let lane = match &self.scope {
+            Scope::Request(info) => lane_of(self.identity.role(), info.verb(), limit),
+            Scope::System | Scope::Node => Lane::System,
+        };
+        Asker {
+            lane,
+            flow: self.identity.flow(),
         }
     }
 

@@ -19,6 +19,7 @@ mod read;
 mod scale;
 mod selection;
 mod stored;
+mod turns;
 mod update;
 mod watch;
 
@@ -83,7 +84,8 @@ impl Registry {
     }
 
     async fn commit(&self, permit: &Permit, txn: Txn) -> Result<TxnResponse, ApiError> {
-        Ok(self.kv.txn(txn, permit.fence()).await?)
+        let lane = permit.asker(0).lane;
+        Ok(self.kv.txn_in(lane, txn, permit.fence()).await?)
     }
 }
 

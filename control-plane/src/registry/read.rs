@@ -4,9 +4,17 @@ use trireme_logic::{
     kinds,
     object::{KindOps, ObjectKey},
 };
-use trireme_store::kv::{Consistency, KeyRange, KvError, RangeRequest, RangeResponse, Revision};
+use trireme_store::{
+    kv::{Consistency, KeyRange, KvError, RangeRequest, RangeResponse, Revision},
+    lanes::Answer,
+};
 
-use super::{Registry, Selection, Stored, continue_token::ContinueToken, object_range};
+use super::{
+    Registry, Selection, Stored,
+    continue_token::ContinueToken,
+    object_range,
+    turns::{Turns, bulk},
+};
 use crate::{
     limits,
     pipeline::{Permit, Subresource, Verb},
@@ -50,6 +58,8 @@ pub struct ListPage {
     pub continue_token: String,
     /// How many objects follow, if that is known.
     pub remaining: Option<i64>,
+    /// The room that the page takes, until its client has it.
+    pub room: Option<Answer>,
 }
 
 impl ReadFrom {
@@ -75,10 +85,12 @@ impl ReadFrom {
 }
 
 /// What a page of a list has come to so far.
-struct Progress {
+pub(super) struct Progress {
     range: KeyRange,
     revision: Revision,
     items: Vec<Stored>,
+    /// What the items take, in bytes.
+    bytes: usize,
 }
 
 impl Registry {
@@ -126,11 +138,8 @@ impl Registry {
         let place = ObjectKey::new(request.namespace.as_str(), "");
         permit.require(&[Verb::List], ops.info(), Subresource::None, &place)?;
         let prefix = kinds::namespace_prefix(ops.info(), &request.namespace);
-        let mut progress = Progress {
-            range: KeyRange::prefix(prefix.clone()),
-            revision: 0,
-            items: Vec::new(),
-        };
+        let mut progress = Progress::new(KeyRange::prefix(prefix.clone()));
+        let mut turns = self.turns(permit, request.limit);
         // Later pages are of a fixed revision, which any replica that has it answers alike.
         let mut consistency = request.from.consistency();
         if !request.continue_token.is_empty() {
@@ -144,6 +153,7 @@ impl Registry {
                 0 => limits::LIST_CHUNK_ITEMS,
                 limit => (limit - progress.items.len()).min(limits::LIST_CHUNK_ITEMS),
             };
+            let seat = turns.next().await?;
             let answer = self.read_chunk(&progress, wanted, consistency).await?;
             if progress.revision == 0 {
                 progress.revision = answer.revision;
@@ -151,45 +161,50 @@ impl Registry {
             consistency = Consistency::AtLeast(progress.revision);
             let next = next_start(&answer);
             progress.take(&answer, &request.selection)?;
+            drop(seat);
+            turns.keep(progress.bytes)?;
             let Some(next) = next else {
-                return Ok(progress.last_page());
+                return Ok(progress.last_page(turns));
             };
             progress.range.start = next;
             if request.limit > 0 && progress.items.len() >= request.limit {
-                return self.page(progress, &prefix, &request.selection).await;
+                return self.page(progress, turns, &prefix, &request.selection).await;
             }
         }
     }
 
-    /// Every selected object of a range as of now, and the revision that they show.
-    pub(super) async fn read_range(
+    /// Reads a chunk of a range in its turn: its selected objects, and where the next one begins. The first is of the
+    /// latest state, and the others of the same.
+    pub(super) async fn read_in_turn(
         &self,
-        range: KeyRange,
+        turns: &mut Turns,
+        progress: &mut Progress,
         selection: &Selection,
-    ) -> Result<(Vec<Stored>, Revision), ApiError> {
-        let mut progress = Progress {
-            range,
-            revision: 0,
-            items: Vec::new(),
+    ) -> Result<(Vec<Stored>, bool), ApiError> {
+        turns.release();
+        let is_first = progress.revision == 0;
+        let consistency = if is_first {
+            Consistency::Linearizable
+        } else {
+            Consistency::Serializable
         };
-        let mut consistency = Consistency::Linearizable;
-        loop {
-            let answer = self
-                .read_chunk(&progress, limits::LIST_CHUNK_ITEMS, consistency)
-                .await?;
-            if progress.revision == 0 {
-                progress.revision = answer.revision;
-            }
-            consistency = Consistency::Serializable;
-            progress.take(&answer, selection)?;
-            match next_start(&answer) {
-                Some(next) => progress.range.start = next,
-                None => return Ok((progress.items, progress.revision)),
-            }
+        let seat = turns.next().await?;
+        let answer = self.read_chunk(progress, limits::LIST_CHUNK_ITEMS, consistency).await?;
+        if is_first {
+            progress.revision = answer.revision;
         }
+        progress.take(&answer, selection)?;
+        drop(seat);
+        turns.keep(std::mem::take(&mut progress.bytes))?;
+        let next = next_start(&answer);
+        let has_more = next.is_some();
+        if let Some(next) = next {
+            progress.range.start = next;
+        }
+        Ok((std::mem::take(&mut progress.items), has_more))
     }
 
-    async fn read_chunk(
+    pub(super) async fn read_chunk(
         &self,
         progress: &Progress,
         limit: usize,
@@ -198,6 +213,7 @@ impl Registry {
         let request = RangeRequest {
             limit,
             revision: progress.revision,
+            bytes_max: limits::LIST_CHUNK_BYTES,
             ..RangeRequest::latest(progress.range.clone())
         };
         match self.bounded_range(request, consistency).await {
@@ -209,20 +225,28 @@ impl Registry {
         }
     }
 
-    async fn page(&self, progress: Progress, prefix: &str, selection: &Selection) -> Result<ListPage, ApiError> {
+    async fn page(
+        &self,
+        progress: Progress,
+        turns: Turns,
+        prefix: &str,
+        selection: &Selection,
+    ) -> Result<ListPage, ApiError> {
         let token = ContinueToken {
             revision: progress.revision,
             start: progress.range.start.clone(),
         };
-        // How many of the rest a selector would keep is not known without reading them.
-        let remaining = if selection.is_everything() {
-            let request = RangeRequest {
-                revision: progress.revision,
-                count_only: true,
-                ..RangeRequest::latest(progress.range.clone())
-            };
-            let counted = self.kv.range(request, Consistency::Serializable).await?;
-            counted.count.and_then(|count| i64::try_from(count).ok())
+        // How many of the rest a selector would keep is not known without reading them. And a page is not to wait for large
+        // work, which counting may be: clients must do without.
+        let is_busy = self.kv.lanes().is_some_and(|lanes| lanes.is_bulk_busy());
+        let remaining = if selection.is_everything() && !is_busy {
+            let (asker, range) = (bulk(turns.flow()), progress.range.clone());
+            match self.kv.count_in(asker, range, progress.revision).await {
+                Ok(count) => i64::try_from(count).ok(),
+                // The page is good without it.
+                Err(KvError::Overloaded(_)) => None,
+                Err(error) => return Err(error.into()),
+            }
         } else {
             None
         };
@@ -231,6 +255,7 @@ impl Registry {
             revision: progress.revision,
             continue_token: token.encode(prefix.as_bytes())?,
             remaining,
+            room: turns.into_room(),
         })
     }
 
@@ -266,6 +291,20 @@ impl Registry {
 }
 
 impl Progress {
+    pub(super) fn new(range: KeyRange) -> Self {
+        Self {
+            range,
+            revision: 0,
+            items: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The revision that everything shows; 0 if nothing was read yet.
+    pub(super) fn revision(&self) -> Revision {
+        self.revision
+    }
+
     fn take(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<(), ApiError> {
         for kv in &answer.kvs {
             let Some(stored) = Stored::of_key_value(kv) else {
@@ -273,18 +312,20 @@ impl Progress {
                 continue;
             };
             if selection.matches(&stored)? {
+                self.bytes += kv.bytes();
                 self.items.push(stored);
             }
         }
         Ok(())
     }
 
-    fn last_page(self) -> ListPage {
+    fn last_page(self, turns: Turns) -> ListPage {
         ListPage {
             items: self.items,
             revision: self.revision,
             continue_token: String::new(),
             remaining: None,
+            room: turns.into_room(),
         }
     }
 }

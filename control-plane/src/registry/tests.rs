@@ -4,6 +4,7 @@ mod binding;
 mod creating;
 mod deleting;
 mod lagging;
+mod lanes;
 mod listing;
 mod nodes;
 mod quotas;

@@ -1,6 +1,6 @@
 //! Following a range on this server's own replica: each change once, in order (invariant I3).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::time::Instant;
 use trireme_logic::{
@@ -9,7 +9,7 @@ use trireme_logic::{
 };
 use trireme_store::kv::{self, Event, EventKind, KeyRange, KvError, Revision, Watcher};
 
-use super::{Registry, Selection, Stored, object_range};
+use super::{Registry, Selection, Stored, object_range, read::Progress, turns::Turns};
 use crate::{
     limits,
     pipeline::{Permit, Subresource, Verb},
@@ -51,6 +51,8 @@ pub enum WatchChange {
 
 /// A running watch. Dropping it ends it.
 pub struct ObjectWatch {
+    /// What is left of the objects that it begins with.
+    present: Option<Present>,
     watcher: Box<dyn Watcher>,
     ops: &'static dyn KindOps,
     selection: Selection,
@@ -69,7 +71,7 @@ impl Registry {
     /// # Errors
     /// `Expired` if the start is no longer in the history.
     pub async fn watch(
-        &self,
+        self: &Arc<Self>,
         permit: &Permit,
         ops: &'static dyn KindOps,
         request: WatchRequest,
@@ -79,14 +81,17 @@ impl Registry {
         let range = watched_range(ops, &request);
         let mut pending = VecDeque::new();
         let mut position = request.start;
+        let mut present = None;
         if request.start == 0 {
-            let (present, revision) = self.read_range(range.clone(), &request.selection).await?;
-            position = revision;
-            pending.extend(present.into_iter().map(WatchChange::Added));
-            pending.push_back(WatchChange::Bookmark {
-                revision: position,
-                initial_events_end: true,
-            });
+            let mut reading = Present {
+                registry: Arc::clone(self),
+                turns: self.bulk_turns(permit),
+                progress: Progress::new(range.clone()),
+            };
+            // The first of them tells the revision after which changes are to follow.
+            let has_more = reading.read(&request.selection, &mut pending).await?;
+            position = reading.progress.revision();
+            present = has_more.then_some(reading);
         }
         let watch = kv::WatchRequest {
             range,
@@ -94,6 +99,7 @@ impl Registry {
         };
         let watcher = self.kv.watch(watch).await.map_err(too_old)?;
         Ok(ObjectWatch {
+            present,
             watcher,
             ops,
             selection: request.selection,
@@ -103,6 +109,31 @@ impl Registry {
             told: position,
             bookmarked: Instant::now(),
         })
+    }
+}
+
+/// The objects that a watch begins with, read chunk by chunk as its client takes them.
+struct Present {
+    registry: Arc<Registry>,
+    turns: Turns,
+    progress: Progress,
+}
+
+impl Present {
+    /// Reads the next of them; false if these were the last.
+    async fn read(&mut self, selection: &Selection, pending: &mut VecDeque<WatchChange>) -> Result<bool, ApiError> {
+        let read = self
+            .registry
+            .read_in_turn(&mut self.turns, &mut self.progress, selection);
+        let (objects, has_more) = read.await?;
+        pending.extend(objects.into_iter().map(WatchChange::Added));
+        if !has_more {
+            pending.push_back(WatchChange::Bookmark {
+                revision: self.progress.revision(),
+                initial_events_end: true,
+            });
+        }
+        Ok(has_more)
     }
 }
 
@@ -138,6 +169,12 @@ impl ObjectWatch {
         loop {
             if let Some(change) = self.pending.pop_front() {
                 return Ok(change);
+            }
+            if let Some(present) = &mut self.present {
+                if !present.read(&self.selection, &mut self.pending).await? {
+                    self.present = None;
+                }
+                continue;
             }
             let untold = self.bookmarks && self.position > self.told;
             let batch = tokio::select! {

@@ -109,6 +109,8 @@ impl NodeAgent for NodeAgentService {
         request: Request<ReportStatusRequest>,
     ) -> Result<Response<ReportStatusResponse>, Status> {
         let permit = node_permit(&request)?;
+        let bytes = request.get_ref().pods.iter().map(|pod| pod.status.len()).sum();
+        let _seat = self.registry.admit(&permit, bytes).await?;
         let outcomes: Vec<Result<Outcome, ApiError>> = futures::stream::iter(request.into_inner().pods)
             .map(|report| self.store_report(&permit, report))
             .buffered(STATUS_REPORTS_CONCURRENT)

@@ -20,6 +20,8 @@ use trireme_proto::v1::{
     resources_server::{Resources, ResourcesServer},
 };
 
+use trireme_store::lanes::carry;
+
 pub use logs::LogSource;
 
 use self::item::Answer;
@@ -59,6 +61,7 @@ impl ResourcesService {
     }
 
     async fn get_item(&self, permit: &Permit, request: &GetRequest) -> Result<Item, ApiError> {
+        let _seat = self.registry.admit(permit, 0).await?;
         let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
         let from = ReadFrom::parse(&request.resource_version)?;
         let (ops, key) = (info.ops(), info.key());
@@ -73,7 +76,7 @@ impl ResourcesService {
         answer.single(&stored, Vec::new())
     }
 
-    async fn list_items(&self, permit: &Permit, request: ListRequest) -> Result<ListResponse, ApiError> {
+    async fn list_items(&self, permit: &Permit, request: ListRequest) -> Result<Response<ListResponse>, ApiError> {
         let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
         let list = registry::ListRequest {
             namespace: info.key().namespace.clone(),
@@ -84,17 +87,37 @@ impl ResourcesService {
             from: ReadFrom::parse(&request.resource_version)?,
         };
         let page = self.registry.list(permit, info.ops(), &list).await?;
-        Ok(ListResponse {
-            items: page
-                .items
-                .iter()
-                .map(|stored| answer.item(stored))
-                .collect::<Result<_, _>>()?,
+        let mut items = Vec::with_capacity(page.items.len());
+        for chunk in page.items.chunks(limits::ENCODE_CHUNK_ITEMS) {
+            if !items.is_empty() {
+                // Others have their turn on this thread.
+                tokio::task::yield_now().await;
+            }
+            for stored in chunk {
+                items.push(answer.item(stored)?);
+            }
+        }
+        let mut response = Response::new(ListResponse {
+            items,
             revision: page.revision,
             r#continue: page.continue_token,
             remaining_item_count: page.remaining,
             columns: answer.columns(info.kind()),
-        })
+        });
+        if let Some(room) = page.room {
+            carry(&mut response, room);
+        }
+        Ok(response)
+    }
+
+    /// One object, with the room that it takes.
+    fn single(&self, permit: &Permit, item: Item) -> Result<Response<Item>, ApiError> {
+        let room = self.registry.room(permit, item.object.len())?;
+        let mut response = Response::new(item);
+        if let Some(room) = room {
+            carry(&mut response, room);
+        }
+        Ok(response)
     }
 
     async fn create_item(&self, permit: &Permit, request: CreateRequest) -> Result<Item, ApiError> {
@@ -230,12 +253,13 @@ impl Resources for ResourcesService {
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Get, request.get_ref().resource.as_ref())?;
-        Ok(Response::new(self.get_item(&permit, request.get_ref()).await?))
+        let item = self.get_item(&permit, request.get_ref()).await?;
+        Ok(self.single(&permit, item)?)
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let permit = permit(&request, Verb::List, request.get_ref().resource.as_ref())?;
-        Ok(Response::new(self.list_items(&permit, request.into_inner()).await?))
+        Ok(self.list_items(&permit, request.into_inner()).await?)
     }
 
     type WatchStream = BoxStream<'static, Result<WatchEvent, Status>>;
@@ -248,21 +272,25 @@ impl Resources for ResourcesService {
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Create, request.get_ref().resource.as_ref())?;
+        let _seat = self.registry.admit(&permit, request.get_ref().object.len()).await?;
         Ok(Response::new(self.create_item(&permit, request.into_inner()).await?))
     }
 
     async fn update(&self, request: Request<UpdateRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Update, request.get_ref().resource.as_ref())?;
+        let _seat = self.registry.admit(&permit, request.get_ref().object.len()).await?;
         Ok(Response::new(self.update_item(&permit, request.into_inner()).await?))
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Patch, request.get_ref().resource.as_ref())?;
+        let _seat = self.registry.admit(&permit, request.get_ref().patch.len()).await?;
         Ok(Response::new(self.patch_item(&permit, request.into_inner()).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
         let permit = permit(&request, Verb::Delete, request.get_ref().resource.as_ref())?;
+        let _seat = self.registry.admit(&permit, 0).await?;
         Ok(Response::new(self.delete_item(&permit, request.into_inner()).await?))
     }
 

@@ -4,9 +4,12 @@
 
 use bytes::Bytes;
 use prost::Message;
-use tonic::Code;
+use tonic::{Code, metadata::MetadataMap};
 
 use super::{ApiError, Reason};
+
+/// The metadata by which gRPC tells a client when to try again, in milliseconds. The details have whole seconds.
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The type of the detail that carries a `kubernetes.meta.v1.Status`.
 const STATUS_TYPE_URL: &str = "type.googleapis.com/kubernetes.meta.v1.Status";
@@ -68,7 +71,14 @@ impl From<ApiError> for tonic::Status {
                 value: error.to_status().encode_to_vec(),
             }],
         };
-        Self::with_details(code, error.message(), Bytes::from(status.encode_to_vec()))
+        let mut metadata = MetadataMap::new();
+        if let Some(delay) = error.retry_delay()
+            && let Ok(pause) = delay.as_millis().to_string().parse()
+        {
+            metadata.insert(RETRY_PUSHBACK, pause);
+        }
+        let details = Bytes::from(status.encode_to_vec());
+        Self::with_details_and_metadata(code, error.message(), details, metadata)
     }
 }
 
@@ -86,7 +96,7 @@ mod tests {
         assert_eq!(read.reason, "TooManyRequests");
         assert_eq!(read.http_code, 429);
         assert_eq!(read.message, "later");
-        assert_eq!(read.retry_after, Some(Duration::from_secs(2)));
+        assert_eq!(read.retry_after, Some(Duration::from_millis(1_200)));
         assert!(read.from_server);
     }
 }

@@ -24,9 +24,7 @@ impl From<KvError> for ApiError {
             KvError::UnknownOutcome(why) => Self::unknown_outcome(format!(
                 "the write was sent, but whether it was carried out is not known: {why}; read before you repeat it"
             )),
-            KvError::Overloaded { retry_after } => {
-                Self::too_many_requests("too many requests are in flight; please try again later", retry_after)
-            }
+            KvError::Overloaded(refused) => Self::too_many_requests(refused.to_string(), refused.retry_after),
             KvError::Stopped(why) => Self::unavailable(format!("this server is stopping: {why}")),
         }
     }
@@ -35,6 +33,8 @@ impl From<KvError> for ApiError {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use trireme_store::lanes::{Full, Lane, Refused};
 
     use super::*;
     use crate::status::Reason;
@@ -67,9 +67,12 @@ mod tests {
             (KvError::Unavailable("x".into()), Reason::ServiceUnavailable, true),
             (KvError::UnknownOutcome("x".into()), Reason::UnknownOutcome, false),
             (
-                KvError::Overloaded {
+                KvError::Overloaded(Refused {
+                    lane: Lane::Bulk,
+                    full: Full::Queue,
+                    waiting: 3,
                     retry_after: Duration::from_millis(5),
-                },
+                }),
                 Reason::TooManyRequests,
                 true,
             ),

@@ -5,7 +5,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::body::Body;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -19,6 +19,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
+use trireme_store::lanes;
 
 use super::{authority::Lenient, peer::Peer};
 use crate::{limits, pki::Subject};
@@ -223,6 +224,15 @@ async fn serve_http(
     }
 }
 
+/// Lets an answer that takes room in its lane give it back once its client has it.
+fn release_room(response: Response<Body>, stalled: &CancellationToken) -> Response<Body> {
+    if lanes::is_carried(&response) {
+        lanes::release(response, stalled).map(Body::new)
+    } else {
+        response
+    }
+}
+
 async fn serve_requests(
     shared: &Shared,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -230,15 +240,24 @@ async fn serve_requests(
     address: SocketAddr,
 ) {
     let router = shared.router.clone();
+    let stalled = CancellationToken::new();
+    let on_stall = stalled.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request.map(Body::new))
+        request.extensions_mut().insert(peer.flow());
+        let answered = router.clone().oneshot(request.map(Body::new));
+        let stalled = on_stall.clone();
+        async move { answered.await.map(|response| release_room(response, &stalled)) }
     });
     let connection = shared.http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         biased;
         outcome = connection.as_mut() => outcome,
+        () = stalled.cancelled() => {
+            tracing::info!(%address, "cut off a client that takes none of its answer");
+            return;
+        }
         () = shared.shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(limits::SHUTDOWN_GRACE, connection).await {

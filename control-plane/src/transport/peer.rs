@@ -1,8 +1,15 @@
 //! Who is at the other end of a connection, as far as its certificate says.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use rustls_pki_types::CertificateDer;
+use trireme_store::lanes::Flow;
 
 use crate::pki::Subject;
 
@@ -16,7 +23,11 @@ struct Inner {
     subject: Option<Subject>,
     unknown_certificate: bool,
     address: SocketAddr,
+    flow: Flow,
 }
+
+/// Connections that there have been so far, of all ports.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Peer {
     /// `certificate` must have been verified; `None` if the client presented none.
@@ -26,6 +37,7 @@ impl Peer {
             unknown_certificate: certificate.is_some() && subject.is_none(),
             subject,
             address,
+            flow: Flow(CONNECTIONS.fetch_add(1, Ordering::Relaxed)),
         }))
     }
 
@@ -38,6 +50,7 @@ impl Peer {
             subject,
             unknown_certificate: false,
             address,
+            flow: Flow::default(),
         }))
     }
 
@@ -51,6 +64,12 @@ impl Peer {
     #[must_use]
     pub fn has_unknown_certificate(&self) -> bool {
         self.0.unknown_certificate
+    }
+
+    /// The connection, as one that takes turns with others.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        self.0.flow
     }
 
     /// Where the connection comes from.

@@ -160,6 +160,7 @@ impl FakeControl {
 impl ClusterControl for FakeControl {
     fn status(&self) -> StoreStatus {
         StoreStatus {
+            lanes: trireme_store::lanes::LanesUse::default(),
             id: 1,
             role: Role::Leader,
             term: 3,

@@ -165,7 +165,7 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(Attempt::Connect(error)) => {
                     let retry = !error.untrusted && started.elapsed() < config.retry_while_unreachable;
-                    (ClientError::Connect(error), retry.then_some(pause))
+                    (ClientError::Connect(error), retry.then(|| jittered(pause)))
                 }
                 Err(Attempt::Called(Verdict::Refused(error))) => {
                     return Err(match unknown_before {
@@ -177,21 +177,21 @@ impl Client {
                     message, retry_after, ..
                 })) => {
                     let error = ClientError::Unavailable { message };
-                    (error, Some(retry_after.unwrap_or(pause)))
+                    (error, Some(retry_after.map_or_else(|| jittered(pause), hinted)))
                 }
                 Err(Attempt::Called(Verdict::Unknown { message })) => match repeat {
-                    Repeat::Read => (ClientError::Unavailable { message }, Some(pause)),
+                    Repeat::Read => (ClientError::Unavailable { message }, Some(jittered(pause))),
                     Repeat::Write => return Err(ClientError::UnknownOutcome { message }),
                     Repeat::Preconditioned => {
                         unknown_before = Some(message.clone());
-                        (ClientError::UnknownOutcome { message }, Some(pause))
+                        (ClientError::UnknownOutcome { message }, Some(jittered(pause)))
                     }
                 },
             };
             match wait {
                 Some(wait) if started.elapsed() + wait < config.retry_for => {
                     tracing::debug!(%error, ?wait, "trying again");
-                    tokio::time::sleep(jittered(wait)).await;
+                    tokio::time::sleep(wait).await;
                 }
                 _ => {
                     return Err(match unknown_before {
@@ -243,7 +243,31 @@ enum Attempt {
     Called(Verdict),
 }
 
+/// A pause that a server asked for, and up to half as much again: never less, or it would be as full as before, and not all
+/// at the same time. A hint beyond what is sensible is cut.
+pub(crate) fn hinted(hint: Duration) -> Duration {
+    hint.min(limits::RETRY_HINT_MAX).mul_f64(rand::random_range(1.0..=1.5))
+}
+
 /// Between half and the whole of a pause, so that clients that failed together do not come back together.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_followed_but_not_for_ever() {
+        for _ in 0..100 {
+            let pause = hinted(Duration::from_millis(100));
+            assert!((100..=150).contains(&pause.as_millis()), "{pause:?}");
+            let pause = hinted(Duration::from_secs(3_600));
+            assert!(
+                pause >= limits::RETRY_HINT_MAX && pause <= limits::RETRY_HINT_MAX * 2,
+                "{pause:?}"
+            );
+        }
+    }
 }

@@ -11,6 +11,9 @@ use crate::connection::ConnectError;
 /// The type of the detail that carries a `kubernetes.meta.v1.Status`.
 pub const STATUS_TYPE_URL: &str = "type.googleapis.com/kubernetes.meta.v1.Status";
 
+/// The metadata by which gRPC tells a client when to try again, in milliseconds; negative for never.
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// `google.rpc.Status`, which gRPC carries in its status details.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RpcStatus {
@@ -72,7 +75,7 @@ impl ApiError {
                 message: transport_message(status),
                 http_code: 0,
                 causes: Vec::new(),
-                retry_after: None,
+                retry_after: pushback(status),
                 // tonic keeps the error that a status was made from; an answer of a server has none. A server of ours
                 // gives details when it says "unavailable"; without them it is a proxy's or the transport's word.
                 from_server: std::error::Error::source(status).is_none() && status.code() != Code::Unavailable,
@@ -101,7 +104,8 @@ impl ApiError {
             },
             http_code: number(api.code),
             causes: causes.collect(),
-            retry_after: retry_after.map(Duration::from_secs),
+            // The details have whole seconds only.
+            retry_after: pushback(status).or(retry_after.map(Duration::from_secs)),
             from_server: true,
         }
     }
@@ -129,6 +133,12 @@ impl ApiError {
     pub fn is_gone(&self) -> bool {
         matches!(self.reason.as_str(), "Expired" | "Gone") || self.code == Code::OutOfRange
     }
+}
+
+/// When to try again, as gRPC's own metadata say it.
+fn pushback(status: &tonic::Status) -> Option<Duration> {
+    let told = status.metadata().get(RETRY_PUSHBACK)?.to_str().ok()?;
+    told.parse().ok().map(Duration::from_millis)
 }
 
 /// Prost gives proto2-style optional scalars as `Option` and proto3 ones plain; both read the same here.

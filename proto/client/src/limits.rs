@@ -31,6 +31,9 @@ pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// Longest pause that a server's hint is followed for, before the jitter.
+pub const RETRY_HINT_MAX: Duration = Duration::from_secs(5);
+
 /// Largest answer that is accepted, in bytes. A list page is bounded by count, so this is generous.
 pub const RESPONSE_MAX_BYTES: usize = 64 << 20;
 

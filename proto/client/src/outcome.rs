@@ -126,4 +126,23 @@ mod tests {
             assert_eq!(name(&judge(&tonic::Status::new(code, "said"))), expected, "{code:?}");
         }
     }
+
+    #[test]
+    fn overload_with_a_hint_is_repeated_and_without_one_is_not() {
+        let with = |name: &'static str, value: &str| {
+            let mut status = tonic::Status::resource_exhausted("full");
+            status.metadata_mut().insert(name, value.parse().expect("metadata"));
+            judge(&status)
+        };
+        let Verdict::NotCarriedOut {
+            retry_after, move_on, ..
+        } = with("grpc-retry-pushback-ms", "250")
+        else {
+            panic!("nothing was done");
+        };
+        assert_eq!((retry_after, move_on), (Some(Duration::from_millis(250)), false));
+        // Negative: never again.
+        assert_eq!(name(&with("grpc-retry-pushback-ms", "-1")), "refused");
+        assert_eq!(name(&with("other", "250")), "refused");
+    }
 }

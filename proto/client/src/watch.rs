@@ -10,7 +10,7 @@ use tonic::Streaming;
 use trireme_proto::v1;
 use trireme_proto::v1::watch_event::Type;
 
-use crate::client::{Client, jittered, resources_on};
+use crate::client::{Client, hinted, jittered, resources_on};
 use crate::connection::Link;
 use crate::error::ClientError;
 use crate::limits;
@@ -165,16 +165,17 @@ impl Watch {
                     Err(failure) => failure,
                 }
             };
-            let error = match failure {
+            let (error, hint) = match failure {
                 Failure::Refused(error) if error.is_gone() && self.position.history_is_gone() => continue,
                 Failure::Refused(error) => return Err(error),
-                Failure::MayPass(error) => error,
+                Failure::MayPass(error) => (error, None),
+                Failure::Overloaded(error, hint) => (error, Some(hint)),
             };
             if self.patience.is_some_and(|patience| silent_since.elapsed() > patience) {
                 return Err(error);
             }
             tracing::debug!(%error, "the watch goes on elsewhere");
-            tokio::time::sleep(jittered(pause)).await;
+            tokio::time::sleep(hint.map_or_else(|| jittered(pause), hinted)).await;
             pause = (pause * 2).min(limits::RETRY_PAUSE_MAX);
         }
     }
@@ -243,6 +244,11 @@ impl Watch {
         }
         match judge(status) {
             Verdict::Refused(error) => Failure::Refused(ClientError::Api(error)),
+            Verdict::NotCarriedOut {
+                message,
+                retry_after: Some(hint),
+                move_on: false,
+            } => Failure::Overloaded(ClientError::Unavailable { message }, hint),
             Verdict::NotCarriedOut { message, .. } | Verdict::Unknown { message } => {
                 self.client.connection().abandon(link);
                 Failure::MayPass(ClientError::Unavailable { message })
@@ -254,6 +260,8 @@ impl Watch {
 enum Failure {
     Refused(ClientError),
     MayPass(ClientError),
+    /// The server is to be asked again, in a while.
+    Overloaded(ClientError, Duration),
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ pub(crate) fn read<R: StorageRead>(
     Ok(response)
 }
 
-fn limit_of(request: &RangeRequest) -> usize {
+pub(crate) fn limit_of(request: &RangeRequest) -> usize {
     if request.limit == 0 { usize::MAX } else { request.limit }
 }
 
@@ -211,7 +211,7 @@ fn read_sorted<R: StorageRead>(
     })
 }
 
-fn passes(live: Live<'_>, request: &RangeRequest) -> bool {
+pub(crate) fn passes(live: Live<'_>, request: &RangeRequest) -> bool {
     let (mod_revision, create_revision) = live.revisions();
     request.filter.lets_through(mod_revision, create_revision)
 }

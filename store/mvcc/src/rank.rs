@@ -56,7 +56,8 @@ impl PartialOrd for Rank {
 }
 
 /// The first keys of those that were offered.
-pub(crate) struct First {
+#[derive(Debug)]
+pub struct First {
     order: Order,
     limit: usize,
     bytes_max: usize,
@@ -68,7 +69,8 @@ pub(crate) struct First {
 
 impl First {
     /// At most `limit` keys and `bytes_max` bytes, but always one key.
-    pub(crate) fn new(order: Order, limit: usize, bytes_max: usize) -> Self {
+    #[must_use]
+    pub fn new(order: Order, limit: usize, bytes_max: usize) -> Self {
         Self {
             order,
             limit,
@@ -79,7 +81,8 @@ impl First {
         }
     }
 
-    pub(crate) fn offer(&mut self, kv: KeyValue) {
+    /// Takes a key in, if it is among the first.
+    pub fn offer(&mut self, kv: KeyValue) {
         let rank = Rank::of(&kv, self.order);
         if self.cut.as_ref().is_some_and(|cut| rank > *cut) {
             return;
@@ -94,12 +97,14 @@ impl First {
     }
 
     /// What is held, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The keys in order, and whether others did not fit.
-    pub(crate) fn finish(self) -> (Vec<KeyValue>, bool) {
+    #[must_use]
+    pub fn finish(self) -> (Vec<KeyValue>, bool) {
         (self.held.into_values().collect(), self.cut.is_some())
     }
 }

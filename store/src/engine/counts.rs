@@ -59,6 +59,11 @@ impl Counts {
         }
     }
 
+    /// Learns how many keys a range has.
+    pub(super) fn note(&self, range: KeyRange, revision: Revision, keys: u64) {
+        self.put(range, revision, keys);
+    }
+
     /// Forgets everything: the state is another one.
     pub(super) fn clear(&self) {
         self.lock().clear();

@@ -64,6 +64,7 @@
 pub mod backend;
 mod counts;
 mod error;
+pub(crate) mod gather;
 mod home;
 mod kept;
 pub mod limits;
@@ -71,6 +72,7 @@ mod pinned;
 mod reads;
 mod replica;
 pub mod rocks;
+pub(crate) mod sliced;
 mod usage;
 
 #[cfg(any(test, feature = "conformance"))]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use trireme_mvcc::hash_kv::hash_kv;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
 use trireme_mvcc::lease;
@@ -47,7 +48,7 @@ impl Engine {
     }
 
     /// The answer to a request that only counts, if the count is known.
-    fn known_count(&self, request: &RangeRequest) -> Option<RangeResponse> {
+    pub(super) fn known_count(&self, request: &RangeRequest) -> Option<RangeResponse> {
         if !request.count_only {
             return None;
         }
@@ -146,7 +147,7 @@ impl Engine {
     }
 
     /// Runs a read where it may block. In memory nothing blocks, and staying on the spot keeps simulations in order.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Self) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, KvError> {
@@ -155,6 +156,18 @@ impl Engine {
         }
         let permit = Arc::clone(&self.blocking_reads).acquire_owned().await;
         let permit = permit.map_err(|_| KvError::Stopped("the engine is closed".into()))?;
+        self.blocking_with(Some(permit), read).await
+    }
+
+    /// The same, for those whose number is bounded by a permit that they have, or in another way.
+    pub(super) async fn blocking_with<T: Send + 'static>(
+        self: &Arc<Self>,
+        permit: Option<OwnedSemaphorePermit>,
+        read: impl FnOnce(&Self) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, KvError> {
+        if !self.storage().is_on_disk() {
+            return Ok(read(self)?);
+        }
         let engine = Arc::clone(self);
         let done = blocking::run(move || {
             // Held by the work, not by the one who asked: that one may have gone.
@@ -164,7 +177,7 @@ impl Engine {
         Ok(done.await.map_err(|error| KvError::Stopped(error.to_string()))??)
     }
 
-    fn noting<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
+    pub(super) fn noting<T>(&self, result: Result<T, ReadError>) -> Result<T, ReadError> {
         if let Err(ReadError::Storage(error)) = &result {
             self.report_failure(error);
         }

@@ -26,6 +26,7 @@ use super::limits::{BLOCK_CACHE_BYTES, BLOCKING_READS, WRITE_BUFFER_BYTES};
 use super::rocks::RocksStorage;
 use crate::engine::Command;
 use crate::faults::{self, Failpoint, Faults};
+use crate::lanes::{LaneSizes, Lanes};
 use crate::lease::Keeper;
 
 /// How an engine on disk is set up.
@@ -73,6 +74,8 @@ pub struct Engine {
     pub(super) events_merged: AtomicI64,
     pub(super) counts: Counts,
     pub(super) blocking_reads: Arc<Semaphore>,
+    /// Who may work on it for somebody.
+    lanes: Arc<Lanes>,
     /// Told of what is applied to leases, before anybody else is.
     leases: Keeper,
     failure: watch::Sender<Option<String>>,
@@ -124,6 +127,11 @@ impl Engine {
         // Whatever is found was found on disk, so it is durable.
         let flushed = state.position.clone();
         let compacted = state.compacted;
+        // In memory it is the same on every machine, so that simulations are.
+        let lane_sizes = match &disk {
+            Some(_) => LaneSizes::of_machine(),
+            None => LaneSizes::of_processors(1),
+        };
         Ok(Self {
             machine: Mutex::new(machine),
             storage: ArcSwap::new(storage),
@@ -134,6 +142,7 @@ impl Engine {
             events_merged: AtomicI64::new(compacted),
             counts: Counts::default(),
             blocking_reads: Arc::new(Semaphore::new(BLOCKING_READS)),
+            lanes: Lanes::new(lane_sizes),
             leases: Keeper::default(),
             failure: watch::Sender::new(None),
             faults: Faults::default(),
@@ -182,6 +191,11 @@ impl Engine {
         };
         stored.store(&mut batch);
         Ok(self.storage().write(batch)?)
+    }
+
+    /// Who may work on it for somebody.
+    pub fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
     }
 
     /// The leader's clock of the leases.

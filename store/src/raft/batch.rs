@@ -1,7 +1,8 @@
 //! The one task that gathers commands into batches and sees each batch through.
 //!
 //! It takes whatever is waiting when a batch may go, without lingering: while as many batches as allowed are under way, the
-//! next one fills up. The commands of a batch stand together in the leader's log, share one sync there, one message on
+//! next one fills up: with the system's commands before the users' before the bulk's, each with a share that the ones before
+//! leave to it. The commands of a batch stand together in the leader's log, share one sync there, one message on
 //! the way, and one wait for this server's own replica.
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::forward;
 use super::node::{Node, WaitError};
 use super::propose::Attempt;
+use crate::lanes::Lane;
 use crate::limits;
 
 /// A command that waits for its batch.
@@ -30,15 +32,21 @@ pub(crate) struct Proposal {
 /// The task.
 pub(crate) struct Batcher {
     node: Arc<Node>,
-    proposals: mpsc::Receiver<Proposal>,
+    queues: [mpsc::Receiver<Proposal>; 3],
     in_flight: Arc<Semaphore>,
 }
 
+/// The ends of the queues, by lane.
+pub(crate) fn queues() -> ([mpsc::Sender<Proposal>; 3], [mpsc::Receiver<Proposal>; 3]) {
+    let [system, users, bulk] = Lane::ALL.map(|_| mpsc::channel(limits::PROPOSAL_QUEUE_COMMANDS));
+    ([system.0, users.0, bulk.0], [system.1, users.1, bulk.1])
+}
+
 impl Batcher {
-    pub(crate) fn new(node: Arc<Node>, proposals: mpsc::Receiver<Proposal>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, queues: [mpsc::Receiver<Proposal>; 3]) -> Self {
         Self {
             node,
-            proposals,
+            queues,
             in_flight: Arc::new(Semaphore::new(limits::PROPOSAL_BATCHES_IN_FLIGHT)),
         }
     }
@@ -48,10 +56,16 @@ impl Batcher {
         loop {
             let next = async {
                 let permit = self.in_flight.clone().acquire_owned().await.ok()?;
-                let first = self.proposals.recv().await?;
+                let [system, users, bulk] = &mut self.queues;
+                let first = tokio::select! {
+                    biased;
+                    first = system.recv() => (Lane::System, first?),
+                    first = users.recv() => (Lane::Users, first?),
+                    first = bulk.recv() => (Lane::Bulk, first?),
+                };
                 Some((permit, first))
             };
-            let (permit, first) = tokio::select! {
+            let (permit, (lane, first)) = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 next = next => match next {
@@ -59,31 +73,46 @@ impl Batcher {
                     None => return,
                 },
             };
-            let batch = self.fill(first);
+            let queues = &mut self.queues;
+            let take = |lane: Lane| queues[lane.index()].try_recv().ok();
+            let batch = fill((lane, first), |proposal| proposal.command.len(), take);
             self.node.proposal_metrics.batches.observe(batch.len() as u64);
             tokio::spawn(see_through(self.node.clone(), batch, permit));
         }
     }
-
-    fn fill(&mut self, first: Proposal) -> Vec<Proposal> {
-        let mut bytes = 0;
-        let mut batch = vec![first];
-        while batch.len() < limits::PROPOSAL_BATCH_COMMANDS && bytes < limits::PROPOSAL_BATCH_BYTES {
-            let Ok(proposal) = self.proposals.try_recv() else { break };
-            bytes += proposal.command.len();
-            batch.push(proposal);
-        }
-        batch
-    }
 }
 
-async fn see_through(node: Arc<Node>, batch: Vec<Proposal>, permit: OwnedSemaphorePermit) {
+/// What goes into a batch, with the lane of each: first each lane's share, then whatever is left in the order of the lanes.
+/// Its first one is there already.
+fn fill<P>(
+    first: (Lane, P),
+    bytes_of: impl Fn(&P) -> usize,
+    mut take: impl FnMut(Lane) -> Option<P>,
+) -> Vec<(Lane, P)> {
+    const WHOLE: usize = limits::PROPOSAL_BATCH_COMMANDS;
+    let shares = Lane::ALL.into_iter().zip(limits::PROPOSAL_BATCH_SHARES);
+    let rest = Lane::ALL.into_iter().map(|lane| (lane, WHOLE));
+    let mut bytes = 0;
+    let mut batch = vec![first];
+    for (lane, commands) in shares.chain(rest) {
+        // A share is one of commands and the same one of bytes.
+        let bytes_max = limits::PROPOSAL_BATCH_BYTES / WHOLE * commands;
+        while batch.len() < commands && bytes < bytes_max {
+            let Some(proposal) = take(lane) else { break };
+            bytes += bytes_of(&proposal);
+            batch.push((lane, proposal));
+        }
+    }
+    batch
+}
+
+async fn see_through(node: Arc<Node>, batch: Vec<(Lane, Proposal)>, permit: OwnedSemaphorePermit) {
     let mut deadline = Instant::now();
     let mut commands = Vec::with_capacity(batch.len());
     let mut answers = Vec::with_capacity(batch.len());
-    for proposal in batch {
+    for (lane, proposal) in batch {
         deadline = deadline.max(proposal.deadline);
-        commands.push(proposal.command);
+        commands.push((lane, proposal.command));
         answers.push(proposal.answer);
     }
     let stop = node.stop_token().clone();
@@ -118,13 +147,16 @@ fn share(answers: Vec<oneshot::Sender<Attempt>>, fate: &Attempt) {
 /// may read here what it wrote.
 async fn attempts(
     node: &Node,
-    commands: Vec<Bytes>,
+    commands: Vec<(Lane, Bytes)>,
     deadline: Instant,
     permit: OwnedSemaphorePermit,
 ) -> Result<Vec<Attempt>, Attempt> {
     let mut attempts = match node.leader() {
         None => return Err(Attempt::NotAccepted("none is known".into())),
-        Some((id, _)) if id == node.config.server_id => node.propose_all(commands, deadline).await,
+        Some((id, _)) if id == node.config.server_id => {
+            let commands = commands.into_iter().map(|(_, command)| command).collect();
+            node.propose_all(commands, deadline).await
+        }
         Some((id, address)) => {
             let called = forward::call(node, id, &address, commands, deadline);
             node.settle(called, deadline)
@@ -155,4 +187,40 @@ async fn attempts(
         }
     }
     Ok(attempts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// Fills a batch from queues of so many commands of a length; how many of each lane are in it.
+    fn check(waiting: [usize; 3], bytes: usize, expected: [usize; 3]) {
+        let mut queues = waiting.map(|count| VecDeque::from(vec![bytes; count]));
+        let first = Lane::ALL
+            .into_iter()
+            .find_map(|lane| Some((lane, queues[lane.index()].pop_front()?)));
+        let batch = fill(first.unwrap(), |bytes| *bytes, |lane| queues[lane.index()].pop_front());
+        let count = |lane| batch.iter().filter(|(of, _)| *of == lane).count();
+        assert_eq!(Lane::ALL.map(count), expected, "{waiting:?} of {bytes} bytes");
+        assert!(batch.is_sorted_by_key(|(lane, _)| *lane) || batch.len() == limits::PROPOSAL_BATCH_COMMANDS);
+    }
+
+    #[test]
+    fn every_lane_has_a_share_of_a_batch_that_others_leave_to_it() {
+        const MANY: usize = 5_000;
+        // Nobody else wants anything: a batch is whole whoever fills it.
+        check([3, 0, 0], 10, [3, 0, 0]);
+        check([MANY, 0, 0], 10, [1_024, 0, 0]);
+        check([0, MANY, 0], 10, [0, 1_024, 0]);
+        check([0, 0, MANY], 10, [0, 0, 1_024]);
+        // Everybody does: nobody is left out.
+        check([MANY, MANY, MANY], 10, [512, 384, 128]);
+        check([1, MANY, MANY], 10, [1, 895, 128]);
+        check([MANY, 0, MANY], 10, [512, 0, 512]);
+        check([MANY, 5, 0], 10, [1_019, 5, 0]);
+        // The same for bytes. The first command of a batch is free, as is what begins below a bound.
+        check([MANY, MANY, MANY], 64 << 10, [9, 6, 2]);
+    }
 }

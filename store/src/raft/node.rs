@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::batch::{Batcher, Proposal};
+use super::batch::{self, Batcher, Proposal};
 use super::config::StoreConfig;
 use super::history::Housekeeper;
 use super::identity::{Identity, IdentityError};
@@ -97,10 +97,11 @@ pub(crate) struct Node {
     pub(crate) pool: Arc<PeerPool>,
     pub(crate) views: Views,
     pub(crate) applied: watch::Receiver<Option<LogId>>,
-    pub(crate) batches: mpsc::Sender<Proposal>,
+    /// By lane.
+    pub(crate) batches: [mpsc::Sender<Proposal>; 3],
     pub(crate) reads: mpsc::UnboundedSender<ReadWaiter>,
-    /// A permit for each unit of [`limits::PROPOSAL_MIN_BYTES`] of the commands under way.
-    pub(crate) proposals: Semaphore,
+    /// By lane, a permit for each unit of [`limits::PROPOSAL_MIN_BYTES`] of the commands under way.
+    pub(crate) proposals: [Semaphore; 3],
     /// Changes of the membership are made one after the other.
     pub(crate) membership_change: tokio::sync::Mutex<()>,
     /// One snapshot is received at a time.
@@ -252,7 +253,7 @@ impl Node {
             .map_err(|error| OpenError::Start(error.to_string()))?;
 
         let (observer, views) = Observer::new(gate.clone(), raft.metrics(), applied.clone());
-        let (batches, proposals) = mpsc::channel(limits::PROPOSAL_QUEUE_COMMANDS);
+        let (batches, proposals) = batch::queues();
         let (reads, read_waiters) = mpsc::unbounded_channel();
         let node = Arc::new(Self {
             config,
@@ -265,7 +266,8 @@ impl Node {
             applied,
             batches,
             reads,
-            proposals: Semaphore::new(limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES),
+            proposals: limits::PROPOSALS_IN_FLIGHT_BYTES_BY_LANE
+                .map(|bytes| Semaphore::new(bytes / limits::PROPOSAL_MIN_BYTES)),
             membership_change: tokio::sync::Mutex::default(),
             snapshot_turns: Turns::default(),
             outgoing,

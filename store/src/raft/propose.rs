@@ -16,6 +16,7 @@ use super::batch::Proposal;
 use super::node::Node;
 use super::types::{Command, TypeConfig};
 use crate::kv::KvError;
+use crate::lanes::{Full, Lane};
 use crate::limits;
 
 /// What became of a command at one server.
@@ -37,14 +38,20 @@ pub(crate) enum Attempt {
 }
 
 impl Node {
-    /// Proposes an encoded command and waits until it is applied on this server.
+    /// Proposes an encoded command of the cluster itself and waits until it is applied on this server.
     pub(crate) async fn propose(&self, command: Bytes) -> Result<Outcome, KvError> {
+        self.propose_in(Lane::System, command).await
+    }
+
+    /// Proposes an encoded command in a lane and waits until it is applied on this server.
+    pub(crate) async fn propose_in(&self, lane: Lane, command: Bytes) -> Result<Outcome, KvError> {
         let _counted = self.proposal_metrics.in_flight.hold();
-        let Ok(_permit) = self.proposals.try_acquire_many(units([&command])) else {
+        let overloaded = || {
             self.proposal_metrics.refused.add(1);
-            return Err(KvError::Overloaded {
-                retry_after: limits::OVERLOAD_RETRY,
-            });
+            KvError::Overloaded(self.engine.lanes().refuse(lane, Full::Proposals))
+        };
+        let Ok(_permit) = self.proposals[lane.index()].try_acquire_many(units([&command])) else {
+            return Err(overloaded());
         };
         let start = Instant::now();
         let deadline = start + limits::PROPOSAL_DEADLINE;
@@ -53,16 +60,11 @@ impl Node {
             if let Some(stopped) = self.stopped() {
                 return Err(stopped);
             }
-            let attempt = self.attempt(command.clone(), deadline).await;
+            let attempt = self.attempt(lane, command.clone(), deadline).await;
             match attempt {
                 Attempt::Applied { outcome, .. } => return Ok(outcome),
                 Attempt::Unknown(what) => return Err(KvError::UnknownOutcome(what)),
-                Attempt::Overloaded => {
-                    self.proposal_metrics.refused.add(1);
-                    return Err(KvError::Overloaded {
-                        retry_after: limits::OVERLOAD_RETRY,
-                    });
-                }
+                Attempt::Overloaded => return Err(overloaded()),
                 Attempt::NotAccepted(reason) => why = reason,
             }
             self.pause(limits::LEADER_RETRY_PAUSE).await;
@@ -71,14 +73,14 @@ impl Node {
     }
 
     /// Lets one command join the next batch.
-    async fn attempt(&self, command: Bytes, deadline: Instant) -> Attempt {
+    async fn attempt(&self, lane: Lane, command: Bytes, deadline: Instant) -> Attempt {
         let (answer, answered) = oneshot::channel();
         let proposal = Proposal {
             command,
             deadline,
             answer,
         };
-        if self.batches.send(proposal).await.is_err() {
+        if self.batches[lane.index()].send(proposal).await.is_err() {
             return Attempt::NotAccepted("this server is stopping".into());
         }
         answered
@@ -86,12 +88,30 @@ impl Node {
             .unwrap_or_else(|_| Attempt::Unknown("this server stopped while the write was under way".into()))
     }
 
-    /// Proposes commands as the leader, in one message to consensus, if there is room for them here.
-    pub(crate) async fn propose_forwarded(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
-        match self.proposals.try_acquire_many(units(&commands)) {
-            Ok(_permits) => self.propose_all(commands, deadline).await,
-            Err(_) => commands.iter().map(|_| Attempt::Overloaded).collect(),
+    /// Proposes commands as the leader, in one message to consensus: those of lanes that have room for them here.
+    pub(crate) async fn propose_forwarded(&self, commands: Vec<(Lane, Bytes)>, deadline: Instant) -> Vec<Attempt> {
+        let room = Lane::ALL.map(|lane| {
+            let of_lane = commands.iter().filter(|(of, _)| *of == lane);
+            let units = units(of_lane.map(|(_, command)| command));
+            self.proposals[lane.index()].try_acquire_many(units).ok()
+        });
+        let has_room: Vec<bool> = commands.iter().map(|(lane, _)| room[lane.index()].is_some()).collect();
+        let taken = commands.into_iter().zip(&has_room).filter(|(_, has_room)| **has_room);
+        let taken: Vec<Bytes> = taken.map(|((_, command), _)| command).collect();
+        let mut attempts = Vec::new();
+        if !taken.is_empty() {
+            attempts = self.propose_all(taken, deadline).await;
         }
+        let mut attempts = attempts.into_iter();
+        let answer = |has_room| {
+            if has_room {
+                let attempt = attempts.next();
+                attempt.unwrap_or_else(|| Attempt::Unknown("consensus gave no answer".into()))
+            } else {
+                Attempt::Overloaded
+            }
+        };
+        has_room.into_iter().map(answer).collect()
     }
 
     /// Proposes commands as the leader, in one message to consensus.
@@ -162,6 +182,8 @@ mod tests {
         assert_eq!(units([&sized(10 * unit)]), 11);
         // The largest message that a follower makes fits into an idle leader.
         let most = units([&sized(limits::PROPOSAL_BATCH_BYTES + limits::COMMAND_BYTES)]);
-        assert!((most as usize) < limits::PROPOSALS_IN_FLIGHT_BYTES / unit);
+        for bytes in limits::PROPOSALS_IN_FLIGHT_BYTES_BY_LANE {
+            assert!((most as usize) < bytes / unit);
+        }
     }
 }

@@ -100,7 +100,7 @@ impl Node {
     pub(crate) async fn handle_propose(&self, request: proto::ProposeRequest) -> proto::ProposeResponse {
         let patience = std::time::Duration::from_millis(request.timeout_ms).min(limits::PROPOSAL_DEADLINE);
         let attempts = self
-            .propose_forwarded(request.commands, Instant::now() + patience)
+            .propose_forwarded(forward::commands_from_wire(request), Instant::now() + patience)
             .await;
         let leader = self.view().leader.unwrap_or(0);
         let results = attempts

@@ -51,7 +51,10 @@ impl Cursor {
             Found::Nothing => Ok(Step::CaughtUp),
             Found::Changes(changes) => Ok(self.take(&changes, None)),
             Found::History(end) => {
-                let (changes, next) = self.hub.history(&self.range, self.next, end, WATCH_BATCH_BYTES).await?;
+                let (changes, next) = self
+                    .hub
+                    .history(self.subscriber.flow(), &self.range, self.next, end, WATCH_BATCH_BYTES)
+                    .await?;
                 Ok(self.take(&changes, Some(next)))
             }
         }

@@ -20,6 +20,7 @@ use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
 use crate::engine::{Engine, HistoryBudget};
 use crate::faults::{self, Failpoint};
 use crate::kv::{KvError, WatchRequest, Watcher};
+use crate::lanes::Flow;
 
 /// See [the module](super).
 #[derive(Debug)]
@@ -191,12 +192,15 @@ impl Hub {
     /// The history of a range, as a chunk of about so many bytes, and the first revision after it.
     pub(super) async fn history(
         &self,
+        flow: Flow,
         range: &KeyRange,
         start: Revision,
         end: Revision,
         bytes: usize,
     ) -> Result<(Vec<Arc<SharedChange>>, Revision), KvError> {
         self.shared.metrics.history_reads.add(1);
+        // In its turn, however long that takes: a watch that gave up would have to begin again.
+        let _seat = self.engine.lanes().patient_slice(flow).await?;
         let budget = HistoryBudget {
             bytes,
             ..HistoryBudget::default()
@@ -334,6 +338,11 @@ impl Subscriber {
     pub(super) fn remove(&self, range: &KeyRange) {
         self.shared.interest().remove(range, self.id);
         self.shared.metrics.watchers.lower(1);
+    }
+
+    /// As whose work it reads the history. No connection has such a number.
+    pub(super) fn flow(&self) -> Flow {
+        Flow(u64::MAX - self.id)
     }
 
     /// The bell.

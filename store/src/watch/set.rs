@@ -328,7 +328,12 @@ impl WatchSet {
             position.next = end + 1;
             return Ok(None);
         };
-        match self.hub.history(&hull, position.next, end, WATCH_ROUND_BYTES).await {
+        let flow = self.subscriber.flow();
+        match self
+            .hub
+            .history(flow, &hull, position.next, end, WATCH_ROUND_BYTES)
+            .await
+        {
             Ok(read) => Ok(Some(read)),
             // The next round finds who is concerned.
             Err(KvError::Compacted { .. }) => Ok(None),

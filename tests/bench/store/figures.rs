@@ -49,6 +49,16 @@ pub enum Figure {
     CrowdRate,
     /// The 99th percentile of their delay from write to event.
     CrowdP99,
+    /// Median latency of small writes of a few clients while nothing else is asked.
+    CalmMedian,
+    /// Its 99th percentile.
+    CalmP99,
+    /// The same beside a flood of large reads, median.
+    FloodedMedian,
+    /// Its 99th percentile.
+    FloodedP99,
+    /// What is left of the rate of those writes beside the flood.
+    FloodedRate,
     /// Keys a second loaded in transactions.
     FillRate,
     /// Resident memory of all servers after many keys.
@@ -101,7 +111,7 @@ pub enum Goal {
 
 impl Figure {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::PutRate,
         Self::PutMedian,
         Self::PutP99,
@@ -123,6 +133,11 @@ impl Figure {
         Self::CrowdMemory,
         Self::CrowdRate,
         Self::CrowdP99,
+        Self::CalmMedian,
+        Self::CalmP99,
+        Self::FloodedMedian,
+        Self::FloodedP99,
+        Self::FloodedRate,
         Self::FillRate,
         Self::MemoryRss,
         Self::MemoryPss,
@@ -148,7 +163,7 @@ impl Figure {
             | Self::WatchRate
             | Self::CrowdRate
             | Self::FillRate => Unit::PerSecond,
-            Self::PutLoss => Unit::Share,
+            Self::PutLoss | Self::FloodedRate => Unit::Share,
             Self::CrowdMemory | Self::MemoryRss | Self::MemoryPss | Self::Disk => Unit::Bytes,
             Self::PutMedian
             | Self::PutP99
@@ -161,6 +176,10 @@ impl Figure {
             | Self::RangeP99
             | Self::WatchP99
             | Self::CrowdP99
+            | Self::CalmMedian
+            | Self::CalmP99
+            | Self::FloodedMedian
+            | Self::FloodedP99
             | Self::FailoverP99
             | Self::FailoverMedian
             | Self::Restart
@@ -198,6 +217,11 @@ impl Figure {
             | Self::CrowdMemory
             | Self::CrowdRate
             | Self::CrowdP99
+            | Self::CalmMedian
+            | Self::CalmP99
+            | Self::FloodedMedian
+            | Self::FloodedP99
+            | Self::FloodedRate
             | Self::FillRate
             | Self::MemoryPss
             | Self::Disk

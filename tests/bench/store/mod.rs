@@ -7,6 +7,7 @@ mod crowd;
 pub mod drive;
 mod failover;
 pub mod figures;
+mod flood;
 mod frame;
 pub mod histogram;
 mod hpack;
@@ -57,6 +58,8 @@ pub enum Group {
     Watch,
     /// One writer, very many watchers on one server.
     Crowd,
+    /// Small writes alone and beside a flood of large reads.
+    Flood,
     /// Memory after many keys.
     Memory,
     /// Restart of a server that holds much.
@@ -203,7 +206,14 @@ pub fn default_parent() -> Result<PathBuf> {
 
 /// Measures everything, one after the other. A group that fails is noted, and the others go on.
 pub async fn run(options: &StoreOptions) -> Report {
-    const STEADY: [Group; 5] = [Group::Put, Group::One, Group::Read, Group::Range, Group::Watch];
+    const STEADY: [Group; 6] = [
+        Group::Put,
+        Group::One,
+        Group::Read,
+        Group::Range,
+        Group::Watch,
+        Group::Flood,
+    ];
     const ONCE: [Group; 5] = [
         Group::Crowd,
         Group::Memory,
@@ -271,7 +281,7 @@ impl Session<'_> {
     async fn run(&mut self, group: Group, first: bool) -> Result<()> {
         let steady = matches!(
             group,
-            Group::Put | Group::One | Group::Read | Group::Range | Group::Watch
+            Group::Put | Group::One | Group::Read | Group::Range | Group::Watch | Group::Flood
         );
         if steady && first {
             self.prepare().await?;
@@ -283,6 +293,7 @@ impl Session<'_> {
             Group::Range => self.ranges().await,
             Group::Watch => self.watches().await,
             Group::Crowd => self.crowd().await,
+            Group::Flood => self.floods().await,
             Group::Memory => self.memory().await,
             Group::Restart => self.restarts().await,
             Group::Failover => self.failovers().await,

@@ -72,7 +72,7 @@ impl Session<'_> {
     ///
     /// etcd copies the buffer of the keys written last for every read, and gives it up only when it commits something
     /// else twice: hence the leases, which make it commit without writing a key.
-    async fn rest(&mut self) -> Result<()> {
+    pub(super) async fn rest(&mut self) -> Result<()> {
         let leader = self.cluster.leader().await?;
         let mut client = LeaseClient::new(self.cluster.connect(leader).await?);
         for _ in 0..LEASES_AT_REST {
@@ -138,7 +138,7 @@ impl Session<'_> {
     }
 
     /// Runs closed loops; gives what came of it and the processor seconds of all servers.
-    async fn load(
+    pub(super) async fn load(
         &mut self,
         name: &'static str,
         endpoints: Vec<String>,
@@ -165,14 +165,14 @@ impl Session<'_> {
         Ok((outcome, seconds))
     }
 
-    fn put(&self) -> Kind {
+    pub(super) fn put(&self) -> Kind {
         Kind::Put {
             keys: self.sizes.keys,
             value_bytes: self.sizes.value_bytes,
         }
     }
 
-    fn add_time(&mut self, figure: Figure, time: Duration) {
+    pub(super) fn add_time(&mut self, figure: Figure, time: Duration) {
         self.add(figure, time.as_secs_f64());
     }
 }

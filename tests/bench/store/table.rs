@@ -104,6 +104,11 @@ fn name(figure: Figure, sizes: &Sizes) -> String {
         ),
         Figure::CrowdRate => "events delivered to them, one writer".to_owned(),
         Figure::CrowdP99 => "delay from write to event, p99".to_owned(),
+        Figure::CalmMedian => "small puts of 16 clients alone, p50".to_owned(),
+        Figure::CalmP99 => "the same, p99".to_owned(),
+        Figure::FloodedMedian => "small puts beside a flood of reads of all keys, p50".to_owned(),
+        Figure::FloodedP99 => "the same, p99".to_owned(),
+        Figure::FloodedRate => "their rate, of what it is alone".to_owned(),
         Figure::FillRate => format!(
             "{} keys loaded in transactions, keys",
             thousands(sizes.memory_keys as f64)

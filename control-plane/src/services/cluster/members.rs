@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use trireme_proto::v1::{self, ServerStatusResponse, StatusResponse};
-use trireme_store::{Member, StoreStatus};
+use trireme_store::{
+    Member, StoreStatus,
+    lanes::{Lane, LaneUse},
+};
 
 use super::{
     ApiError, ClusterService, alarms,
@@ -37,6 +40,19 @@ pub fn local_status(status: StoreStatus, name: &str) -> ServerStatusResponse {
         term: status.term,
         quarantine: String::new(),
         idle_ms: u64::try_from(status.idle.as_millis()).unwrap_or(u64::MAX),
+        lanes: status.lanes.by_lane().map(lane_to_wire).to_vec(),
+    }
+}
+
+fn lane_to_wire((lane, used): (Lane, LaneUse)) -> v1::LaneUse {
+    v1::LaneUse {
+        lane: lane.name().to_owned(),
+        seats_in_use: used.seats_in_use,
+        seats: used.seats,
+        waiting: used.waiting,
+        answer_bytes: used.answer_bytes,
+        admitted: used.admitted,
+        refused: used.refused,
     }
 }
 
@@ -146,6 +162,7 @@ fn describe(member: &Member, answer: Option<&Answer>, health: &Health) -> v1::Me
             described.applied_revision = answer.applied_revision;
             described.applied_index = answer.applied_index;
             described.state_hash.clone_from(&answer.state_hash);
+            described.lanes.clone_from(&answer.lanes);
         }
     }
     described

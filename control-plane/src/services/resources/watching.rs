@@ -1,5 +1,7 @@
 //! A watch as a stream of messages. It is pulled by its reader: a slow one holds up nobody else and fills no queue.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream::BoxStream};
 use tonic::Status;
 use trireme_logic::kind::KindInfo;
@@ -22,7 +24,7 @@ struct Watching {
 
 /// Begins a watch.
 pub(super) async fn watch(
-    registry: &Registry,
+    registry: &Arc<Registry>,
     permit: &Permit,
     request: &WatchRequest,
 ) -> Result<BoxStream<'static, Result<WatchEvent, Status>>, ApiError> {
@@ -38,6 +40,7 @@ pub(super) async fn watch(
         start: request.resource_version,
         bookmarks: request.allow_bookmarks,
     };
+    let _seat = registry.admit(permit, 0).await?;
     let watch = registry.watch(permit, info.ops(), wanted).await?;
     let watching = Watching {
         watch,

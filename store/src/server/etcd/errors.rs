@@ -8,6 +8,9 @@ use crate::kv::KvError;
 /// The metadata by which a server tells a gRPC client when to try again, in milliseconds.
 const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
+/// The metadata by which a server says what is overloaded: the message has to be etcd's.
+const OVERLOAD: &str = "trireme-overload";
+
 /// An error that etcd has words for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EtcdError {
@@ -80,9 +83,12 @@ pub(super) fn status(error: KvError) -> Status {
         KvError::UnknownOutcome(_) => TIMEOUT,
         KvError::Stopped(_) => STOPPED,
         KvError::Invalid(why) => return Status::invalid_argument(format!("etcdserver: {why}")),
-        KvError::Overloaded { retry_after } => {
+        KvError::Overloaded(refused) => {
             let mut status = Status::from(TOO_MANY_REQUESTS);
-            if let Ok(pause) = MetadataValue::try_from(retry_after.as_millis().to_string()) {
+            if let Ok(why) = MetadataValue::try_from(refused.to_string()) {
+                status.metadata_mut().insert(OVERLOAD, why);
+            }
+            if let Ok(pause) = MetadataValue::try_from(refused.retry_after.as_millis().to_string()) {
                 status.metadata_mut().insert(RETRY_PUSHBACK, pause);
             }
             return status;
@@ -96,6 +102,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::lanes::{Full, Lane, Refused};
 
     #[test]
     fn errors_have_the_words_that_clients_compare() {
@@ -130,13 +137,24 @@ mod tests {
 
     #[test]
     fn overload_says_when_to_come_back() {
-        let status = status(KvError::Overloaded {
+        let status = status(KvError::Overloaded(Refused {
+            lane: Lane::Bulk,
+            full: Full::Queue,
+            waiting: 7,
             retry_after: Duration::from_millis(100),
-        });
+        }));
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(
-            status.metadata().get(RETRY_PUSHBACK).map(MetadataValue::as_bytes),
-            Some(&b"100"[..])
-        );
+        assert_eq!(status.message(), "etcdserver: too many requests");
+        let told = |name| {
+            status
+                .metadata()
+                .get(name)
+                .expect("metadata")
+                .to_str()
+                .expect("text")
+                .to_owned()
+        };
+        assert_eq!(told(RETRY_PUSHBACK), "100");
+        assert!(told(OVERLOAD).contains("the lane bulk is full"), "{}", told(OVERLOAD));
     }
 }

@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
+use prost::Message;
 use tonic::{Request, Response, Status};
 use trireme_proto::etcd::server as pb;
 use trireme_proto::etcd::server::kv_server;
 
+use super::lanes::{self, Call, classify};
+use super::whole::whole;
 use super::{Etcd, convert, errors, limits};
-use crate::kv::{Consistency, Kv, Op, OpResponse, Order, RangeRequest, Revision, RevisionFilter, Txn};
+use crate::kv::{
+    Consistency, KeyRange, KeyValue, Kv, Op, OpResponse, Order, RangeRequest, RangeResponse, Revision, RevisionFilter,
+    Txn, TxnResponse,
+};
+use crate::lanes::{Answer, Asker, Flow, Lane, carry};
 
 /// See the module.
 pub(super) struct KvService(pub(super) Arc<Etcd>);
@@ -19,18 +26,39 @@ impl kv_server::Kv for KvService {
     type RangeStreamStream = BoxStream<'static, Result<pb::RangeStreamResponse, Status>>;
 
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
+        let flow = lanes::flow(&request);
         let request = request.into_inner();
         let consistency = consistency(&request);
         let range = convert::range_request(request)?;
-        let response = self.0.store.range(range, consistency).await.map_err(errors::status)?;
-        let header = self.0.header(response.revision);
-        Ok(Response::new(convert::range_response(response, Some(header))))
+        if range.range.end.is_none() {
+            return self.one_key(flow, range, consistency).await;
+        }
+        let (lane, _) = classify(Call::Range(&range));
+        let asker = Asker { lane, flow };
+        let room = self.0.lanes().check_room_to_wait(asker);
+        room.map_err(|refused| errors::status(refused.into()))?;
+        self.0.store.fresh(consistency).await.map_err(errors::status)?;
+        let read = self.0.store.node().engine.read_sliced(asker, range, encode_kvs).await;
+        let (gathered, answer) = read.map_err(errors::status)?;
+        let found = i64::try_from(gathered.found).unwrap_or(i64::MAX);
+        let rest = pb::RangeResponse {
+            header: Some(self.0.header(gathered.revision)),
+            kvs: Vec::new(),
+            more: gathered.more,
+            count: gathered
+                .count
+                .map_or(found, |count| i64::try_from(count).unwrap_or(i64::MAX)),
+        };
+        let mut response = whole(&rest, gathered.pieces)?;
+        carry(&mut response, answer);
+        Ok(response)
     }
 
     async fn range_stream(
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let flow = lanes::flow(&request);
         let request = request.into_inner();
         let consistency = consistency(&request);
         let range = convert::range_request(request)?;
@@ -40,7 +68,7 @@ impl kv_server::Kv for KvService {
         if range.filter != RevisionFilter::default() {
             return Err(Status::unimplemented("RangeStream does not support revision filters"));
         }
-        let pieces = RangePieces::new(Arc::clone(&self.0), range, consistency);
+        let pieces = RangePieces::new(Arc::clone(&self.0), flow, range, consistency);
         let pieces = stream::unfold(Some(pieces), |pieces| async {
             let mut pieces = pieces?;
             match pieces.next().await {
@@ -53,9 +81,10 @@ impl kv_server::Kv for KvService {
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
+        let flow = lanes::flow(&request);
         let request = request.into_inner();
         convert::check_size(&request)?;
-        match self.one(convert::put(request)?).await? {
+        match self.one(flow, convert::put(request)?).await? {
             (OpResponse::Put(prev_kv), revision) => Ok(Response::new(pb::PutResponse {
                 header: Some(self.0.header(revision)),
                 prev_kv: prev_kv.map(convert::key_value),
@@ -68,7 +97,8 @@ impl kv_server::Kv for KvService {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        match self.one(convert::delete(request.into_inner())?).await? {
+        let flow = lanes::flow(&request);
+        match self.one(flow, convert::delete(request.into_inner())?).await? {
             (OpResponse::Delete { deleted, prev_kvs }, revision) => Ok(Response::new(pb::DeleteRangeResponse {
                 header: Some(self.0.header(revision)),
                 deleted: i64::try_from(deleted).unwrap_or(i64::MAX),
@@ -79,10 +109,10 @@ impl kv_server::Kv for KvService {
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
+        let flow = lanes::flow(&request);
         let request = request.into_inner();
         convert::check_size(&request)?;
-        let txn = convert::txn(request)?;
-        let response = self.0.store.txn(txn, None).await.map_err(errors::status)?;
+        let response = self.carry_out(flow, convert::txn(request)?).await?;
         let header = self.0.header(response.revision);
         Ok(Response::new(convert::txn_response(response, Some(header))))
     }
@@ -91,6 +121,7 @@ impl kv_server::Kv for KvService {
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Small).await?;
         let pb::CompactionRequest { revision, physical } = request.into_inner();
         self.0.store.compact(revision).await.map_err(errors::status)?;
         if physical {
@@ -104,15 +135,53 @@ impl kv_server::Kv for KvService {
 
 impl KvService {
     /// A transaction of one operation; its answer and the revision.
-    async fn one(&self, op: Op) -> Result<(OpResponse, Revision), Status> {
+    async fn one(&self, flow: Flow, op: Op) -> Result<(OpResponse, Revision), Status> {
         let txn = Txn {
             success: vec![op],
             ..Txn::default()
         };
-        let mut response = self.0.store.txn(txn, None).await.map_err(errors::status)?;
+        let mut response = self.carry_out(flow, txn).await?;
         let answer = response.responses.pop().ok_or_else(convert::wrong_answer)?;
         Ok((answer, response.revision))
     }
+
+    async fn carry_out(&self, flow: Flow, txn: Txn) -> Result<TxnResponse, Status> {
+        let call = Call::Txn(&txn);
+        let (lane, _) = classify(call);
+        let _seat = self.0.admit(flow, call).await?;
+        self.0.store.txn_in(lane, txn, None).await.map_err(errors::status)
+    }
+
+    async fn one_key(
+        &self,
+        flow: Flow,
+        range: RangeRequest,
+        consistency: Consistency,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        let call = Call::Range(&range);
+        let (lane, _) = classify(call);
+        let _seat = self.0.admit(flow, call).await?;
+        let read = self.0.store.range(range, consistency).await;
+        let read = read.map_err(errors::status)?;
+        let bytes = read.kvs.iter().map(KeyValue::bytes).sum();
+        let mut answer = self.0.lanes().answer(flow);
+        answer
+            .hold(lane, bytes)
+            .map_err(|refused| errors::status(refused.into()))?;
+        let header = self.0.header(read.revision);
+        let mut response = Response::new(convert::range_response(read, Some(header)));
+        carry(&mut response, answer);
+        Ok(response)
+    }
+}
+
+/// Keys, as they stand in an answer to a range.
+fn encode_kvs(kvs: Vec<KeyValue>) -> Bytes {
+    let part = pb::RangeResponse {
+        kvs: kvs.into_iter().map(convert::key_value).collect(),
+        ..pb::RangeResponse::default()
+    };
+    part.encode_to_vec().into()
 }
 
 fn consistency(request: &pb::RangeRequest) -> Consistency {
@@ -126,6 +195,9 @@ fn consistency(request: &pb::RangeRequest) -> Consistency {
 /// A range that is read in pieces of bounded size, all at one revision.
 struct RangePieces {
     etcd: Arc<Etcd>,
+    flow: Flow,
+    /// The room of the piece that is under way.
+    room: Answer,
     request: RangeRequest,
     consistency: Consistency,
     /// The store's revision when the first piece was read.
@@ -137,7 +209,8 @@ struct RangePieces {
 }
 
 impl RangePieces {
-    fn new(etcd: Arc<Etcd>, request: RangeRequest, consistency: Consistency) -> Self {
+    fn new(etcd: Arc<Etcd>, flow: Flow, request: RangeRequest, consistency: Consistency) -> Self {
+        let room = etcd.lanes().answer(flow);
         let wanted = request.limit;
         let request = RangeRequest {
             bytes_max: limits::RANGE_PIECE_BYTES,
@@ -146,6 +219,8 @@ impl RangePieces {
         };
         Self {
             etcd,
+            flow,
+            room,
             request,
             consistency,
             revision: 0,
@@ -156,7 +231,7 @@ impl RangePieces {
 
     /// The next piece, and whether there are more.
     async fn next(&mut self) -> Result<(pb::RangeStreamResponse, bool), Status> {
-        let mut response = self.read(self.request.clone()).await?;
+        let mut response = self.read_piece().await?;
         if self.revision == 0 {
             self.revision = response.revision;
             if self.request.revision == 0 {
@@ -193,17 +268,44 @@ impl RangePieces {
 
     /// How many keys of the range come after `key`.
     async fn count_after(&self, key: &[u8]) -> Result<u64, Status> {
-        let mut request = self.request.clone();
-        request.range.start = after(key);
-        request.count_only = true;
-        request.limit = 0;
-        request.bytes_max = 0;
-        Ok(self.read(request).await?.count.unwrap_or(0))
+        let range = KeyRange {
+            start: after(key),
+            ..self.request.range.clone()
+        };
+        let counted = self.etcd.store.count_in(self.asker(), range, self.request.revision);
+        counted.await.map_err(errors::status)
     }
 
-    async fn read(&self, request: RangeRequest) -> Result<crate::kv::RangeResponse, Status> {
-        let read = self.etcd.store.range(request, self.consistency);
-        read.await.map_err(errors::status)
+    /// Reads a piece, in its turn. Its room is held until the client has come for the next one.
+    async fn read_piece(&mut self) -> Result<RangeResponse, Status> {
+        self.etcd.store.fresh(self.consistency).await.map_err(errors::status)?;
+        if self.request.count_only {
+            let (range, revision) = (self.request.range.clone(), self.request.revision);
+            let count = self.etcd.store.count_in(self.asker(), range, revision).await;
+            return Ok(RangeResponse {
+                count: Some(count.map_err(errors::status)?),
+                revision: self.etcd.store.applied_revision(),
+                ..RangeResponse::default()
+            });
+        }
+        // The last piece is with the client, or nearly so.
+        self.room.release();
+        let seat = self.room.slice().await;
+        let _seat = seat.map_err(|refused| errors::status(refused.into()))?;
+        let read = self
+            .etcd
+            .store
+            .range(self.request.clone(), Consistency::Serializable)
+            .await;
+        let read = read.map_err(errors::status)?;
+        self.room.keep(read.kvs.iter().map(KeyValue::bytes).sum());
+        self.room.complete();
+        Ok(read)
+    }
+
+    fn asker(&self) -> Asker {
+        let (lane, flow) = (Lane::Bulk, self.flow);
+        Asker { lane, flow }
     }
 }
 

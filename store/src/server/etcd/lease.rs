@@ -8,8 +8,10 @@ use trireme_mvcc::limits::LEASE_TTL_MAX_S;
 use trireme_proto::etcd::server as pb;
 use trireme_proto::etcd::server::lease_server;
 
+use super::lanes::{self, Call};
 use super::{Etcd, errors};
 use crate::kv::Leases;
+use crate::lanes::Flow;
 
 /// The time to live of a lease that is not there.
 const GONE_TTL: i64 = -1;
@@ -25,6 +27,7 @@ impl lease_server::Lease for LeaseService {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Small).await?;
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         let granted = self.0.grant(id, ttl).await?;
         Ok(Response::new(pb::LeaseGrantResponse {
@@ -39,6 +42,7 @@ impl lease_server::Lease for LeaseService {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Small).await?;
         let revoked = self.0.store.revoke(request.into_inner().id).await;
         let revision = revoked.map_err(errors::status)?;
         Ok(Response::new(pb::LeaseRevokeResponse {
@@ -51,9 +55,10 @@ impl lease_server::Lease for LeaseService {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let lost = self.0.needs_leader(request.metadata()).then(|| self.0.leader.lost());
+        let flow = lanes::flow(&request);
         let requests = request.into_inner();
         let etcd = Arc::clone(&self.0);
-        let answers = stream::unfold(Some((etcd, requests, lost)), |state| async {
+        let answers = stream::unfold(Some((etcd, requests, lost)), move |state| async move {
             let (etcd, mut requests, mut lost) = state?;
             let lost_leader = async {
                 match &mut lost {
@@ -64,7 +69,7 @@ impl lease_server::Lease for LeaseService {
             let answer = tokio::select! {
                 biased;
                 () = lost_leader => Err(errors::NO_LEADER.into()),
-                answer = keep_alive(&etcd, &mut requests) => answer,
+                answer = keep_alive(&etcd, flow, &mut requests) => answer,
             };
             match answer {
                 Ok(Some(answer)) => Some((Ok(answer), Some((etcd, requests, lost)))),
@@ -79,7 +84,9 @@ impl lease_server::Lease for LeaseService {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        let flow = lanes::flow(&request);
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
+        let _seat = self.0.admit(flow, Call::TimeToLive { keys }).await?;
         let lease = self.0.store.time_to_live(id, keys).await.map_err(errors::status)?;
         let header = Some(self.0.header_now());
         Ok(Response::new(match lease {
@@ -101,8 +108,9 @@ impl lease_server::Lease for LeaseService {
 
     async fn lease_leases(
         &self,
-        _request: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Everything).await?;
         let leases = self.0.store.leases().await.map_err(errors::status)?;
         Ok(Response::new(pb::LeaseLeasesResponse {
             header: Some(self.0.header_now()),
@@ -124,11 +132,13 @@ impl Etcd {
 /// Takes the next request and answers it; `None` if there will be no more.
 async fn keep_alive(
     etcd: &Etcd,
+    flow: Flow,
     requests: &mut Streaming<pb::LeaseKeepAliveRequest>,
 ) -> Result<Option<pb::LeaseKeepAliveResponse>, Status> {
     let Some(pb::LeaseKeepAliveRequest { id }) = requests.message().await? else {
         return Ok(None);
     };
+    let _seat = etcd.admit(flow, Call::KeepAlive).await?;
     // Before the lease is kept alive: its revocation can then not seem to lie before the answer.
     let header = etcd.header_now();
     let ttl = etcd.store.keep_alive(id).await.map_err(errors::status)?;

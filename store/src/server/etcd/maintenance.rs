@@ -9,6 +9,7 @@ use trireme_proto::etcd::server::alarm_request::AlarmAction;
 use trireme_proto::etcd::server::maintenance_server;
 
 use super::cluster::refusal;
+use super::lanes::{self, Call};
 use super::{ETCD_VERSION, Etcd, errors};
 use crate::kv::{Kv, KvError};
 use crate::raft::Role;
@@ -66,7 +67,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
         }))
     }
 
-    async fn status(&self, _request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+    async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Status).await?;
         let status = self.0.store.status();
         let engine = &self.0.store.node().engine;
         let used = engine
@@ -106,7 +108,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
         }))
     }
 
-    async fn hash(&self, _request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Everything).await?;
         let hash = self.0.store.hash_kv(0).await.map_err(errors::status)?;
         Ok(Response::new(pb::HashResponse {
             header: Some(self.0.header(hash.hash_revision)),
@@ -115,6 +118,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
     }
 
     async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Everything).await?;
         let revision = request.into_inner().revision.max(0);
         let hash = self.0.store.hash_kv(revision).await.map_err(errors::status)?;
         Ok(Response::new(pb::HashKvResponse {
@@ -125,7 +129,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
         }))
     }
 
-    async fn snapshot(&self, _request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+    async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        let _seat = self.0.admit(lanes::flow(&request), Call::Everything).await?;
         let backup = self.0.store.backup().await.map_err(errors::status)?;
         let header = self.0.header(backup.header.revision);
         let mut remaining_bytes = backup.estimated_bytes;

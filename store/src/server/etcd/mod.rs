@@ -10,6 +10,7 @@ pub(crate) mod convert;
 mod election;
 mod errors;
 mod kv;
+mod lanes;
 mod leader;
 mod lease;
 mod limits;
@@ -18,6 +19,7 @@ mod maintenance;
 mod session;
 mod watch;
 mod watch_wire;
+mod whole;
 
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ use trireme_proto::etcd::server::maintenance_server::MaintenanceServer;
 use self::leader::LeaderSight;
 use crate::Store;
 use crate::kv::{Kv, Revision};
+use crate::lanes::Lanes;
 use crate::watch::Hub;
 
 pub use cluster::ETCD_CLIENT_URL_PREFIX;
@@ -62,6 +65,7 @@ pub(crate) fn routes(store: Arc<Store>) -> Routes {
     });
     let guard = LeaderGuard(etcd.clone());
     let kv = KvServer::new(kv::KvService(etcd.clone())).max_decoding_message_size(limits::MESSAGE_BYTES);
+    let kv = whole::Handing(kv);
     let watch = watch_wire::WatchServer(etcd.clone());
     let lease = LeaseServer::new(lease::LeaseService(etcd.clone()));
     let cluster = ClusterServer::new(cluster::ClusterService(etcd.clone()));
@@ -101,6 +105,10 @@ impl Etcd {
 
     fn hub(&self) -> &Arc<Hub> {
         &self.store.node().hub
+    }
+
+    fn lanes(&self) -> &Arc<Lanes> {
+        self.store.node().engine.lanes()
     }
 
     fn has_leader(&self) -> bool {

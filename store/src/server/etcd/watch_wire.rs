@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use trireme_proto::etcd::server as pb;
 
+use super::lanes::{self, Call};
 use super::watch;
 use super::{Etcd, limits};
 
@@ -56,7 +57,10 @@ impl StreamingService<pb::WatchRequest> for WatchMethod {
 
     fn call(&mut self, request: Request<Streaming<pb::WatchRequest>>) -> Self::Future {
         let etcd = Arc::clone(&self.0);
-        Box::pin(async move { Ok(Response::new(watch::answers(etcd, request))) })
+        Box::pin(async move {
+            let _seat = etcd.admit(lanes::flow(&request), Call::WatchStream).await?;
+            Ok(Response::new(watch::answers(etcd, request)))
+        })
     }
 }
 

@@ -1,0 +1,120 @@
+//! Lists and objects in the lanes of the store: what is large waits for its turn, what is small does not notice.
+
+use trireme_store::lanes::{Flow, Lanes, LanesUse, Seat};
+
+use super::*;
+use crate::registry::{ListPage, ListRequest, ObjectWatch, Selection, WatchChange, WatchRequest};
+
+async fn list(harness: &Harness, limit: usize) -> Result<ListPage, ApiError> {
+    let request = ListRequest {
+        namespace: String::new(),
+        selection: Selection::everything(),
+        limit,
+        continue_token: String::new(),
+        from: ReadFrom::Latest,
+    };
+    let permit = admin(Verb::List, "configmaps", "", "");
+    let ops = ops_of("", "configmaps");
+    harness.registry.list(&permit, ops, &request).await
+}
+
+async fn watch(harness: &Harness) -> Result<ObjectWatch, ApiError> {
+    let request = WatchRequest {
+        namespace: String::new(),
+        name: String::new(),
+        selection: Selection::everything(),
+        start: 0,
+        bookmarks: false,
+    };
+    let permit = admin(Verb::Watch, "configmaps", "", "");
+    let ops = ops_of("", "configmaps");
+    harness.registry.watch(&permit, ops, request).await
+}
+
+fn lanes(harness: &Harness) -> &Arc<Lanes> {
+    harness.kv.lanes().expect("this store has lanes")
+}
+
+/// So many objects of half a megabyte.
+async fn create_large(harness: &Harness, count: usize) {
+    for index in 0..count {
+        let mut map = mk_config_map(&format!("large-{index}"));
+        map.data.insert("text".to_owned(), "x".repeat(500_000));
+        harness.create(map).await.expect("created");
+    }
+}
+
+/// Takes all seats of large work.
+async fn take_all(harness: &Harness) -> Seat {
+    lanes(harness).slice(Flow(99)).await.expect("a seat")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_large_is_refused_when_no_turn_comes_and_what_is_small_is_not() {
+    let harness = Harness::new().await;
+    harness.create(mk_config_map("a")).await.expect("created");
+    let taken = take_all(&harness).await;
+    for outcome in [list(&harness, 0).await.map(drop), watch(&harness).await.map(drop)] {
+        let error = outcome.expect_err("no turn comes");
+        assert_eq!(error.reason(), Reason::TooManyRequests);
+        assert!(error.message().contains("the lane bulk is full"), "{error}");
+        assert!(error.retry_delay().is_some_and(|delay| !delay.is_zero()));
+    }
+    assert_eq!(list(&harness, 10).await.expect("a page").items.len(), 1);
+    let permit = admin(Verb::Get, "configmaps", "default", "a");
+    assert!(harness.registry.admit(&permit, 0).await.is_ok());
+    // How many follow a page may be much to count, so it is not told now.
+    harness.create(mk_config_map("b")).await.expect("created");
+    assert_eq!(list(&harness, 1).await.expect("a page").remaining, None);
+    drop(taken);
+    assert_eq!(list(&harness, 1).await.expect("a page").remaining, Some(1));
+    assert_eq!(list(&harness, 0).await.expect("all").items.len(), 2);
+}
+
+#[tokio::test]
+async fn a_list_holds_room_until_its_client_has_it() {
+    let harness = Harness::new().await;
+    create_large(&harness, 6).await;
+    let before = lanes(&harness).usage().bulk.admitted;
+    let page = list(&harness, 0).await.expect("all");
+    assert_eq!(page.items.len(), 6);
+    let LanesUse { bulk, .. } = lanes(&harness).usage();
+    assert!(bulk.admitted > before + 2, "it was read in several turns");
+    assert!(bulk.answer_bytes >= 3_000_000, "{bulk:?}");
+    assert_eq!(bulk.seats_in_use, 0);
+    // A page of few objects may be large as well: what follows its first chunk has its turns.
+    let small = list(&harness, 5).await.expect("a page");
+    assert_eq!(small.items.len(), 5);
+    drop((page, small));
+    let LanesUse { users, bulk, .. } = lanes(&harness).usage();
+    assert_eq!((users.answer_bytes, bulk.answer_bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn a_watch_reads_what_it_begins_with_as_its_client_takes_it() {
+    let harness = Harness::new().await;
+    create_large(&harness, 6).await;
+    let before = lanes(&harness).usage().bulk.admitted;
+    let mut watch = watch(&harness).await.expect("a watch");
+    let begun = lanes(&harness).usage().bulk.admitted;
+    assert_eq!(begun, before + 1, "only the first chunk is read");
+    // What happens meanwhile comes after what was there.
+    harness.create(mk_config_map("late")).await.expect("created");
+    let mut seen = Vec::new();
+    loop {
+        match watch.next().await.expect("no failure") {
+            WatchChange::Added(stored) => seen.push(stored.key().name.clone()),
+            WatchChange::Bookmark {
+                initial_events_end: true,
+                ..
+            } => seen.push("|".to_owned()),
+            other => panic!("{other:?}"),
+        }
+        if seen.last().is_some_and(|name| name == "late") {
+            break;
+        }
+    }
+    let expected = ["large-0", "large-1", "large-2", "large-3", "large-4", "large-5", "|", "late"];
+    assert_eq!(seen, expected);
+    assert!(lanes(&harness).usage().bulk.admitted > begun + 1);
+}
