@@ -10,11 +10,12 @@ use futures::StreamExt;
 use openraft::errors::ClientWriteError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use super::batch::Proposal;
 use super::node::Node;
-use super::types::{Command, TypeConfig};
+use super::types::{Command as Proposed, TypeConfig};
 use crate::kv::KvError;
 use crate::limits;
 
@@ -85,16 +86,29 @@ impl Node {
 
     /// Proposes commands as the leader, in one message to consensus, if there is room for them here.
     pub(crate) async fn propose_forwarded(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
-        match self.proposals.try_acquire_many(units(&commands)) {
-            Ok(_permits) => self.propose_all(commands, deadline).await,
-            Err(_) => commands.iter().map(|_| Attempt::Overloaded).collect(),
-        }
+        let Ok(_permits) = self.proposals.try_acquire_many(units(&commands)) else {
+            return commands.iter().map(|_| Attempt::Overloaded).collect();
+        };
+        let mut refusals: Vec<Option<String>> = commands.iter().map(|command| check(command).err()).collect();
+        let accepted = commands
+            .into_iter()
+            .zip(&refusals)
+            .filter(|(_, refusal)| refusal.is_none());
+        let accepted = accepted.map(|(command, _)| command).collect();
+        let mut answers = self.propose_all(accepted, deadline).await.into_iter();
+        let answer = |refusal: &mut Option<String>| match refusal.take() {
+            Some(why) => Attempt::NotAccepted(why),
+            None => answers
+                .next()
+                .unwrap_or_else(|| Attempt::Unknown("consensus gave no answer".into())),
+        };
+        refusals.iter_mut().map(answer).collect()
     }
 
     /// Proposes commands as the leader, in one message to consensus.
     pub(crate) async fn propose_all(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
         let count = commands.len();
-        let mut answers = match self.raft.client_write_many(commands.into_iter().map(Command)).await {
+        let mut answers = match self.raft.client_write_many(commands.into_iter().map(Proposed)).await {
             Ok(answers) => answers,
             Err(fatal) => return (0..count).map(|_| Attempt::Unknown(fatal.to_string())).collect(),
         };
@@ -114,6 +128,14 @@ impl Node {
         }
         attempts
     }
+}
+
+/// Whether a command of another server may go into the log. What does not decode there can never be applied: every server
+/// would stop at it, and again after each restart (I9).
+pub(super) fn check(command: &Bytes) -> Result<(), String> {
+    let refused = |why: &dyn std::fmt::Display| format!("the leader refuses the command: {why}");
+    let command = Command::decode(command.clone()).map_err(|error| refused(&error))?;
+    command.check().map_err(|error| refused(&error))
 }
 
 /// What commands count for, in units of [`limits::PROPOSAL_MIN_BYTES`].
