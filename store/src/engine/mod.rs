@@ -71,6 +71,7 @@ mod reads;
 mod replica;
 pub mod rocks;
 mod usage;
+mod verify;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -87,3 +88,4 @@ pub use trireme_mvcc::outcome::{Outcome, Refusal};
 pub use trireme_mvcc::snapshot::SnapshotHeader;
 pub use trireme_mvcc::storage::StorageError;
 pub use usage::StateUse;
+pub use verify::verify_snapshot;

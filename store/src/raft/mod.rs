@@ -18,6 +18,7 @@ mod planted;
 mod pool;
 mod propose;
 mod read_index;
+mod received;
 mod record;
 mod refound;
 mod serve;
