@@ -2,7 +2,7 @@
 //!
 //! Every number that a client could drive up has a bound here (invariant I9).
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::Request;
@@ -20,7 +20,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::{authority::Lenient, peer::Peer};
+use super::{
+    activity::{Activity, Answer},
+    authority::Lenient,
+    body::{Budget, Budgets, Paced},
+    peer::Peer,
+};
 use crate::{limits, pki::Subject};
 
 /// Whom a port lets in at all.
@@ -54,10 +59,40 @@ pub enum ListenError {
     },
 }
 
+/// How many clients there may be, how long they may take and how much they may leave unfinished. As [`limits`] has it,
+/// but for the tests, which have less time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) connections: usize,
+    pub(super) handshake: Duration,
+    pub(super) headers: Duration,
+    pub(super) first_request: Duration,
+    pub(super) idle: Duration,
+    pub(super) message: Duration,
+    pub(super) connection_bytes: usize,
+    pub(super) port_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: limits::CONNECTIONS_MAX,
+            handshake: limits::TLS_HANDSHAKE_TIMEOUT,
+            headers: limits::HEADER_READ_TIMEOUT,
+            first_request: limits::FIRST_REQUEST_TIMEOUT,
+            idle: limits::CONNECTION_IDLE_TIMEOUT,
+            message: limits::MESSAGE_READ_TIMEOUT,
+            connection_bytes: limits::CONNECTION_UNFINISHED_BYTES,
+            port_bytes: limits::PORT_UNFINISHED_BYTES,
+        }
+    }
+}
+
 /// A port that is open but not served yet.
 pub struct BoundListener {
     tcp: TcpListener,
     address: SocketAddr,
+    bounds: Bounds,
 }
 
 /// What all connections of a port share.
@@ -67,6 +102,9 @@ struct Shared {
     router: axum::Router,
     admits: Admits,
     http: auto::Builder<TokioExecutor>,
+    bounds: Bounds,
+    /// What all connections hold of messages that are not whole yet.
+    unfinished: Arc<Budget>,
     shutdown: CancellationToken,
 }
 
@@ -82,7 +120,15 @@ impl BoundListener {
         };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, address })
+        let bounds = Bounds::default();
+        Ok(Self { tcp, address, bounds })
+    }
+
+    /// The same port with other bounds.
+    #[cfg(test)]
+    pub(super) fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// The port's address, with the number that the system chose if none was asked for.
@@ -126,10 +172,12 @@ impl BoundListener {
             // Done once here instead of in each clone.
             router: router.with_state(()),
             admits,
-            http: http_builder(),
+            http: http_builder(self.bounds.headers),
+            bounds: self.bounds,
+            unfinished: Budget::new(self.bounds.port_bytes),
             shutdown: shutdown.clone(),
         });
-        let room = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        let room = Arc::new(Semaphore::new(self.bounds.connections));
         let connections = TaskTracker::new();
         while let Some((stream, address, permit)) = self.next_connection(&room, &shutdown).await {
             connections.spawn(serve_connection(shared.clone(), stream, address, permit));
@@ -165,12 +213,9 @@ impl BoundListener {
     }
 }
 
-fn http_builder() -> auto::Builder<TokioExecutor> {
+fn http_builder(headers: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_READ_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -193,7 +238,7 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, address: Socke
     let Some(acceptor) = &shared.acceptor else {
         return serve_http(&shared, stream, Peer::new(None, address), address).await;
     };
-    let handshake = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(shared.bounds.handshake, acceptor.accept(stream));
     let stream = tokio::select! {
         biased;
         () = shared.shutdown.cancelled() => return,
@@ -230,16 +275,30 @@ async fn serve_requests(
     address: SocketAddr,
 ) {
     let router = shared.router.clone();
+    let bounds = shared.bounds;
+    let activity = Activity::default();
+    let budgets = Budgets([Budget::new(bounds.connection_bytes), shared.unfinished.clone()]);
+    let requests = activity.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        let open = requests.begin();
         request.extensions_mut().insert(peer.clone());
-        router.clone().oneshot(request.map(Body::new))
+        let (head, body) = request.into_parts();
+        let body = Paced::new(body, &head.headers, budgets.clone(), bounds.message);
+        let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
+        async move { answer.await.map(|answer| answer.map(|body| Answer::new(body, open))) }
     });
     let connection = shared.http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let over = async {
+        tokio::select! {
+            () = shared.shutdown.cancelled() => {}
+            () = activity.ceases(bounds.first_request, bounds.idle) => {}
+        }
+    };
     let outcome = tokio::select! {
         biased;
         outcome = connection.as_mut() => outcome,
-        () = shared.shutdown.cancelled() => {
+        () = over => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(limits::SHUTDOWN_GRACE, connection).await {
                 Ok(outcome) => outcome,
