@@ -11,6 +11,8 @@ mod backup;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod engine;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod integrity;
 pub mod kv;
 mod lease;

@@ -7,6 +7,8 @@ mod announce;
 mod batch;
 mod config;
 mod forward;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod history;
 mod identity;
 mod lease;
