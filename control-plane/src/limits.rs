@@ -93,6 +93,21 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 /// How long a client may take for its TLS handshake.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection may be open without a request before it is closed.
+pub const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection on which there has been no request for this long, and at most twice as long, is closed.
+pub const CONNECTION_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How long a request's message may take to come in, once it has begun.
+pub const MESSAGE_READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a connection may send of messages before they are whole and read, in bytes.
+pub const CONNECTION_UNFINISHED_BYTES: usize = 128 << 20;
+
+/// What all connections of a port together may send so, in bytes.
+pub const PORT_UNFINISHED_BYTES: usize = 512 << 20;
+
 /// How long an HTTP/1.1 client may take to send its headers.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -213,3 +228,6 @@ pub const PROMOTION_RETRY: Duration = Duration::from_millis(50);
 
 /// How often a server looks whether its certificate must be renewed.
 pub const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(3_600);
+
+const _: () = assert!(2 * trireme_store::limits::PEER_MESSAGE_BYTES <= CONNECTION_UNFINISHED_BYTES);
+const _: () = assert!(2 * CONNECTION_UNFINISHED_BYTES <= PORT_UNFINISHED_BYTES);

@@ -255,16 +255,16 @@ fn parse_suffix(suffix: &str) -> Option<(Format, i128, i32)> {
 impl fmt::Display for Amount {
     /// The canonical form: no fraction, and the largest suffix that allows that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Below 1024 a binary suffix would force rounding.
-        let is_binary = self.format == Format::BinarySi && self.nanos.abs() >= 1024 * NANO;
+        // Below 1024, and between whole numbers, a binary suffix would force rounding.
+        let is_whole = self.nanos % NANO == 0;
+        let is_binary = self.format == Format::BinarySi && is_whole && self.nanos.abs() >= 1024 * NANO;
         let format = match self.format {
             Format::BinarySi if !is_binary => Format::DecimalSi,
             format => format,
         };
         match format {
             Format::BinarySi => {
-                let value = divide_away_from_zero(self.nanos, NANO);
-                let (value, power) = take_factors(value, 1024, BINARY_SUFFIXES.len() - 1);
+                let (value, power) = take_factors(self.nanos / NANO, 1024, BINARY_SUFFIXES.len() - 1);
                 write!(f, "{value}{}", BINARY_SUFFIXES[power])
             }
             Format::DecimalSi => {
@@ -346,7 +346,9 @@ mod tests {
             ("-0.1n", "-1n"),
             ("1u", "1u"),
             ("8Ei", "8Ei"),
-            ("1.0000000001Gi", "1073741825"),
+            ("1.4Gi", "1503238553600m"),
+            ("-1.4Gi", "-1503238553600m"),
+            ("1.0000000001Gi", "1073741824107374183n"),
         ];
         for (text, canonical) in cases {
             assert_eq!(text.parse::<Amount>().unwrap().to_string(), canonical, "{text}");

@@ -13,6 +13,8 @@ mod blocking;
 pub mod conformance;
 pub mod engine;
 mod faults;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod integrity;
 pub mod kv;
 pub mod lanes;

@@ -143,6 +143,10 @@ pub const APPEND_TIMEOUT: Duration = Duration::from_millis(2_000);
 pub const HEARTBEAT_TIMEOUTS_BEFORE_RECONNECT: u32 = 5;
 /// How long a change of the membership may take.
 pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest name or address of a server, in bytes: a DNS name with its port fits.
+pub const MEMBER_TEXT_BYTES_MAX: usize = 512;
+/// Servers that a cluster has at most, its learners included.
+pub const MEMBERS_MAX: usize = 64;
 /// A learner within this many entries of the leader has caught up and may be promoted.
 pub const PROMOTE_LAG_ENTRIES: u64 = 1_000;
 
@@ -243,5 +247,7 @@ const _: () = {
     );
 };
 const _: () = assert!(trireme_mvcc::limits::COMMAND_BYTES_MAX <= COMMAND_BYTES);
+const _: () =
+    assert!(MEMBERS_MAX * (3 * MEMBER_TEXT_BYTES_MAX + 256) < trireme_mvcc::limits::OPAQUE_POSITION_BYTES_MAX);
 const _: () = assert!(LEASE_CHECKPOINTS_AT_ONCE <= trireme_mvcc::limits::LEASE_CHECKPOINT_ENTRIES_MAX);
 const _: () = assert!(LEASE_TTL_MIN_S as u64 * 1_000 >= 2 * ELECTION_TIMEOUT_MAX_MS);

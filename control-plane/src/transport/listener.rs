@@ -2,7 +2,7 @@
 //!
 //! Every number that a client could drive up has a bound here (invariant I9).
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -21,7 +21,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use trireme_store::lanes;
 
-use super::{authority::Lenient, peer::Peer};
+use super::{
+    activity::{Activity, Answer},
+    authority::Lenient,
+    body::{Budget, Budgets, Paced},
+    peer::Peer,
+};
 use crate::{limits, pki::Subject};
 
 /// Whom a port lets in at all.
@@ -55,10 +60,40 @@ pub enum ListenError {
     },
 }
 
+/// How many clients there may be, how long they may take and how much they may leave unfinished. As [`limits`] has it,
+/// but for the tests, which have less time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) connections: usize,
+    pub(super) handshake: Duration,
+    pub(super) headers: Duration,
+    pub(super) first_request: Duration,
+    pub(super) idle: Duration,
+    pub(super) message: Duration,
+    pub(super) connection_bytes: usize,
+    pub(super) port_bytes: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: limits::CONNECTIONS_MAX,
+            handshake: limits::TLS_HANDSHAKE_TIMEOUT,
+            headers: limits::HEADER_READ_TIMEOUT,
+            first_request: limits::FIRST_REQUEST_TIMEOUT,
+            idle: limits::CONNECTION_IDLE_TIMEOUT,
+            message: limits::MESSAGE_READ_TIMEOUT,
+            connection_bytes: limits::CONNECTION_UNFINISHED_BYTES,
+            port_bytes: limits::PORT_UNFINISHED_BYTES,
+        }
+    }
+}
+
 /// A port that is open but not served yet.
 pub struct BoundListener {
     tcp: TcpListener,
     address: SocketAddr,
+    bounds: Bounds,
 }
 
 /// What all connections of a port share.
@@ -68,6 +103,9 @@ struct Shared {
     router: axum::Router,
     admits: Admits,
     http: auto::Builder<TokioExecutor>,
+    bounds: Bounds,
+    /// What all connections hold of messages that are not whole yet.
+    unfinished: Arc<Budget>,
     shutdown: CancellationToken,
 }
 
@@ -83,7 +121,15 @@ impl BoundListener {
         };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, address })
+        let bounds = Bounds::default();
+        Ok(Self { tcp, address, bounds })
+    }
+
+    /// The same port with other bounds.
+    #[cfg(test)]
+    pub(super) fn within(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// The port's address, with the number that the system chose if none was asked for.
@@ -127,10 +173,12 @@ impl BoundListener {
             // Done once here instead of in each clone.
             router: router.with_state(()),
             admits,
-            http: http_builder(),
+            http: http_builder(self.bounds.headers),
+            bounds: self.bounds,
+            unfinished: Budget::new(self.bounds.port_bytes),
             shutdown: shutdown.clone(),
         });
-        let room = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
+        let room = Arc::new(Semaphore::new(self.bounds.connections));
         let connections = TaskTracker::new();
         while let Some((stream, address, permit)) = self.next_connection(&room, &shutdown).await {
             connections.spawn(serve_connection(shared.clone(), stream, address, permit));
@@ -166,12 +214,9 @@ impl BoundListener {
     }
 }
 
-fn http_builder() -> auto::Builder<TokioExecutor> {
+fn http_builder(headers: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_READ_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -194,7 +239,7 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, address: Socke
     let Some(acceptor) = &shared.acceptor else {
         return serve_http(&shared, stream, Peer::new(None, address), address).await;
     };
-    let handshake = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    let handshake = tokio::time::timeout(shared.bounds.handshake, acceptor.accept(stream));
     let stream = tokio::select! {
         biased;
         () = shared.shutdown.cancelled() => return,
@@ -242,15 +287,31 @@ async fn serve_requests(
     let router = shared.router.clone();
     let stalled = CancellationToken::new();
     let on_stall = stalled.clone();
+    let bounds = shared.bounds;
+    let activity = Activity::default();
+    let budgets = Budgets([Budget::new(bounds.connection_bytes), shared.unfinished.clone()]);
+    let requests = activity.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        let open = requests.begin();
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(peer.flow());
-        let answered = router.clone().oneshot(request.map(Body::new));
+        let (head, body) = request.into_parts();
+        let body = Paced::new(body, &head.headers, budgets.clone(), bounds.message);
+        let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
         let stalled = on_stall.clone();
-        async move { answered.await.map(|response| release_room(response, &stalled)) }
+        async move {
+            let answer = answer.await.map(|answer| release_room(answer, &stalled));
+            answer.map(|answer| answer.map(|body| Answer::new(body, open)))
+        }
     });
     let connection = shared.http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let over = async {
+        tokio::select! {
+            () = shared.shutdown.cancelled() => {}
+            () = activity.ceases(bounds.first_request, bounds.idle) => {}
+        }
+    };
     let outcome = tokio::select! {
         biased;
         outcome = connection.as_mut() => outcome,
@@ -258,7 +319,7 @@ async fn serve_requests(
             tracing::info!(%address, "cut off a client that takes none of its answer");
             return;
         }
-        () = shared.shutdown.cancelled() => {
+        () = over => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(limits::SHUTDOWN_GRACE, connection).await {
                 Ok(outcome) => outcome,

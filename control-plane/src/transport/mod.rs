@@ -3,7 +3,9 @@
 //! What a connection's certificate says is checked and read here, once a connection, and given to each
 //! request as its [`Peer`]. What the peer may do is decided in [`pipeline`](crate::pipeline).
 
+mod activity;
 mod authority;
+mod body;
 mod connector;
 mod etcd;
 mod listener;

@@ -1,5 +1,6 @@
 //! A whole API port on the loopback interface, driven by real clients: TLS, roles, joining, both HTTP versions.
 
+mod bounds;
 mod clients;
 mod joining;
 mod port;
@@ -20,7 +21,7 @@ use trireme_client::{Client, ClientConfig, Identity};
 use trireme_proto::v1::{FetchLogs, LogsChunk, ServerStatusResponse};
 use trireme_store::{Alarm, AlarmKind, Backup, LocalKv, Member, MemberNode, Role, StoreStatus};
 
-use super::{Admits, BoundListener, CertificateSource, api_router, server_config};
+use super::{Admits, BoundListener, CertificateSource, api_router, listener::Bounds, server_config};
 use crate::{
     environment::Environment,
     pki::{CertificateAuthority, IssuedIdentity, Profile, TokenStore},
@@ -50,13 +51,20 @@ impl TestServer {
     }
 
     async fn start_for(admits: Admits) -> Self {
+        Self::start_within(admits, Bounds::default()).await
+    }
+
+    async fn start_within(admits: Admits, bounds: Bounds) -> Self {
         let environment = Environment::system();
         let authority = CertificateAuthority::create("test-cluster", environment.timestamp()).expect("a CA");
         let authority = Arc::new(authority);
         let own = issue(&authority, &environment, &Profile::server("s1", 1, []));
         let certificates = CertificateSource::new(&own.certificate_pem, &own.key_pem).expect("a certificate");
         let tls = server_config(certificates.clone(), authority.certificate_pem()).expect("TLS");
-        let listener = BoundListener::bind(([127, 0, 0, 1], 0).into()).await.expect("a port");
+        let listener = BoundListener::bind(([127, 0, 0, 1], 0).into())
+            .await
+            .expect("a port")
+            .within(bounds);
         let address = listener.address().to_string();
 
         let kv = Arc::new(LocalKv::new());

@@ -28,6 +28,14 @@ pub trait JsonValue: Sized {
     /// Those of the serializer.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
+    /// Writes what stands for an absent value that must be written: an empty object.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    fn write_absent<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_map(Some(0))?.end()
+    }
+
     /// Whether a plain field of this value is left out.
     fn is_empty(&self) -> bool {
         false
@@ -107,11 +115,11 @@ impl<T: JsonValue> JsonValue for Option<T> {
         NullableSeed::new(context).deserialize(deserializer)
     }
 
-    /// An absent message that must be written is an empty object.
+    /// An absent message that must be written is shown as an empty one, with all that an empty one must show.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Some(value) => value.write(serializer),
-            None => serializer.serialize_map(Some(0))?.end(),
+            None => T::write_absent(serializer),
         }
     }
 

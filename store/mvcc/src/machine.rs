@@ -341,7 +341,7 @@ impl<R: StorageRead> Step<'_, R> {
         for (id, remaining_ttl_s) in entries {
             if let Some(lease) = self.view.lease(id)? {
                 let lease = Lease {
-                    remaining_ttl_s: remaining_ttl_s.clamp(0, lease.granted_ttl_s),
+                    remaining_ttl_s: remaining_ttl_s.clamp(0, lease.granted_ttl_s.max(0)),
                     ..lease
                 };
                 self.set_lease(id, lease, false, hash);

@@ -6,6 +6,8 @@
 //!
 //! It is made from a pinned view, so writes go on; and any server can give it.
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod read;
 mod write;
 

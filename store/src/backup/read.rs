@@ -41,7 +41,10 @@ impl BackupFile {
     /// # Errors
     /// [`BackupError`].
     pub fn open(path: &Path) -> Result<Self, BackupError> {
-        let mut file = File::open(path)?;
+        Self::read(File::open(path)?)
+    }
+
+    pub(crate) fn read(mut file: File) -> Result<Self, BackupError> {
         let length = file.metadata()?.len();
         let mut magic = [0; MAGIC.len()];
         match file.read_exact(&mut magic) {

@@ -74,6 +74,7 @@ mod replica;
 pub mod rocks;
 pub(crate) mod sliced;
 mod usage;
+mod verify;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -91,3 +92,4 @@ pub use trireme_mvcc::outcome::{Outcome, Refusal};
 pub use trireme_mvcc::snapshot::SnapshotHeader;
 pub use trireme_mvcc::storage::StorageError;
 pub use usage::StateUse;
+pub use verify::verify_snapshot;

@@ -376,7 +376,14 @@ fn decode(entry: Entry) -> Result<machine::Entry, EngineError> {
 }
 
 fn import(backend: &Backend, reader: &mut impl Read) -> Result<SnapshotHeader, EngineError> {
-    let mut importer = Importer::new(backend)?;
+    let header = pour(backend, reader)?;
+    backend.flush()?;
+    Ok(header)
+}
+
+/// Fills an empty storage from a snapshot.
+pub(super) fn pour<S: Storage>(storage: &S, reader: &mut impl Read) -> Result<SnapshotHeader, EngineError> {
+    let mut importer = Importer::new(storage)?;
     let mut buffer = vec![0; SNAPSHOT_FRAME_BYTES];
     loop {
         match reader.read(&mut buffer) {
@@ -386,9 +393,7 @@ fn import(backend: &Backend, reader: &mut impl Read) -> Result<SnapshotHeader, E
             Err(error) => return Err(EngineError::Stream(error)),
         }
     }
-    let header = importer.finish()?;
-    backend.flush()?;
-    Ok(header)
+    Ok(importer.finish()?)
 }
 
 /// A panic while a lock was held ends the process elsewhere; here it must not hide the first cause.

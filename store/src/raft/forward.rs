@@ -91,7 +91,7 @@ pub(crate) fn never_sent(status: &tonic::Status) -> bool {
     false
 }
 
-fn attempt(result: proto::ProposeResult) -> Attempt {
+pub(super) fn attempt(result: proto::ProposeResult) -> Attempt {
     match result.outcome {
         Some(Wire::Applied(proto::Applied { log_index, result })) => match Outcome::decode(result) {
             Ok(outcome) => Attempt::Applied { log_index, outcome },

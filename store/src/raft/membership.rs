@@ -182,6 +182,10 @@ impl Node {
         match change {
             Change::AllocateId => self.allocate_id().await,
             Change::AddLearner(id, node) => {
+                let others = view.members.iter().filter(|member| member.id != *id).count();
+                if let Some(reason) = too_much(others, node) {
+                    return refuse(reason);
+                }
                 let nodes = BTreeMap::from([(*id, node.clone())]);
                 match view.member(*id) {
                     Some(member) if member.name != node.name => refuse(format!(
@@ -379,6 +383,30 @@ impl Node {
     }
 }
 
+/// Why a cluster of `others` cannot take up `node`: the membership goes into every batch that is applied, and one that is
+/// too large could not be applied at all.
+fn too_much(others: usize, node: &MemberNode) -> Option<String> {
+    let MemberNode {
+        name,
+        api_address,
+        peer_address,
+    } = node;
+    let most = limits::MEMBER_TEXT_BYTES_MAX;
+    let texts = [
+        ("name", name),
+        ("API address", api_address),
+        ("peer address", peer_address),
+    ];
+    if let Some((what, text)) = texts.into_iter().find(|(_, text)| text.len() > most) {
+        let bytes = text.len();
+        return Some(format!(
+            "the server's {what} has {bytes} bytes; at most {most} are allowed"
+        ));
+    }
+    let most = limits::MEMBERS_MAX;
+    (others >= most).then(|| format!("the cluster has {others} servers; more than {most} are not allowed"))
+}
+
 fn classify(error: &ClientWriteError<TypeConfig>) -> LeaderError {
     match error {
         ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_) => {
@@ -395,7 +423,7 @@ fn classify(error: &ClientWriteError<TypeConfig>) -> LeaderError {
     }
 }
 
-fn change_to_wire(change: &Change) -> proto::ChangeMembersRequest {
+pub(super) fn change_to_wire(change: &Change) -> proto::ChangeMembersRequest {
     let change = match change {
         Change::AllocateId => WireChange::AllocateId(proto::Unit {}),
         Change::AddLearner(id, node) => WireChange::AddLearner(wire::node_to_wire(*id, node)),

@@ -7,6 +7,8 @@ mod announce;
 mod batch;
 mod config;
 mod forward;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod history;
 mod identity;
 mod lease;
@@ -22,6 +24,7 @@ mod pool;
 mod progress;
 mod propose;
 mod read_index;
+mod received;
 mod record;
 mod refound;
 mod retention;

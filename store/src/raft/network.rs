@@ -181,7 +181,7 @@ fn malformed(error: &WireError) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::new(error))
 }
 
-fn append_response(response: proto::AppendResponse) -> Result<AppendEntriesResponse<TypeConfig>, WireError> {
+pub(super) fn append_response(response: proto::AppendResponse) -> Result<AppendEntriesResponse<TypeConfig>, WireError> {
     Ok(match response.outcome.ok_or(WireError::Missing("outcome"))? {
         Outcome::Success(proto::Unit {}) => AppendEntriesResponse::Success,
         Outcome::PartialSuccess(partial) => {
@@ -192,7 +192,7 @@ fn append_response(response: proto::AppendResponse) -> Result<AppendEntriesRespo
     })
 }
 
-fn append_request(rpc: AppendEntriesRequest<TypeConfig>) -> proto::AppendRequest {
+pub(super) fn append_request(rpc: AppendEntriesRequest<TypeConfig>) -> proto::AppendRequest {
     proto::AppendRequest {
         vote: Some(wire::vote_to_wire(&rpc.vote)),
         previous: rpc.prev_log_id.map(wire::log_id_to_wire),
@@ -205,7 +205,7 @@ fn append_request(rpc: AppendEntriesRequest<TypeConfig>) -> proto::AppendRequest
     }
 }
 
-fn vote_request(rpc: &VoteRequest<TypeConfig>) -> proto::VoteRequest {
+pub(super) fn vote_request(rpc: &VoteRequest<TypeConfig>) -> proto::VoteRequest {
     proto::VoteRequest {
         vote: Some(wire::vote_to_wire(&rpc.vote)),
         last_log_id: rpc.last_log_id.map(wire::log_id_to_wire),
@@ -213,7 +213,7 @@ fn vote_request(rpc: &VoteRequest<TypeConfig>) -> proto::VoteRequest {
     }
 }
 
-fn vote_response(response: proto::VoteResponse) -> Result<VoteResponse<TypeConfig>, WireError> {
+pub(super) fn vote_response(response: proto::VoteResponse) -> Result<VoteResponse<TypeConfig>, WireError> {
     Ok(VoteResponse::new(
         wire::vote_from_wire(response.vote)?,
         response.last_log_id.map(wire::log_id_from_wire),

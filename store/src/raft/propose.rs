@@ -10,11 +10,12 @@ use futures::StreamExt;
 use openraft::errors::ClientWriteError;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 
 use super::batch::Proposal;
 use super::node::Node;
-use super::types::{Command, TypeConfig};
+use super::types::{Command as Proposed, TypeConfig};
 use crate::kv::KvError;
 use crate::lanes::{Full, Lane};
 use crate::limits;
@@ -88,36 +89,39 @@ impl Node {
             .unwrap_or_else(|_| Attempt::Unknown("this server stopped while the write was under way".into()))
     }
 
-    /// Proposes commands as the leader, in one message to consensus: those of lanes that have room for them here.
+    /// Proposes commands as the leader, in one message to consensus: those that can be applied, of lanes that have room for
+    /// them here.
     pub(crate) async fn propose_forwarded(&self, commands: Vec<(Lane, Bytes)>, deadline: Instant) -> Vec<Attempt> {
         let room = Lane::ALL.map(|lane| {
             let of_lane = commands.iter().filter(|(of, _)| *of == lane);
             let units = units(of_lane.map(|(_, command)| command));
             self.proposals[lane.index()].try_acquire_many(units).ok()
         });
-        let has_room: Vec<bool> = commands.iter().map(|(lane, _)| room[lane.index()].is_some()).collect();
-        let taken = commands.into_iter().zip(&has_room).filter(|(_, has_room)| **has_room);
-        let taken: Vec<Bytes> = taken.map(|((_, command), _)| command).collect();
-        let mut attempts = Vec::new();
-        if !taken.is_empty() {
-            attempts = self.propose_all(taken, deadline).await;
-        }
-        let mut attempts = attempts.into_iter();
-        let answer = |has_room| {
-            if has_room {
-                let attempt = attempts.next();
-                attempt.unwrap_or_else(|| Attempt::Unknown("consensus gave no answer".into()))
-            } else {
-                Attempt::Overloaded
-            }
+        let refuse = |(lane, command): &(Lane, Bytes)| match &room[lane.index()] {
+            None => Some(Attempt::Overloaded),
+            Some(_) => check(command).err().map(Attempt::NotAccepted),
         };
-        has_room.into_iter().map(answer).collect()
+        let mut refusals: Vec<Option<Attempt>> = commands.iter().map(refuse).collect();
+        let accepted = commands.into_iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+        let accepted: Vec<Bytes> = accepted.map(|((_, command), _)| command).collect();
+        let mut answers = Vec::new();
+        if !accepted.is_empty() {
+            answers = self.propose_all(accepted, deadline).await;
+        }
+        let mut answers = answers.into_iter();
+        let answer = |refusal: &mut Option<Attempt>| {
+            refusal
+                .take()
+                .or_else(|| answers.next())
+                .unwrap_or_else(|| Attempt::Unknown("consensus gave no answer".into()))
+        };
+        refusals.iter_mut().map(answer).collect()
     }
 
     /// Proposes commands as the leader, in one message to consensus.
     pub(crate) async fn propose_all(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Attempt> {
         let count = commands.len();
-        let mut answers = match self.raft.client_write_many(commands.into_iter().map(Command)).await {
+        let mut answers = match self.raft.client_write_many(commands.into_iter().map(Proposed)).await {
             Ok(answers) => answers,
             Err(fatal) => return (0..count).map(|_| Attempt::Unknown(fatal.to_string())).collect(),
         };
@@ -137,6 +141,14 @@ impl Node {
         }
         attempts
     }
+}
+
+/// Whether a command of another server may go into the log. What does not decode there can never be applied: every server
+/// would stop at it, and again after each restart (I9).
+pub(super) fn check(command: &Bytes) -> Result<(), String> {
+    let refused = |why: &dyn std::fmt::Display| format!("the leader refuses the command: {why}");
+    let command = Command::decode(command.clone()).map_err(|error| refused(&error))?;
+    command.check().map_err(|error| refused(&error))
 }
 
 /// What commands count for, in units of [`limits::PROPOSAL_MIN_BYTES`].

@@ -30,6 +30,9 @@ pub(crate) enum RecordError {
         /// The right one.
         computed: u32,
     },
+    /// Its index is the last there could be, behind which a log cannot go on.
+    #[error("index {0} is beyond all logs")]
+    Index(u64),
     /// Its kind is not known to this version.
     #[error("unknown kind {0}")]
     Kind(u8),
@@ -84,6 +87,9 @@ pub(crate) fn open(record: Bytes) -> Result<LogEntry, RecordError> {
         u64::from_be_bytes(array(&record, 5)),
         u64::from_be_bytes(array(&record, 13)),
     );
+    if id.index == u64::MAX {
+        return Err(RecordError::Index(id.index));
+    }
     let payload = match record[4] {
         KIND_BLANK => EntryPayload::Blank,
         KIND_COMMAND => EntryPayload::Normal(Command(record.slice(HEADER_BYTES..))),

@@ -13,6 +13,7 @@ use trireme_proto::peer::v1::install_snapshot_request::Part;
 
 use super::membership::change_from_wire;
 use super::node::Node;
+use super::received::checked;
 use super::snapshot::{self, Receiving, SnapshotData};
 use super::types::{SnapshotMeta, TypeConfig};
 use super::wire::{self, WireError};
@@ -39,16 +40,7 @@ impl Node {
     /// Takes entries or a heartbeat.
     pub(crate) async fn handle_append(&self, request: proto::AppendRequest) -> Result<proto::AppendResponse, Status> {
         self.takes_part()?;
-        let rpc = AppendEntriesRequest::<TypeConfig> {
-            vote: wire::vote_from_wire(request.vote)?,
-            prev_log_id: request.previous.map(wire::log_id_from_wire),
-            leader_commit: request.leader_commit.map(wire::log_id_from_wire),
-            entries: request
-                .entries
-                .into_iter()
-                .map(|entry| record::open(entry).map_err(WireError::from))
-                .collect::<Result<_, _>>()?,
-        };
+        let rpc = append_request(request)?;
         let outcome = match self.raft.append_entries(rpc).await.map_err(ended)? {
             AppendEntriesResponse::Success => Outcome::Success(proto::Unit {}),
             AppendEntriesResponse::PartialSuccess(matching) => Outcome::PartialSuccess(proto::PartialSuccess {
@@ -230,6 +222,7 @@ impl Node {
             }
         };
         let received = receiving.finish(trailer.length, trailer.crc32).await.map_err(io)?;
+        let received = checked(received, meta.last_log_id).await.map_err(io)?;
         tracing::info!(bytes = trailer.length, last = ?meta.last_log_id, "received a snapshot");
         faults::point(Failpoint::SnapshotReceived);
         let snapshot = Snapshot {
@@ -257,7 +250,20 @@ where
     part.ok_or_else(|| Status::invalid_argument("an empty part of a snapshot"))
 }
 
-fn vote_request(request: proto::VoteRequest) -> Result<VoteRequest<TypeConfig>, WireError> {
+pub(super) fn append_request(request: proto::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, WireError> {
+    Ok(AppendEntriesRequest {
+        vote: wire::vote_from_wire(request.vote)?,
+        prev_log_id: request.previous.map(wire::log_id_from_wire),
+        leader_commit: request.leader_commit.map(wire::log_id_from_wire),
+        entries: request
+            .entries
+            .into_iter()
+            .map(|entry| record::open(entry).map_err(WireError::from))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn vote_request(request: proto::VoteRequest) -> Result<VoteRequest<TypeConfig>, WireError> {
     let mut rpc = VoteRequest::new(
         wire::vote_from_wire(request.vote)?,
         request.last_log_id.map(wire::log_id_from_wire),
@@ -266,7 +272,7 @@ fn vote_request(request: proto::VoteRequest) -> Result<VoteRequest<TypeConfig>, 
     Ok(rpc)
 }
 
-fn vote_response(response: &VoteResponse<TypeConfig>) -> proto::VoteResponse {
+pub(super) fn vote_response(response: &VoteResponse<TypeConfig>) -> proto::VoteResponse {
     proto::VoteResponse {
         vote: Some(wire::vote_to_wire(&response.vote)),
         granted: response.vote_granted,

@@ -456,7 +456,7 @@ pub(crate) fn received_bytes(directory: &Path, id: &str) -> u64 {
         .map_or(0, |file| file.len())
 }
 
-fn partial(directory: &Path, id: &str) -> io::Result<PathBuf> {
+pub(super) fn partial(directory: &Path, id: &str) -> io::Result<PathBuf> {
     // It becomes a file's name, and comes from outside.
     let fits = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if fits {

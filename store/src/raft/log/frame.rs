@@ -155,7 +155,9 @@ fn write_id(out: &mut Vec<u8>, id: LogId) {
 
 fn read_id(payload: &[u8]) -> Option<LogId> {
     (payload.len() == 16).then_some(())?;
-    Some(log_id(number::<8>(payload, 0)?, number::<8>(payload, 8)?))
+    let (term, index) = (number::<8>(payload, 0)?, number::<8>(payload, 8)?);
+    // Behind the last number there is there is no next one.
+    (index < u64::MAX).then(|| log_id(term, index))
 }
 
 fn write_vote(out: &mut Vec<u8>, vote: &Vote) {
@@ -194,7 +196,7 @@ fn write_checkpoint(out: &mut Vec<u8>, checkpoint: &Checkpoint) {
 }
 
 fn read_checkpoint(payload: &[u8]) -> Option<Checkpoint> {
-    let batch = number::<8>(payload, 0)?;
+    let batch = number::<8>(payload, 0).filter(|batch| *batch < u64::MAX)?;
     let flags = *payload.get(8)?;
     let mut rest = payload.get(9..)?;
     let mut ids = [None; 3];

@@ -13,9 +13,12 @@
 
 mod disk;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod recovery;
 mod segments;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(any(test, feature = "sim", feature = "fuzz"))]
+#[cfg_attr(not(any(test, feature = "sim")), expect(dead_code, reason = "the fuzz targets lose no power"))]
 mod sim_disk;
 mod tail;
 #[cfg(test)]

@@ -279,6 +279,12 @@ impl Replay {
             Content::Entry(bytes) => self.entry(number, place, bytes)?,
             Content::Truncate(first) => self.truncate(number, place, first)?,
             Content::Purge(upto) => {
+                // Beyond the end it is a snapshot's; before it, it is an entry that was there.
+                let last = self.state.last;
+                let beyond = last.is_none_or(|last| upto.index > last.index);
+                if beyond != (Some(upto) > last) {
+                    return Err(damaged(number, place, "it purges an entry that the log never had"));
+                }
                 self.state.purged = self.state.purged.max(Some(upto));
                 self.state.last = self.state.last.max(Some(upto));
                 self.tail.purge_before(upto.index + 1);
@@ -325,6 +331,9 @@ impl Replay {
         if self.state.purged.is_some_and(|purged| next <= purged.index) {
             return Err(damaged(number, place, "purged entries were truncated"));
         }
+        if !is_within(first, self.state.last) {
+            return Err(damaged(number, place, "it truncates behind its end"));
+        }
         self.state.last = first;
         self.missing_before = self.missing_before.min(next);
         self.tail.truncate_from(next);
@@ -345,7 +354,14 @@ impl Replay {
         if next_index(*purged) < self.missing_before {
             return wrong(format!("entries before {} are missing", self.missing_before));
         }
-        if committed > last {
+        if !is_within(*purged, *last) {
+            return wrong(format!(
+                "entries up to {} were purged, but the log ends at {}",
+                show(*purged),
+                show(*last)
+            ));
+        }
+        if !is_within(*committed, *last) {
             return wrong(format!(
                 "entries up to {} were committed, but the log ends at {}",
                 show(*committed),
@@ -362,6 +378,11 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Whether a log that ends at `last` can have had `id`.
+fn is_within(id: Option<LogId>, last: Option<LogId>) -> bool {
+    id <= last && next_index(id) <= next_index(last)
 }
 
 fn damaged(number: u64, at: usize, what: &str) -> RecoverError {

@@ -173,7 +173,7 @@ impl Etcd {
 }
 
 /// The address (`host:port`) of the one URL that a member has.
-fn address(urls: &[String]) -> Result<String, Status> {
+pub(super) fn address(urls: &[String]) -> Result<String, Status> {
     let [url] = urls else {
         return Err(errors::MEMBER_BAD_URLS.into());
     };

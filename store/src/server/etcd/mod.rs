@@ -9,6 +9,8 @@ mod cluster;
 pub(crate) mod convert;
 mod election;
 mod errors;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod kv;
 mod lanes;
 mod leader;
