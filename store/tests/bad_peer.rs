@@ -64,6 +64,7 @@ async fn a_command_that_cannot_be_applied_never_gets_into_the_log() {
     let request = proto::ProposeRequest {
         commands,
         timeout_ms: TIMEOUT_MS,
+        lanes: Vec::new(),
     };
     let mut peer = client(&cluster, leader).await.max_encoding_message_size(usize::MAX);
     let mut results = peer.propose(request).await.unwrap().into_inner().results;

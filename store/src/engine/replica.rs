@@ -128,9 +128,9 @@ impl Engine {
         let flushed = state.position.clone();
         let compacted = state.compacted;
         // In memory it is the same on every machine, so that simulations are.
-        let lane_sizes = match &disk {
-            Some(_) => LaneSizes::of_machine(),
-            None => LaneSizes::of_processors(1),
+        let lane_sizes = match &place {
+            Place::Disk(..) => LaneSizes::of_machine(),
+            Place::Memory(_) => LaneSizes::of_processors(1),
         };
         Ok(Self {
             machine: Mutex::new(machine),

@@ -190,6 +190,7 @@ pub fn peer_message_seeds() -> Vec<Vec<u8>> {
             proto::ProposeRequest {
                 commands,
                 timeout_ms: 10_000,
+                lanes: vec![proto::ProposalLane::Bulk.into()],
             }
             .encode_to_vec()
         }),

@@ -3,6 +3,7 @@
 use std::sync::Weak;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use trireme_mvcc::alarm::AlarmKind;
 
@@ -197,7 +198,8 @@ fn consensus(node: &Node, page: &mut Page) {
         "Leases whose time this server keeps; 0 unless it leads.",
         node.engine.leases().count() as f64,
     );
-    let taken = limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES - node.proposals.available_permits();
+    let free: usize = node.proposals.iter().map(Semaphore::available_permits).sum();
+    let taken = limits::PROPOSALS_IN_FLIGHT_BYTES / limits::PROPOSAL_MIN_BYTES - free;
     page.gauge(
         "trireme_store_proposals_in_flight_bytes",
         "What the writes under way count for against the bound on them.",

@@ -102,7 +102,10 @@ impl Node {
             Some(_) => check(command).err().map(Attempt::NotAccepted),
         };
         let mut refusals: Vec<Option<Attempt>> = commands.iter().map(refuse).collect();
-        let accepted = commands.into_iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+        let accepted = commands
+            .into_iter()
+            .zip(&refusals)
+            .filter(|(_, refusal)| refusal.is_none());
         let accepted: Vec<Bytes> = accepted.map(|((_, command), _)| command).collect();
         let mut answers = Vec::new();
         if !accepted.is_empty() {

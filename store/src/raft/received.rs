@@ -5,6 +5,7 @@ use std::io;
 use super::snapshot::ReceivedSnapshot;
 use super::state_machine::position_log_id;
 use super::types::LogId;
+use crate::blocking;
 use crate::engine;
 
 /// Checks all of it: that it is a snapshot, whole, and of what was announced. Consensus could not go on after it had begun to
@@ -24,7 +25,7 @@ pub(super) async fn checked(received: ReceivedSnapshot, announced: Option<LogId>
             format!("the snapshot is of {found:?}, but was announced as of {announced:?}"),
         ))
     };
-    tokio::task::spawn_blocking(check)
+    blocking::run(check)
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -114,7 +114,9 @@ async fn a_watch_reads_what_it_begins_with_as_its_client_takes_it() {
             break;
         }
     }
-    let expected = ["large-0", "large-1", "large-2", "large-3", "large-4", "large-5", "|", "late"];
+    let expected = [
+        "large-0", "large-1", "large-2", "large-3", "large-4", "large-5", "|", "late",
+    ];
     assert_eq!(seen, expected);
     assert!(lanes(&harness).usage().bulk.admitted > begun + 1);
 }

@@ -134,7 +134,7 @@ async fn a_connection_without_a_request_ends_and_one_with_a_request_does_not() {
     let pods = Api::<Pod>::namespaced(&admin, "default");
     let created = async {
         while pods
-            .create(&mk_pod("web"))
+            .create(&mk_pod("default", "web"))
             .await
             .is_err_and(|error| error.api().is_none())
         {}

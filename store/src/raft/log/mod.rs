@@ -18,7 +18,10 @@ pub(crate) mod fuzz;
 mod recovery;
 mod segments;
 #[cfg(any(test, feature = "sim", feature = "fuzz"))]
-#[cfg_attr(not(any(test, feature = "sim")), expect(dead_code, reason = "the fuzz targets lose no power"))]
+#[cfg_attr(
+    not(any(test, feature = "sim")),
+    allow(dead_code, reason = "the fuzz targets lose no power")
+)]
 mod sim_disk;
 mod tail;
 #[cfg(test)]
