@@ -211,7 +211,12 @@ fn scale(digits: &str, power_of_ten: i32, base: i128, exponent: i32) -> Option<i
     }
     let mut value: i128 = digits.parse().ok()?;
     let mut divisor: i128 = 1;
-    for (base, exponent) in [(base, exponent), (10, power_of_ten)] {
+    // Powers of the same base are one, so that what fits is not multiplied beyond all bounds first.
+    let powers = match base {
+        10 => [(10, exponent + power_of_ten), (10, 0)],
+        _ => [(base, exponent), (10, power_of_ten)],
+    };
+    for (base, exponent) in powers {
         for _ in 0..exponent {
             value = value.checked_mul(base)?;
         }

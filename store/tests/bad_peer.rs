@@ -57,7 +57,10 @@ async fn a_command_that_cannot_be_applied_never_gets_into_the_log() {
         (cut, "end too early"),
         (Bytes::from(vec![1; limits::COMMAND_BYTES]), "too many"),
         (txn(too_many), "key"),
-        (Command::LeaseGrant { id: 8, ttl_s: i64::MAX }.encode(), "time to live"),
+        (
+            Command::LeaseGrant { id: 8, ttl_s: i64::MAX }.encode(),
+            "cannot live for",
+        ),
     ];
     let mut commands: Vec<Bytes> = bad.iter().map(|(command, _)| command.clone()).collect();
     commands.push(good);

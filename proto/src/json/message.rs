@@ -187,10 +187,6 @@ macro_rules! impl_serde {
             fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 crate::json::serialize_message(self, serializer)
             }
-
-            fn write_absent<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
-                crate::json::serialize_message(&Self::default(), serializer)
-            }
         }
         impl serde::Serialize for $message {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

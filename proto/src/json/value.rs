@@ -28,7 +28,7 @@ pub trait JsonValue: Sized {
     /// Those of the serializer.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
-    /// Writes what stands for an absent value that must be written: an empty object.
+    /// Writes what stands for an absent value that must be written: an empty object, unless it is no message.
     ///
     /// # Errors
     /// Those of the serializer.
@@ -115,7 +115,7 @@ impl<T: JsonValue> JsonValue for Option<T> {
         NullableSeed::new(context).deserialize(deserializer)
     }
 
-    /// An absent message that must be written is shown as an empty one, with all that an empty one must show.
+    /// An absent value that must be written is shown as an empty one.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Some(value) => value.write(serializer),
@@ -135,6 +135,10 @@ impl<T: JsonValue> JsonValue for Box<T> {
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         T::write(self, serializer)
+    }
+
+    fn write_absent<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        T::write_absent(serializer)
     }
 }
 

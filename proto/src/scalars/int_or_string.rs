@@ -116,6 +116,11 @@ impl JsonValue for IntOrString {
             None => serializer.serialize_i32(self.int_val),
         }
     }
+
+    /// As Kubernetes has it: its zero is the number 0.
+    fn write_absent<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i32(0)
+    }
 }
 
 serde_by_json_value!(IntOrString);

@@ -53,6 +53,11 @@ impl JsonValue for Quantity {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+
+    /// As Kubernetes has it: its zero is "0".
+    fn write_absent<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Self::default())
+    }
 }
 
 serde_by_json_value!(Quantity);

@@ -107,6 +107,11 @@ macro_rules! time {
                 serializer.serialize_str(&self.to_rfc3339().map_err(serde::ser::Error::custom)?)
             }
 
+            /// As Kubernetes has it: its zero is null.
+            fn write_absent<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_unit()
+            }
+
             fn is_null(&self) -> bool {
                 self.is_zero()
             }

@@ -294,7 +294,7 @@ fn incompressible(seed: u64) -> String {
 #[tokio::test]
 async fn space_comes_back_by_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = std::sync::Arc::new(open(dir.path()));
+    let engine = Arc::new(open(dir.path()));
     let mut next = 1;
     for _ in 0..150 {
         let entries: Vec<_> = (0..100)
