@@ -39,12 +39,13 @@ pub struct Server {
 
 /// Servers by id, and where those that are down had been.
 pub struct Cluster {
-    pub directory: TempDir,
     pub servers: BTreeMap<u64, Server>,
     addresses: BTreeMap<u64, SocketAddr>,
     setup: Setup,
     /// How the servers reach each other, if the setup does not say.
     pub connector: Arc<dyn PeerConnector>,
+    /// Last, so that it is removed once no server works in it any more: a server ends the process when its disk fails it.
+    pub directory: TempDir,
 }
 
 /// What is out of the ordinary about a cluster.
