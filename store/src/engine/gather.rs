@@ -96,6 +96,11 @@ impl Gather {
         (self.phase != Phase::Done).then_some(&self.rest)
     }
 
+    /// Whether all keys that are asked for are here, and what follows them is only counted.
+    pub(crate) fn only_counts(&self) -> bool {
+        matches!(self.phase, Phase::OneMore | Phase::Count)
+    }
+
     /// About how many bytes are held.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -20,8 +20,8 @@ const BUDGET: SliceBudget = SliceBudget {
 };
 
 impl Engine {
-    /// Reads a range, and encodes what it finds. The first slice is done in the asker's lane; what turns out to be more
-    /// is large work. Nothing is cut: an answer that is too large is refused. The answer's room is held by what comes with it.
+    /// Reads a range, and encodes what it finds. The first slice is done in the asker's lane, and so is the count of what
+    /// follows; what turns out to be more is large work. Nothing is cut: an answer that is too large is refused. The answer's room is held by what comes with it.
     ///
     /// # Errors
     /// Those of [`read_range`](Self::read_range), and [`KvError::Overloaded`].
@@ -68,6 +68,12 @@ impl Engine {
             answer.hold(asker.lane, gather.bytes())?;
         }
         while gather.wants().is_some() {
+            // A page is small work to its end: that its answer has to tell how many keys follow is not its asker's doing.
+            if asker.lane != Lane::Bulk && gather.only_counts() {
+                let seat = self.lanes().admit(asker, SMALL_RANGE_KEYS * SEAT_BYTES).await?;
+                gather = self.add_slice(gather, seat, asker.lane).await?;
+                continue;
+            }
             let seat = answer.slice().await?;
             gather = self.add_slice(gather, seat, Lane::Bulk).await?;
             answer.keep(gather.bytes());

@@ -266,12 +266,8 @@ struct Waiting {
 impl Waiting {
     fn settle(&mut self, told: Result<Result<(), Refused>, oneshot::error::RecvError>) -> Result<Seat, Refused> {
         self.is_settled = true;
-        match told {
-            Ok(Ok(())) => Ok(self.lanes.seat(self.ask)),
-            Ok(Err(refused)) => Err(refused),
-            // The queue holds the other end until it has told.
-            Err(_) => unreachable!("a waiter is told before it is dropped"),
-        }
+        let told = told.expect("the queue holds the other end until it has told");
+        told.map(|()| self.lanes.seat(self.ask))
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn judge(record: &Record) -> Vec<String> {
         .watches
         .iter()
         .flat_map(|record| &record.watches)
-        .flat_map(|watch| watch.events())
+        .flat_map(crate::watch_rules::Watch::events)
         .map(|event| &event.kv);
     let shown: Vec<&KeyValue> = answers.flatten().chain(watched).collect();
     for kv in shown {

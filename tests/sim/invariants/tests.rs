@@ -28,6 +28,8 @@ fn seen(machine: MachineId, term: u64, index: u64) -> Seen {
             applied_revision: 10 + i64::try_from(index).unwrap(),
             state_hash_index: index,
             state_hash: format!("hash of {index}"),
+            idle: std::time::Duration::ZERO,
+            lanes: trireme_store::lanes::LanesUse::default(),
         },
         quarantined: None,
         committed: vec![entry(index, term, Content::Command)],
