@@ -132,8 +132,11 @@ async fn fall_behind(stage: &mut Stage) -> Result<(usize, usize)> {
 }
 
 async fn snapshot_sent(stage: &mut Stage, point: Failpoint) -> Result<()> {
-    let (leader, follower) = fall_behind(stage).await?;
+    let (leader, [follower, _]) = stage.roles().await?;
+    // The view is pinned as soon as the log was cut, even while the follower is away.
     stage.arm(leader, point, 1)?;
+    stage.cluster.kill(follower)?;
+    stage.answers_or_crash(ANSWERS_AWAY, leader, point).await?;
     stage.cluster.restart(follower)?;
     stage.must_crash(leader, point).await?;
     stage.cluster.restart(leader)

@@ -112,6 +112,21 @@ impl Stage {
         .await
     }
 
+    /// The same, unless a member crashes at a point before: without it there may be no answers.
+    pub(crate) async fn answers_or_crash(&mut self, more: u64, member: usize, point: Failpoint) -> Result<()> {
+        let target = self.shared.answered() + more;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let words = point.last_words();
+        while self.shared.answered() < target && self.cluster.log(member).lines().last() != Some(words.as_str()) {
+            ensure!(
+                tokio::time::Instant::now() < until,
+                "no {more} requests were answered in time"
+            );
+            tokio::time::sleep(LOOK_PERIOD).await;
+        }
+        Ok(())
+    }
+
     /// Writes a value of about so many bytes through a member, under a key that nobody else uses.
     pub(crate) async fn put_large(&self, member: usize, bytes: usize) -> Result<()> {
         let mut kv = KvClient::new(self.cluster.connect(member).await?);

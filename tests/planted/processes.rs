@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tokio::time::Instant;
 use trireme_store::Planted;
 use trireme_tests::harness::etcd::{EtcdCluster, EtcdOptions};
@@ -79,16 +79,16 @@ pub(crate) async fn follower_caught_up(planted: Option<Planted>, seed: u64) -> R
     Ok(record.judge().findings)
 }
 
-/// Waits until a member has everything up to a revision. If it ends instead, why.
+/// Waits until a member has everything up to a revision. If it refuses the snapshot instead, why.
 async fn caught_up(cluster: &mut EtcdCluster, member: usize, revision: i64) -> Result<Option<String>> {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
+        let log = cluster.log(member);
+        if let Some(line) = log.lines().rev().find(|line| line.contains("was announced as of")) {
+            return Ok(Some(line.to_owned()));
+        }
         if let Some(status) = cluster.ended(member) {
-            let log = cluster.log(member);
-            let line = log.lines().rev().find(|line| line.contains("was announced as of"));
-            return line
-                .map(|line| Some(line.to_owned()))
-                .with_context(|| format!("it ended with {status}\n{log}"));
+            bail!("it ended with {status}\n{log}");
         }
         let status = cluster.status(member).await.ok();
         let reached = status
@@ -99,5 +99,5 @@ async fn caught_up(cluster: &mut EtcdCluster, member: usize, revision: i64) -> R
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    bail!("it neither caught up nor ended")
+    bail!("it neither caught up nor refused the snapshot")
 }

@@ -238,6 +238,7 @@ mod tests {
     use crate::kv::{Op, Txn};
 
     /// Keys are told by their names and revisions.
+    #[expect(clippy::needless_pass_by_value, reason = "it is an `Encode`")]
     fn encode(kvs: Vec<KeyValue>) -> Bytes {
         let text: String = kvs
             .iter()

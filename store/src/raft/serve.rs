@@ -222,7 +222,10 @@ impl Node {
             }
         };
         let received = receiving.finish(trailer.length, trailer.crc32).await.map_err(io)?;
-        let received = checked(received, meta.last_log_id).await.map_err(io)?;
+        let received = checked(received, meta.last_log_id).await.map_err(|error| {
+            tracing::error!(%error, "refused a snapshot that the leader has sent");
+            io(error)
+        })?;
         tracing::info!(bytes = trailer.length, last = ?meta.last_log_id, "received a snapshot");
         faults::point(Failpoint::SnapshotReceived);
         let snapshot = Snapshot {

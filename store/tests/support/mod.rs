@@ -48,6 +48,9 @@ pub struct Cluster {
     pub directory: TempDir,
 }
 
+/// How the server of an id reaches the others.
+pub type Network = Arc<dyn Fn(u64) -> Arc<dyn PeerConnector> + Send + Sync>;
+
 /// What is out of the ordinary about a cluster.
 #[derive(Clone)]
 pub struct Setup {
@@ -55,7 +58,7 @@ pub struct Setup {
     /// A last hand at every server's configuration.
     pub configure: Arc<dyn Fn(&mut StoreConfig) + Send + Sync>,
     /// How a server reaches the others.
-    pub network: Option<Arc<dyn Fn(u64) -> Arc<dyn PeerConnector> + Send + Sync>>,
+    pub network: Option<Network>,
 }
 
 impl Default for Setup {

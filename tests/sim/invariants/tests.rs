@@ -94,7 +94,7 @@ fn what_servers_do_wrong_is_found_by_the_promise_that_it_breaks() {
     let member = |index, name: &str| {
         let members = Content::Members(vec![(4, name.to_owned())]);
         with(seen(1, 2, index), |seen| {
-            seen.committed = vec![entry(index, 2, members)]
+            seen.committed = vec![entry(index, 2, members)];
         })
     };
     assert_eq!(broken(&[member(5, "four"), member(6, "four")]), [""; 0]);
