@@ -7,7 +7,7 @@
 //! work is done in bounded slices, each of which takes its turn, so that it gives way within one slice. Within a lane, flows
 //! (connections) take turns, so that one client's flood does not hold up another's.
 //!
-//! What decides is pure: [`core`] with its [`queue`]. [`shell`] lets tasks wait for it. Which request belongs into which lane
+//! What decides is pure: `core` with its `queue`. `shell` lets tasks wait for it. Which request belongs into which lane
 //! is for the doors to say: `server/etcd/lanes.rs` here, and the API server's pipeline.
 
 mod answer;
