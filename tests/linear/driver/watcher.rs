@@ -108,12 +108,12 @@ impl Stream {
         let body = self.body(response);
         let changed = response.events.iter().filter_map(|event| event.kv.as_ref());
         let newest = changed.map(|kv| kv.mod_revision).max().unwrap_or(0);
-        // A progress message that was asked for is of all watches of the stream.
+        // A progress message that was asked for is of all watches of the stream that have not ended.
         let position = usize::try_from(response.watch_id - 1).ok();
         let all = 0..self.watches.len();
         let meant: Vec<usize> = match position.filter(|position| all.contains(position)) {
             Some(position) => vec![position],
-            None => all.collect(),
+            None => all.filter(|position| !self.canceled[*position]).collect(),
         };
         for position in meant {
             match &body {
