@@ -172,6 +172,14 @@ impl Node {
         proto::ChangeMembersResponse { outcome: Some(outcome) }
     }
 
+    /// How many members there are beside one, as consensus has it: the view may be a change behind.
+    fn members_beside(&self, id: u64) -> usize {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let nodes = metrics.membership_config.membership().nodes();
+        nodes.filter(|(other, _)| **other != id).count()
+    }
+
     async fn change_as_leader(&self, change: &Change) -> Result<u64, LeaderError> {
         let _one_at_a_time = self.membership_change.lock().await;
         let view = self.view();
@@ -182,8 +190,7 @@ impl Node {
         match change {
             Change::AllocateId => self.allocate_id().await,
             Change::AddLearner(id, node) => {
-                let others = view.members.iter().filter(|member| member.id != *id).count();
-                if let Some(reason) = too_much(others, node) {
+                if let Some(reason) = too_much(self.members_beside(*id), node) {
                     return refuse(reason);
                 }
                 let nodes = BTreeMap::from([(*id, node.clone())]);
