@@ -20,6 +20,19 @@ pub struct Call {
     pub outcome: Outcome,
 }
 
+impl Call {
+    /// A revision that somebody else made: it may stand anywhere in the order.
+    pub fn foreign(revision: i64) -> Self {
+        Self {
+            client: usize::MAX,
+            op: Op::Foreign { revision },
+            invoked: 0,
+            returned: 0,
+            outcome: Outcome::Unknown,
+        }
+    }
+}
+
 /// What a client knows of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

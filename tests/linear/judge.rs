@@ -9,7 +9,7 @@ use super::{
     check::{Evidence, Verdict, check},
     driver::{WatchRecord, witness},
     history::{Call, History, Outcome},
-    model::{Op, State},
+    model::State,
     past,
     replay::Replay,
 };
@@ -58,7 +58,7 @@ impl Record {
         let (events, foreign) = witness(&self.watches);
         let mut calls = self.history.with_expiries();
         let foreign = foreign.into_iter().filter(|revision| *revision > self.initial.revision);
-        let foreign: Vec<Call> = foreign.map(foreign_call).collect();
+        let foreign: Vec<Call> = foreign.map(Call::foreign).collect();
         calls.splice(0..0, foreign);
         let evidence = Evidence::of(&calls).with_witness(&events);
         let mut findings = self.findings.clone();
@@ -147,17 +147,6 @@ fn order(calls: &[Call], initial: &State, evidence: &Evidence) -> (&'static str,
             );
             ("UNDECIDED", Err(found))
         }
-    }
-}
-
-/// A revision that somebody else made.
-fn foreign_call(revision: i64) -> Call {
-    Call {
-        client: usize::MAX,
-        op: Op::Foreign { revision },
-        invoked: 0,
-        returned: 0,
-        outcome: Outcome::Unknown,
     }
 }
 

@@ -8,8 +8,8 @@ use super::Record;
 use crate::linear::{
     check::{Evidence, Verdict, check},
     driver::witness,
-    history::{Call, Outcome},
-    model::{Op, State},
+    history::Call,
+    model::State,
     replay::Replay,
 };
 
@@ -25,7 +25,7 @@ pub(super) fn order(record: &Record) -> Result<Replay, String> {
     let foreign: Vec<Call> = foreign
         .into_iter()
         .filter(|revision| *revision > 1)
-        .map(foreign_call)
+        .map(Call::foreign)
         .collect();
     calls.splice(0..0, foreign);
     let evidence = Evidence::of(&calls).with_witness(&events);
@@ -58,16 +58,5 @@ pub(super) fn order(record: &Record) -> Result<Replay, String> {
             ))
         }
         Verdict::Undecided { placed } => Err(format!("undecided, {placed} of {} placed", calls.len())),
-    }
-}
-
-/// A revision that somebody else made.
-fn foreign_call(revision: i64) -> Call {
-    Call {
-        client: usize::MAX,
-        op: Op::Foreign { revision },
-        invoked: 0,
-        returned: 0,
-        outcome: Outcome::Unknown,
     }
 }
