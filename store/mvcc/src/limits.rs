@@ -62,3 +62,13 @@ pub const HISTORY_CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Index records that one chunk of history looks at, at most; a revision is never split.
 pub const HISTORY_CHUNK_SCANNED: usize = 20_000;
+
+/// Largest version of a key that is kept in memory for the next read or write of it, in bytes with
+/// [`LATEST_ENTRY_OVERHEAD_BYTES`].
+pub const LATEST_ENTRY_BYTES_MAX: usize = 32 * 1024;
+
+/// What a version in memory counts for besides its key and value, in bytes.
+pub const LATEST_ENTRY_OVERHEAD_BYTES: usize = 192;
+
+/// Newest versions of keys that a state machine keeps in memory unless told otherwise, in bytes.
+pub const LATEST_BYTES: usize = 64 * 1024 * 1024;

@@ -10,10 +10,12 @@ use crate::alarm::{Alarm, AlarmKind, Alarms};
 use crate::command::Command;
 use crate::execute::{delete_attached, execute};
 use crate::hash::{EntryHash, StateHash};
-use crate::limits::OPAQUE_POSITION_BYTES_MAX;
+use crate::latest::Known;
+use crate::limits::{LATEST_BYTES, OPAQUE_POSITION_BYTES_MAX};
 use crate::meta::{Live, State};
 use crate::outcome::{Outcome, Refusal};
-use crate::scan::{Overlay, scan};
+use crate::recall::Recall;
+use crate::scan::{Overlay, Written, scan};
 use crate::storage::{Storage, StorageError, StorageRead, WriteBatch};
 use crate::types::{Event, KeyRange, Lease, LeaseChange, Revision, Txn};
 use crate::view::View;
@@ -87,6 +89,7 @@ pub enum ApplyError {
 pub struct StateMachine<S> {
     storage: Arc<S>,
     state: State,
+    recall: Arc<Recall>,
 }
 
 impl<S: Storage> StateMachine<S> {
@@ -95,11 +98,30 @@ impl<S: Storage> StateMachine<S> {
     /// # Errors
     /// [`StorageError`], fatal.
     pub fn open(storage: Arc<S>) -> Result<Self, StorageError> {
+        let recall = Arc::new(Recall::new(LATEST_BYTES));
+        let machine = Self::open_with(storage, recall)?;
+        let Recall { index, .. } = &*machine.recall;
+        index.fill(index.filling(), &machine.storage.snapshot())?;
+        Ok(machine)
+    }
+
+    /// The same, with a memory that others read, too. What it knows of another state is forgotten. Its index is to be filled
+    /// by the caller, when there is time for it.
+    ///
+    /// # Errors
+    /// [`StorageError`], fatal.
+    pub fn open_with(storage: Arc<S>, recall: Arc<Recall>) -> Result<Self, StorageError> {
         let mut state = State::load(&storage.snapshot())?;
         if state.live.is_none() {
             state.live = Some(count_live(&storage.snapshot())?);
         }
-        Ok(Self { storage, state })
+        recall.begin(state.revision);
+        Ok(Self { storage, state, recall })
+    }
+
+    /// What it keeps in memory.
+    pub fn recall(&self) -> &Arc<Recall> {
+        &self.recall
     }
 
     /// What it stands on.
@@ -134,7 +156,9 @@ impl<S: Storage> StateMachine<S> {
         state.position = Some(position);
         let mut batch = WriteBatch::default();
         state.store(&mut batch);
+        self.recall.will_store(state.revision);
         self.storage.write(batch)?;
+        self.recall.index.note(&Overlay::new(), state.revision);
         self.state = state;
         Ok(())
     }
@@ -147,7 +171,7 @@ impl<S: Storage> StateMachine<S> {
         let storage = Arc::clone(&self.storage);
         let snapshot = storage.snapshot();
         let mut step = Step {
-            view: View::new(&snapshot),
+            view: View::new(&snapshot, &self.recall, self.state.revision),
             state: self.state.clone(),
             changes: Vec::new(),
             lease_changes: Vec::new(),
@@ -165,11 +189,13 @@ impl<S: Storage> StateMachine<S> {
         let (revision, compacted) = (state.revision, state.compacted);
         let mut written_bytes = 0;
         if !outcomes.is_empty() {
-            let mut batch = view.into_batch();
+            let (mut batch, overlay) = view.into_parts();
             state.store(&mut batch);
             written_bytes = batch.bytes();
+            self.recall.will_store(revision);
             storage.write(batch)?;
             self.state = state;
+            note(&self.recall, &overlay, revision);
         }
         Ok(Applied {
             outcomes,
@@ -381,6 +407,20 @@ impl<R: StorageRead> Step<'_, R> {
             hash.compaction(requested);
             self.state.compacted = requested;
             Outcome::Compacted
+        }
+    }
+}
+
+/// Keeps what a chunk made of its keys for the next ones.
+fn note(recall: &Recall, overlay: &Overlay, revision: Revision) {
+    recall.index.note(overlay, revision);
+    for (key, versions) in overlay {
+        if let Some(Written { revision, kv }) = versions.last() {
+            let known = Known {
+                revision: *revision,
+                kv: kv.clone(),
+            };
+            recall.latest.note(key, &known);
         }
     }
 }

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use crate::limits::{RANGE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::meta::Revisions;
 use crate::rank::First;
-use crate::scan::{Live, Overlay, scan};
+use crate::scan::{Live, Overlay, Visit, scan};
 use crate::storage::{StorageError, StorageRead};
-use crate::types::{Order, RangeRequest, RangeResponse, Revision, SortBy};
+use crate::types::{KeyValue, Order, RangeRequest, RangeResponse, Revision, SortBy};
 
 /// Why a read was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,30 @@ pub fn range<R: StorageRead>(reader: &R, request: &RangeRequest) -> Result<Range
     let revision = resolve(request.revision, state)?;
     let bounds = Bounds::of(request);
     read(reader, &Overlay::new(), request, bounds, revision, state.revision)
+}
+
+/// Answers a read of one key as it is now from what is known of it: `kv`, in the state of revision `current`. `None` if the
+/// request is another one.
+pub fn range_known(request: &RangeRequest, kv: Option<&KeyValue>, current: Revision) -> Option<RangeResponse> {
+    if !is_of_one_key_now(request) {
+        return None;
+    }
+    let walk = |visit: &mut Visit<'_>| {
+        if let Some(kv) = kv {
+            let _ = visit(Live::Written(kv));
+        }
+        Ok(())
+    };
+    let response = gather_in_order(request, Bounds::of(request), walk).ok()?;
+    Some(RangeResponse {
+        revision: current,
+        ..response
+    })
+}
+
+/// Whether a request is for one key as it is now, in the words that [`range_known`] understands.
+pub fn is_of_one_key_now(request: &RangeRequest) -> bool {
+    request.range.end.is_none() && request.revision <= 0 && request.order == Order::default()
 }
 
 /// The revision that a request means: anything not positive is the latest.
@@ -138,10 +162,21 @@ fn read_in_order<R: StorageRead>(
     bounds: Bounds,
     revision: Revision,
 ) -> Result<RangeResponse, ReadError> {
+    gather_in_order(request, bounds, |visit| {
+        scan(reader, overlay, &request.range, revision, visit)
+    })
+}
+
+/// What of the versions that a walk meets belongs into an answer.
+fn gather_in_order(
+    request: &RangeRequest,
+    bounds: Bounds,
+    walk: impl FnOnce(&mut Visit<'_>) -> Result<(), StorageError>,
+) -> Result<RangeResponse, ReadError> {
     let limit = limit_of(request);
     let mut response = RangeResponse::default();
     let (mut seen, mut bytes, mut whole, mut too_large) = (0u64, 0, true, false);
-    scan(reader, overlay, &request.range, revision, &mut |live| {
+    walk(&mut |live| {
         seen += 1;
         if request.count_only || response.more || !passes(live, request) {
             return ControlFlow::Continue(());

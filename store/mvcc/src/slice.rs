@@ -7,10 +7,15 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::index::FoundKeys;
+use crate::keys;
+use crate::latest::Known;
 use crate::meta::Revisions;
 use crate::range::{ReadError, limit_of, passes, resolve};
-use crate::scan::{Overlay, scan};
-use crate::storage::StorageRead;
+use crate::recall::Recall;
+use crate::record::Record;
+use crate::scan::{Live, Overlay, scan};
+use crate::storage::{Storage, StorageRead, Table};
 use crate::types::{KeyValue, RangeRequest, Revision};
 
 /// How much a slice may be.
@@ -35,6 +40,77 @@ pub struct Slice {
     pub at: Revision,
     /// The store's revision.
     pub current: Revision,
+}
+
+/// The same from what is kept in memory, if the request is for the keys as they are now and all that it takes is known.
+/// `storage` is asked for the versions that are not in memory, each by its place.
+///
+/// # Errors
+/// As [`slice`].
+pub fn recalled_slice<S: Storage>(
+    storage: &S,
+    recall: &Recall,
+    request: &RangeRequest,
+    budget: SliceBudget,
+) -> Result<Option<Slice>, ReadError> {
+    // One more than the slice takes tells where the next one begins.
+    let limit = limit_of(request);
+    let most = if request.filter.is_open() && !request.count_only {
+        budget.keys.min(limit)
+    } else {
+        budget.keys
+    };
+    let Some(found) = recall.index.first(&request.range, most.saturating_add(1)) else {
+        return Ok(None);
+    };
+    let FoundKeys { keys, revision } = found;
+    let is_another = request.revision > 0 && request.revision != revision;
+    if is_another || recall.stored() != revision {
+        return Ok(None);
+    }
+    // Taken after the keys were found, so it holds their versions, or newer ones.
+    let reader = storage.snapshot();
+    let mut slice = Slice {
+        kvs: Vec::new(),
+        seen: 0,
+        next: None,
+        at: revision,
+        current: revision,
+    };
+    let mut bytes = 0;
+    for (key, mod_revision) in keys {
+        if slice.seen >= budget.keys as u64 || bytes >= budget.bytes || slice.kvs.len() >= limit {
+            slice.next = Some(key.into());
+            break;
+        }
+        slice.seen += 1;
+        if request.count_only {
+            continue;
+        }
+        let kv = match recall.latest.get(&key) {
+            Some(Known { kv: Some(kv), .. }) if kv.mod_revision == mod_revision => kv,
+            _ => match version(&reader, &key, mod_revision)? {
+                Some(kv) => kv,
+                // It was superseded and removed since: this state cannot be read any more.
+                None => return Ok(None),
+            },
+        };
+        if passes(Live::Written(&kv), request) {
+            let kv = Live::Written(&kv).to_key_value(!request.keys_only);
+            bytes += kv.bytes();
+            slice.kvs.push(kv);
+        }
+    }
+    Ok(Some(slice))
+}
+
+/// The version of a key that came to be at a revision, if it is still there.
+fn version<R: StorageRead>(reader: &R, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, ReadError> {
+    let Some(row) = reader.get(Table::Data, &keys::data_key(key, revision))? else {
+        return Ok(None);
+    };
+    let record = Record::decode(&row)?;
+    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, true)))
 }
 
 /// Reads the beginning of a range. Of the request, `order`, `count_total` and `bytes_max` mean nothing here.

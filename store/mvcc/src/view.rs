@@ -13,8 +13,9 @@ use bytes::Bytes;
 use crate::keys;
 use crate::lease;
 use crate::range::{self, Bounds, ReadError};
+use crate::recall::Recall;
 use crate::record::Record;
-use crate::scan::{Overlay, Visit, Written, overlaid, scan, visit_key};
+use crate::scan::{Live, Overlay, Visit, Written, overlaid, scan, visit_key};
 use crate::storage::{Access, StorageError, StorageRead, Table, WriteBatch};
 use crate::types::{Event, EventKind, KeyRange, KeyValue, Lease, RangeRequest, RangeResponse, Revision};
 
@@ -24,7 +25,11 @@ const EVENT_DELETE: u8 = 2;
 /// See the module.
 pub(crate) struct View<'s, R: StorageRead> {
     base: &'s R,
-    one_key: R::Cursor<'s>,
+    recall: &'s Recall,
+    /// The revision that `base` holds.
+    revision: Revision,
+    /// Opened when the first key is not known otherwise.
+    one_key: Option<R::Cursor<'s>>,
     overlay: Overlay,
     /// Leases that were made, changed or, `None`, ended.
     leases: BTreeMap<i64, Option<Lease>>,
@@ -39,11 +44,13 @@ pub(crate) struct Mark {
 }
 
 impl<'s, R: StorageRead> View<'s, R> {
-    pub(crate) fn new(base: &'s R) -> Self {
-        let one_key = base.cursor(Table::Data, Access::OneKey);
+    /// Over what `base` holds, which is the state of `revision`. What `recall` knows is of the same.
+    pub(crate) fn new(base: &'s R, recall: &'s Recall, revision: Revision) -> Self {
         Self {
             base,
-            one_key,
+            recall,
+            revision,
+            one_key: None,
             overlay: BTreeMap::new(),
             leases: BTreeMap::new(),
             attachments: BTreeMap::new(),
@@ -56,21 +63,35 @@ impl<'s, R: StorageRead> View<'s, R> {
         if let Some(written) = overlaid(&self.overlay, key, Revision::MAX) {
             return Ok(written.kv.clone());
         }
+        if let Some(known) = self.recall.latest.get(key) {
+            return Ok(known.kv);
+        }
+        if let Some((None, _)) = self.recall.index.get(key) {
+            return Ok(None);
+        }
+        let base = self.base;
+        let cursor = self
+            .one_key
+            .get_or_insert_with(|| base.cursor(Table::Data, Access::OneKey));
         let mut found = None;
-        visit_key(&mut self.one_key, key, Revision::MAX, &mut |live| {
+        visit_key(cursor, key, Revision::MAX, &mut |live| {
             found = Some(live.to_key_value(true));
             ControlFlow::Continue(())
         })?;
+        // Who writes it makes it known; but many only look, each at the same few keys.
+        self.recall.latest.offer(key, found.as_ref(), self.revision);
         Ok(found)
     }
 
     /// Visits the newest versions of a range.
     pub(crate) fn scan_latest(&mut self, range: &KeyRange, visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        match (&range.end, overlaid(&self.overlay, &range.start, Revision::MAX)) {
-            // One key that is not in the overlay: reuse the open cursor.
-            (None, None) => visit_key(&mut self.one_key, &range.start, Revision::MAX, visit),
-            _ => scan(self.base, &self.overlay, range, Revision::MAX, visit),
+        if range.end.is_some() {
+            return scan(self.base, &self.overlay, range, Revision::MAX, visit);
         }
+        if let Some(kv) = self.latest(&range.start)? {
+            let _ = visit(Live::Written(&kv));
+        }
+        Ok(())
     }
 
     /// Reads a range at `revision`, which may include writes of this chunk.
@@ -190,9 +211,9 @@ impl<'s, R: StorageRead> View<'s, R> {
         self.move_attachment(key, before, after);
     }
 
-    /// The batch of all that was written.
-    pub(crate) fn into_batch(self) -> WriteBatch {
-        self.batch
+    /// The batch of all that was written, and what it makes of the keys.
+    pub(crate) fn into_parts(self) -> (WriteBatch, Overlay) {
+        (self.batch, self.overlay)
     }
 }
 

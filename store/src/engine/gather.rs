@@ -229,7 +229,7 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use trireme_mvcc::slice::{SliceBudget, slice};
+    use trireme_mvcc::slice::{SliceBudget, recalled_slice, slice};
     use trireme_mvcc::storage::Storage as _;
     use trireme_mvcc::types::RevisionFilter;
 
@@ -296,6 +296,10 @@ mod tests {
             let storage = engine.storage();
             let slice = slice(&storage.snapshot(), wanted, budget).unwrap();
             assert!(slice.seen <= budget.keys as u64);
+            // What is in memory says the same, or nothing.
+            let recalled = recalled_slice(&*storage, engine.recall(), wanted, budget).unwrap();
+            let is_latest = wanted.revision <= 0 || wanted.revision == engine.revision();
+            assert_eq!(recalled, is_latest.then(|| slice.clone()));
             gather.take(slice, |_, _| None).unwrap();
         }
         gather.into_gathered()

@@ -64,6 +64,7 @@
 pub mod backend;
 mod counts;
 mod error;
+mod filler;
 pub(crate) mod gather;
 mod home;
 mod kept;

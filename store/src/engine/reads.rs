@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use trireme_mvcc::hash_kv::hash_kv;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
+use trireme_mvcc::latest::Known;
 use trireme_mvcc::lease;
-use trireme_mvcc::range::{ReadError, range};
+use trireme_mvcc::range::{ReadError, is_of_one_key_now, range, range_known};
 use trireme_mvcc::storage::Storage;
 use trireme_mvcc::types::{HashKv, KeyRange, Lease, Order, RangeRequest, RangeResponse, Revision};
 
@@ -22,7 +23,7 @@ impl Engine {
     /// # Errors
     /// [`ReadError`].
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
-        if let Some(answer) = self.known_count(request) {
+        if let Some(answer) = self.known_count(request).or_else(|| self.known_key(request)) {
             return Ok(answer);
         }
         let known = self.counts.get(&request.range, request.revision);
@@ -44,7 +45,38 @@ impl Engine {
             answer.count = count;
         }
         self.counts.learn(request, &answer, count);
+        self.learn_key(request, &answer);
         Ok(answer)
+    }
+
+    /// The answer to a request for one key as it is now, if the key is known.
+    fn known_key(&self, request: &RangeRequest) -> Option<RangeResponse> {
+        if !is_of_one_key_now(request) {
+            return None;
+        }
+        let present = self.state().revision;
+        let (key, recall) = (&request.range.start, self.recall());
+        let (known, revision) = match recall.latest.get(key) {
+            Some(Known { revision, kv }) => (kv, revision),
+            None => match recall.index.get(key)? {
+                (None, revision) => (None, revision),
+                (Some(_), _) => return None,
+            },
+        };
+        // It is what the key was in this state if that was the present one all the while, and nothing newer was, or was about
+        // to be, in the storage.
+        let is_of_present = revision <= present && recall.stored() == present && self.state().revision == present;
+        is_of_present.then(|| range_known(request, known.as_ref(), present))?
+    }
+
+    /// Keeps what was read of one key as it is now for whoever asks next.
+    fn learn_key(&self, request: &RangeRequest, answer: &RangeResponse) {
+        let is_plain = !request.keys_only && !request.count_only && request.filter.is_open();
+        if is_plain && !answer.more && is_of_one_key_now(request) {
+            self.recall()
+                .latest
+                .offer(&request.range.start, answer.kvs.first(), answer.revision);
+        }
     }
 
     /// The answer to a request that only counts, if the count is known.

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use trireme_mvcc::alarm::Alarm;
 use trireme_mvcc::hash::StateHash;
-use trireme_mvcc::limits::SNAPSHOT_FRAME_BYTES;
+use trireme_mvcc::limits::{LATEST_BYTES, SNAPSHOT_FRAME_BYTES};
 use trireme_mvcc::machine::{self, Applied, AppliedPosition, StateMachine};
 use trireme_mvcc::meta::State;
+use trireme_mvcc::recall::Recall;
 use trireme_mvcc::snapshot::{Exporter, Importer, SnapshotHeader};
 use trireme_mvcc::storage::{Storage, WriteBatch};
 use trireme_mvcc::types::Revision;
@@ -20,6 +21,7 @@ use trireme_mvcc::types::Revision;
 use super::backend::Backend;
 use super::counts::Counts;
 use super::error::EngineError;
+use super::filler::Filler;
 use super::home::Home;
 use super::kept::Kept;
 use super::limits::{BLOCK_CACHE_BYTES, BLOCKING_READS, WRITE_BUFFER_BYTES};
@@ -63,6 +65,10 @@ pub struct Engine {
     machine: Mutex<StateMachine<Backend>>,
     /// What readers read.
     storage: ArcSwap<Backend>,
+    /// What of it is in memory.
+    recall: Arc<Recall>,
+    /// Who fills the index of that.
+    filler: Mutex<Filler>,
     /// The state after the last chunk.
     state: ArcSwap<State>,
     /// What flushes and installs need; one of them runs at a time.
@@ -122,7 +128,9 @@ impl Engine {
 
     fn start(backend: Backend, place: Place) -> Result<Self, EngineError> {
         let storage = Arc::new(backend);
-        let machine = StateMachine::open(Arc::clone(&storage))?;
+        let recall = Arc::new(Recall::new(LATEST_BYTES));
+        let machine = StateMachine::open_with(Arc::clone(&storage), Arc::clone(&recall))?;
+        let filler = Filler::start(&storage, &recall)?;
         let state = machine.state().clone();
         // Whatever is found was found on disk, so it is durable.
         let flushed = state.position.clone();
@@ -135,6 +143,8 @@ impl Engine {
         Ok(Self {
             machine: Mutex::new(machine),
             storage: ArcSwap::new(storage),
+            recall,
+            filler: Mutex::new(filler),
             state: ArcSwap::from_pointee(state),
             upkeep: Mutex::new(Upkeep { place, flushed }),
             compaction: Mutex::new(()),
@@ -318,7 +328,8 @@ impl Engine {
         }
         let storage = Arc::new(backend);
         let mut machine = lock(&self.machine);
-        let opened = StateMachine::open(Arc::clone(&storage))?;
+        let opened = StateMachine::open_with(Arc::clone(&storage), Arc::clone(&self.recall))?;
+        *lock(&self.filler) = Filler::start(&storage, &self.recall)?;
         faults::point(Failpoint::SnapshotInstalling);
         if let Place::Disk(home, _) = &mut upkeep.place {
             home.advance()?;
@@ -355,6 +366,11 @@ impl Engine {
     /// The state after the last chunk.
     pub(super) fn state(&self) -> Arc<State> {
         self.state.load_full()
+    }
+
+    /// What of it is in memory.
+    pub(super) fn recall(&self) -> &Recall {
+        &self.recall
     }
 
     /// The storage of the present state.

@@ -20,6 +20,8 @@ use super::limits::{
 };
 use super::replica::EngineOptions;
 
+/// What a row takes in a batch besides its key and value, at most.
+const ROW_OVERHEAD_BYTES: usize = 16;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
@@ -156,7 +158,8 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
     blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();
-    options.set_compression_type(DBCompressionType::Lz4);
+    // What was written out just now is read and merged soon: it is not worth compressing yet.
+    options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
     options.set_level_compaction_dynamic_level_bytes(true);
     // Where much was removed, the files are merged without anybody writing there again.
     options.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS_TRIGGER, DELETIONS_RATIO);
@@ -202,7 +205,8 @@ impl Storage for RocksStorage {
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
-        let mut writes = rocksdb::WriteBatch::default();
+        let mut writes =
+            rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + batch.writes.len() * ROW_OVERHEAD_BYTES);
         for write in batch.writes {
             match write {
                 Write::Put { table, key, value } => writes.put_cf(self.family(table), key, value),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use trireme_mvcc::slice::{SliceBudget, slice};
+use trireme_mvcc::slice::{SliceBudget, recalled_slice, slice};
 use trireme_mvcc::storage::Storage;
 use trireme_mvcc::types::RangeRequest;
 
@@ -91,7 +91,11 @@ impl Engine {
                 return Ok(gather);
             };
             let storage = engine.storage();
-            let read = engine.noting(slice(&storage.snapshot(), wanted, BUDGET))?;
+            let recalled = engine.noting(recalled_slice(&*storage, engine.recall(), wanted, BUDGET))?;
+            let read = match recalled {
+                Some(read) => read,
+                None => engine.noting(slice(&storage.snapshot(), wanted, BUDGET))?,
+            };
             gather.take(read, |range, revision| engine.counts.get(range, revision))?;
             // Held by the work, not by the one who asked: that one may have gone.
             drop(seat);

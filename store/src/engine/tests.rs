@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use trireme_mvcc::memory::MemoryStorage;
-use trireme_mvcc::range::ReadError;
+use trireme_mvcc::range::{ReadError, range};
+use trireme_mvcc::storage::Storage as _;
 use trireme_mvcc::types::{KeyRange, Op, RangeRequest, Txn};
 
 use super::home::Home;
@@ -357,4 +358,112 @@ fn a_state_in_memory_is_found_again_as_it_was_flushed() {
     let engine = Engine::open_kept(&kept).unwrap();
     fill(&engine, 1..16);
     assert_eq!(index(Engine::open_kept(&kept).unwrap().applied_position()), Some(15));
+}
+
+#[test]
+fn what_is_in_memory_is_what_the_storage_says() {
+    let engine = Engine::in_memory();
+    fill(&engine, 1..100);
+    let delete = |key: &str| {
+        let range = KeyRange::key(key.to_owned());
+        Command::Txn {
+            txn: Txn {
+                success: vec![Op::Delete { range, prev_kv: false }],
+                ..Txn::default()
+            },
+            fence_term: None,
+        }
+    };
+    engine.apply_chunk([entry(100, Some(&delete("k7")))]).unwrap();
+    for key in ["k0", "k7", "k39", "k40", "", "k"] {
+        let one = RangeRequest::latest(KeyRange::key(key));
+        let keys_only = RangeRequest {
+            keys_only: true,
+            ..one.clone()
+        };
+        let counted = RangeRequest {
+            count_only: true,
+            ..one.clone()
+        };
+        let past = RangeRequest {
+            revision: 50,
+            ..one.clone()
+        };
+        let mut filtered = one.clone();
+        filtered.filter.min_mod_revision = 90;
+        for request in [one, keys_only, counted, past, filtered] {
+            let storage = engine.storage();
+            let expected = range(&storage.snapshot(), &request).unwrap();
+            assert_eq!(engine.range(&request).unwrap(), expected, "{request:?}");
+        }
+    }
+}
+
+/// Every change is of one key, so an answer that shows a state shows the key as of the very revision of that state.
+#[test]
+fn a_key_is_never_shown_beside_a_state_that_it_is_not_of() {
+    const CHANGES: u64 = 4_000;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Arc::new(open(dir.path()));
+    engine.apply_chunk([entry(1, Some(&put_of("k", "1")))]).unwrap();
+    let first = engine.revision();
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let engine = Arc::clone(&engine);
+            std::thread::spawn(move || {
+                let request = RangeRequest::latest(KeyRange::key("k"));
+                let (mut last, mut answers) = (first, 0_u64);
+                while last < first + CHANGES.cast_signed() {
+                    let answer = engine.range(&request).unwrap();
+                    let shown = answer.kvs.first().unwrap().mod_revision;
+                    assert_eq!(shown, answer.revision);
+                    assert!(shown >= last, "{shown} was read after {last}");
+                    last = shown;
+                    answers += 1;
+                }
+                answers
+            })
+        })
+        .collect();
+    for index in 2..2 + CHANGES {
+        let value = index.to_string();
+        engine.apply_chunk([entry(index, Some(&put_of("k", &value)))]).unwrap();
+    }
+    for reader in readers {
+        assert!(reader.join().unwrap() > 0);
+    }
+}
+
+#[test]
+fn the_index_of_keys_is_there_after_a_restart_and_after_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let filled = |engine: &Engine| {
+        let deadline = std::time::Duration::from_secs(30);
+        let begun = tokio::time::Instant::now();
+        while engine.recall().index.get(b"k1").is_none() {
+            assert!(begun.elapsed() < deadline, "the index was not filled");
+            std::thread::yield_now();
+        }
+        let found = engine.recall().index.first(&KeyRange::prefix(""), 1_000).unwrap();
+        found
+            .keys
+            .into_iter()
+            .map(|(key, revision)| (Bytes::from(key), revision))
+            .collect::<Vec<_>>()
+    };
+    let mut snapshot = Vec::new();
+    {
+        let engine = open(dir.path());
+        fill(&engine, 1..100);
+        assert_eq!(filled(&engine), content(&engine));
+        engine.export(&mut snapshot).unwrap();
+        engine.flush().unwrap();
+    }
+    let engine = open(dir.path());
+    fill(&engine, 100..150);
+    assert_eq!(filled(&engine), content(&engine));
+    // Back to a smaller state, which no key of the larger one may shine through.
+    engine.install(&mut &snapshot[..]).unwrap();
+    assert_eq!(filled(&engine), content(&engine));
+    assert_eq!(content(&engine).len(), 40);
 }
