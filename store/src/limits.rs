@@ -60,7 +60,7 @@ pub const PROPOSAL_BATCH_COMMANDS: usize = 1_024;
 /// Bytes of commands in one batch of proposals, beyond its first command.
 pub const PROPOSAL_BATCH_BYTES: usize = 1 << 20;
 /// Batches of proposals under way at once. More would make smaller batches.
-pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 16;
+pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 4;
 /// Commands that one server has under way, in bytes; what would go beyond is refused as overload.
 pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
 /// What a command counts for at least, in bytes; also the unit that is counted in. Bounds their number to 65,536.
@@ -133,6 +133,10 @@ pub const PROPOSAL_DEADLINE: Duration = Duration::from_secs(10);
 pub const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a write that is under way when the leader changes still waits for its outcome.
 pub const LEADER_CHANGE_GRACE: Duration = Duration::from_millis(1_500);
+/// Reads that share one question for a read index, from which on the next question waits for more of them.
+pub const READ_ROUND_CROWD: usize = 32;
+/// How long after such a question the next one is asked.
+pub const READ_ROUND_SPACING: Duration = Duration::from_millis(3);
 /// How long one question for a read index may take before it is asked again.
 pub const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before asking again when a server said that it does not lead.

@@ -5,6 +5,7 @@
 //! while it runs share the next one. No clock is trusted (D5).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot};
@@ -36,12 +37,18 @@ impl ReadIndexer {
     /// Runs until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut sharing = Vec::new();
+        let mut earliest = Instant::now();
         loop {
+            let next = async {
+                tokio::time::sleep_until(earliest).await;
+                self.waiters.recv_many(&mut sharing, usize::MAX).await
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                count = self.waiters.recv_many(&mut sharing, usize::MAX) => if count == 0 { return },
+                count = next => if count == 0 { return },
             }
+            earliest = Instant::now() + spacing_after(sharing.len());
             self.node.read_metrics.rounds.add(1);
             self.node.read_metrics.reads.add(sharing.len() as u64);
             let result = tokio::select! {
@@ -54,6 +61,16 @@ impl ReadIndexer {
                 let _ = waiter.send(result.clone());
             }
         }
+    }
+}
+
+/// How long after the beginning of a round that so many reads share the next one may begin. A round costs the same for one
+/// read and for a thousand, and where many come, many more come while one waits a little.
+fn spacing_after(shared: usize) -> Duration {
+    if shared >= limits::READ_ROUND_CROWD {
+        limits::READ_ROUND_SPACING
+    } else {
+        Duration::ZERO
     }
 }
 
@@ -147,4 +164,19 @@ impl Node {
 
 fn stopped() -> KvError {
     KvError::Stopped("the store has been shut down".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_crowds_are_made_to_wait() {
+        for shared in [1, limits::READ_ROUND_CROWD - 1] {
+            assert_eq!(spacing_after(shared), Duration::ZERO, "{shared}");
+        }
+        assert_eq!(spacing_after(limits::READ_ROUND_CROWD), limits::READ_ROUND_SPACING);
+        // Far below what a heartbeat takes to be missed, or a person to notice.
+        assert!(limits::READ_ROUND_SPACING.as_millis() < u128::from(limits::HEARTBEAT_PERIOD_MS) / 10);
+    }
 }
