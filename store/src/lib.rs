@@ -40,7 +40,7 @@ pub use raft::{
     PlainConnector, RecoverError, RefoundError, Refounded, RestoreError, Retention, Role, SERVER_ID_KEY, Sizes,
     StoreConfig, Survivor, Timings, inspect, recover, restore, tune,
 };
-pub use server::etcd::{ETCD_CLIENT_URL_PREFIX, ETCD_VERSION};
+pub use server::etcd::{Direct, DirectBody, DirectKv, ETCD_CLIENT_URL_PREFIX, ETCD_VERSION, Replayed};
 pub use server::quarantined_peer_service;
 pub use space::{Space, SpaceLimits};
 pub use store::{LogUse, Store, StoreStatus};

@@ -25,6 +25,7 @@ use crate::raft::{
     self, Change, LeaseQuestion, LeaseTime, Member, MemberNode, MembershipError, Node, OpenError, PeerConnector, Role,
     StoreConfig,
 };
+use crate::server::etcd::DirectKv;
 use crate::space::Space;
 use crate::{limits, server};
 
@@ -138,8 +139,9 @@ impl Store {
         server::routes(self.node.clone())
     }
 
-    /// etcd's API over this replica. Host it for administrators only, on the tokio runtime that this is called on.
-    pub fn etcd_service(self: &Arc<Self>) -> Routes {
+    /// etcd's API over this replica, and the same for its most frequent calls without the detours of a general service: ask
+    /// that first. Host both for administrators only, on the tokio runtime that this is called on.
+    pub fn etcd_service(self: &Arc<Self>) -> (Routes, DirectKv) {
         server::etcd::routes(self.clone())
     }
 

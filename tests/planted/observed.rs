@@ -52,7 +52,7 @@ impl Stage {
                 url: format!("http://{}", listener.local_addr()?),
                 namespace: None,
             });
-            let router = tonic::transport::Server::builder().add_routes(server.store.etcd_service());
+            let router = tonic::transport::Server::builder().add_routes(server.store.etcd_service().0);
             let serving = tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
             stage.listeners.push(serving.abort_handle());
         }

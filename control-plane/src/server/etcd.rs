@@ -12,7 +12,7 @@ use trireme_store::{
 use super::{Server, ServerError};
 use crate::{
     limits::ETCD_ANNOUNCE_RETRY,
-    transport::{BoundListener, EtcdCallers, MetricsReaders, etcd_router, metrics_router},
+    transport::{BoundListener, EtcdCallers, EtcdDirect, MetricsReaders, etcd_router, metrics_router},
 };
 
 /// Where and how etcd's API is served.
@@ -70,12 +70,15 @@ impl Host<'_> {
         } else {
             (EtcdCallers::Admins, MetricsReaders::Admins)
         };
-        let router = etcd_router(store.etcd_service(), self.server.readiness(), callers)
+        let (services, direct) = store.etcd_service();
+        let router = etcd_router(services, self.server.readiness(), callers)
             .merge(metrics_router(self.server.metrics(), readers));
         tracing::info!(address = %listener.address(), insecure, "etcd's API is up");
         tasks.spawn(async move {
             let tls = (!insecure).then_some(self.tls);
-            listener.serve_etcd(tls, router, shutdown).await;
+            listener
+                .serve_etcd(tls, router, EtcdDirect { direct, callers }, shutdown)
+                .await;
             Ok(())
         });
     }

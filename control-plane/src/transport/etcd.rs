@@ -13,7 +13,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde_json::json;
 use tonic::service::Routes;
-use trireme_store::ETCD_VERSION;
+use trireme_store::{DirectKv, ETCD_VERSION};
 
 use super::{Peer, Readiness};
 use crate::pipeline::{Identity, Role};
@@ -25,6 +25,31 @@ pub enum EtcdCallers {
     Anyone,
     /// Administrators, by their certificate.
     Admins,
+}
+
+/// The most frequent calls, answered without the detours of the router.
+#[derive(Clone)]
+pub struct EtcdDirect {
+    /// What answers them.
+    pub direct: DirectKv,
+    /// Who is served.
+    pub callers: EtcdCallers,
+}
+
+impl EtcdDirect {
+    /// What answers the calls of a connection, if its peer is served.
+    pub(super) fn for_peer(&self, peer: &Peer) -> Option<DirectKv> {
+        let is_served = match self.callers {
+            EtcdCallers::Anyone => true,
+            EtcdCallers::Admins => role_of(Some(peer)) == Some(Role::Admin),
+        };
+        is_served.then(|| self.direct.clone())
+    }
+}
+
+fn role_of(peer: Option<&Peer>) -> Option<Role> {
+    let identity = Identity::authenticate(peer?).ok()?;
+    Some(identity.role())
 }
 
 /// The port: the services given, reflection, health, `/health`, `/livez`, `/readyz` and `/version`.
@@ -58,11 +83,7 @@ pub fn etcd_router(services: Routes, readiness: Readiness, callers: EtcdCallers)
 
 /// Refuses everyone but administrators.
 async fn check_admin(request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>();
-    let role = peer
-        .and_then(|peer| Identity::authenticate(peer).ok())
-        .map(|identity| identity.role());
-    match role {
+    match role_of(request.extensions().get::<Peer>()) {
         Some(Role::Admin) => next.run(request).await,
         None | Some(Role::Anonymous) => {
             tonic::Status::unauthenticated("etcdserver: an administrator's client certificate is needed")

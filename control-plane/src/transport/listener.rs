@@ -2,7 +2,7 @@
 //!
 //! Every number that a client could drive up has a bound here (invariant I9).
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response};
@@ -19,12 +19,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
-use trireme_store::lanes;
+use trireme_store::{Direct, lanes};
 
 use super::{
     activity::{Activity, Answer},
     authority::Lenient,
     body::{Budget, Budgets, Paced},
+    etcd::EtcdDirect,
     peer::Peer,
 };
 use crate::{limits, pki::Subject};
@@ -102,6 +103,8 @@ struct Shared {
     acceptor: Option<TlsAcceptor>,
     router: axum::Router,
     admits: Admits,
+    /// What is asked before the router.
+    direct: Option<EtcdDirect>,
     http: auto::Builder<TokioExecutor>,
     bounds: Bounds,
     /// What all connections hold of messages that are not whole yet.
@@ -146,7 +149,7 @@ impl BoundListener {
         admits: Admits,
         shutdown: CancellationToken,
     ) {
-        self.serve_with(Some(TlsAcceptor::from(tls)), router, admits, shutdown)
+        self.serve_with(Some(TlsAcceptor::from(tls)), router, admits, None, shutdown)
             .await;
     }
 
@@ -155,10 +158,12 @@ impl BoundListener {
         self,
         tls: Option<Arc<rustls::ServerConfig>>,
         router: axum::Router,
+        direct: EtcdDirect,
         shutdown: CancellationToken,
     ) {
         let acceptor = tls.map(TlsAcceptor::from);
-        self.serve_with(acceptor, router, Admits::EtcdClients, shutdown).await;
+        self.serve_with(acceptor, router, Admits::EtcdClients, Some(direct), shutdown)
+            .await;
     }
 
     async fn serve_with(
@@ -166,6 +171,7 @@ impl BoundListener {
         acceptor: Option<TlsAcceptor>,
         router: axum::Router,
         admits: Admits,
+        direct: Option<EtcdDirect>,
         shutdown: CancellationToken,
     ) {
         let shared = Arc::new(Shared {
@@ -173,6 +179,7 @@ impl BoundListener {
             // Done once here instead of in each clone.
             router: router.with_state(()),
             admits,
+            direct,
             http: http_builder(self.bounds.headers),
             bounds: self.bounds,
             unfinished: Budget::new(self.bounds.port_bytes),
@@ -278,6 +285,18 @@ fn release_room(response: Response<Body>, stalled: &CancellationToken) -> Respon
     }
 }
 
+async fn route(
+    router: axum::Router,
+    mut request: Request<Body>,
+    peer: Peer,
+    stalled: &CancellationToken,
+) -> Result<Response<Body>, Infallible> {
+    request.extensions_mut().insert(peer.flow());
+    request.extensions_mut().insert(peer);
+    let answer = router.oneshot(request).await?;
+    Ok(release_room(answer, stalled))
+}
+
 async fn serve_requests(
     shared: &Shared,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -285,22 +304,27 @@ async fn serve_requests(
     address: SocketAddr,
 ) {
     let router = shared.router.clone();
+    let direct = shared.direct.as_ref().and_then(|direct| direct.for_peer(&peer));
     let stalled = CancellationToken::new();
     let on_stall = stalled.clone();
     let bounds = shared.bounds;
     let activity = Activity::default();
     let budgets = Budgets([Budget::new(bounds.connection_bytes), shared.unfinished.clone()]);
     let requests = activity.clone();
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let open = requests.begin();
-        request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(peer.flow());
         let (head, body) = request.into_parts();
         let body = Paced::new(body, &head.headers, budgets.clone(), bounds.message);
-        let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
-        let stalled = on_stall.clone();
+        let request = Request::from_parts(head, body);
+        let (router, direct, peer, stalled) = (router.clone(), direct.clone(), peer.clone(), on_stall.clone());
         async move {
-            let answer = answer.await.map(|answer| release_room(answer, &stalled));
+            let answer = match direct {
+                Some(direct) => match direct.call(peer.flow(), request).await {
+                    Direct::Answered(answer) => Ok(answer.map(Body::new)),
+                    Direct::Passed(request) => route(router, request.map(Body::new), peer, &stalled).await,
+                },
+                None => route(router, request.map(Body::new), peer, &stalled).await,
+            };
             answer.map(|answer| answer.map(|body| Answer::new(body, open)))
         }
     });

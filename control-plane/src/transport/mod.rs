@@ -15,7 +15,7 @@ mod routes;
 mod tls;
 
 pub use connector::{ConnectError, Connector};
-pub use etcd::{EtcdCallers, etcd_router};
+pub use etcd::{EtcdCallers, EtcdDirect, etcd_router};
 pub use listener::{Admits, BoundListener, ListenError};
 pub use metrics::{MetricsReaders, MetricsSource, metrics_router};
 pub use peer::Peer;

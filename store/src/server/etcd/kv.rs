@@ -17,6 +17,7 @@ use crate::kv::{
     Txn, TxnResponse,
 };
 use crate::lanes::{Answer, Asker, Flow, Lane, carry};
+use crate::limits::SMALL_ANSWER_BYTES;
 
 /// See the module.
 pub(super) struct KvService(pub(super) Arc<Etcd>);
@@ -82,15 +83,7 @@ impl kv_server::Kv for KvService {
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         let flow = lanes::flow(&request);
-        let request = request.into_inner();
-        convert::check_size(&request)?;
-        match self.one(flow, convert::put(request)?).await? {
-            (OpResponse::Put(prev_kv), revision) => Ok(Response::new(pb::PutResponse {
-                header: Some(self.0.header(revision)),
-                prev_kv: prev_kv.map(convert::key_value),
-            })),
-            _ => Err(convert::wrong_answer()),
-        }
+        self.put_key(flow, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_range(
@@ -110,11 +103,7 @@ impl kv_server::Kv for KvService {
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let flow = lanes::flow(&request);
-        let request = request.into_inner();
-        convert::check_size(&request)?;
-        let response = self.carry_out(flow, convert::txn(request)?).await?;
-        let header = self.0.header(response.revision);
-        Ok(Response::new(convert::txn_response(response, Some(header))))
+        self.run_txn(flow, request.into_inner()).await.map(Response::new)
     }
 
     async fn compact(
@@ -134,6 +123,45 @@ impl kv_server::Kv for KvService {
 }
 
 impl KvService {
+    /// A put.
+    pub(super) async fn put_key(&self, flow: Flow, request: pb::PutRequest) -> Result<pb::PutResponse, Status> {
+        convert::check_size(&request)?;
+        match self.one(flow, convert::put(request)?).await? {
+            (OpResponse::Put(prev_kv), revision) => Ok(pb::PutResponse {
+                header: Some(self.0.header(revision)),
+                prev_kv: prev_kv.map(convert::key_value),
+            }),
+            _ => Err(convert::wrong_answer()),
+        }
+    }
+
+    /// A transaction.
+    pub(super) async fn run_txn(&self, flow: Flow, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+        convert::check_size(&request)?;
+        let response = self.carry_out(flow, convert::txn(request)?).await?;
+        let header = self.0.header(response.revision);
+        Ok(convert::txn_response(response, Some(header)))
+    }
+
+    /// A range of one key; `None` if its answer takes room in a lane, for which it has to be asked again.
+    pub(super) async fn range_of_key(
+        &self,
+        flow: Flow,
+        request: pb::RangeRequest,
+    ) -> Result<Option<pb::RangeResponse>, Status> {
+        let consistency = consistency(&request);
+        let range = convert::range_request(request)?;
+        let call = Call::Range(&range);
+        let _seat = self.0.admit(flow, call).await?;
+        let read = self.0.store.range(range, consistency).await.map_err(errors::status)?;
+        let bytes: usize = read.kvs.iter().map(KeyValue::bytes).sum();
+        if bytes > SMALL_ANSWER_BYTES {
+            return Ok(None);
+        }
+        let header = self.0.header(read.revision);
+        Ok(Some(convert::range_response(read, Some(header))))
+    }
+
     /// A transaction of one operation; its answer and the revision.
     async fn one(&self, flow: Flow, op: Op) -> Result<(OpResponse, Revision), Status> {
         let txn = Txn {

@@ -7,6 +7,7 @@
 mod auth;
 mod cluster;
 pub(crate) mod convert;
+mod direct;
 mod election;
 mod errors;
 #[cfg(feature = "fuzz")]
@@ -44,6 +45,7 @@ use crate::lanes::Lanes;
 use crate::watch::Hub;
 
 pub use cluster::ETCD_CLIENT_URL_PREFIX;
+pub use direct::{Direct, DirectBody, DirectKv, Replayed};
 
 /// The version of etcd whose API is served. Clients read it as one, and some choose what they use by it.
 pub const ETCD_VERSION: &str = "3.6.5";
@@ -59,7 +61,7 @@ pub(crate) struct Etcd {
 }
 
 /// The services as routes, to be hosted. To be called within the tokio runtime that will host them.
-pub(crate) fn routes(store: Arc<Store>) -> Routes {
+pub(crate) fn routes(store: Arc<Store>) -> (Routes, DirectKv) {
     let etcd = Arc::new(Etcd {
         cluster_id: cluster_number(&store.node().config.cluster_id),
         leader: LeaderSight::begin(store.node().clone()),
@@ -73,15 +75,16 @@ pub(crate) fn routes(store: Arc<Store>) -> Routes {
     let cluster = ClusterServer::new(cluster::ClusterService(etcd.clone()));
     let maintenance = MaintenanceServer::new(maintenance::MaintenanceService(etcd.clone()));
     let lock = LockServer::new(lock::LockService(etcd.clone()));
-    let election = ElectionServer::new(election::ElectionService(etcd));
-    Routes::new(InterceptedService::new(kv, guard.clone()))
+    let election = ElectionServer::new(election::ElectionService(etcd.clone()));
+    let routes = Routes::new(InterceptedService::new(kv, guard.clone()))
         .add_service(InterceptedService::new(watch, guard.clone()))
         .add_service(InterceptedService::new(lease, guard.clone()))
         .add_service(InterceptedService::new(cluster, guard.clone()))
         .add_service(InterceptedService::new(maintenance, guard.clone()))
         .add_service(InterceptedService::new(lock, guard.clone()))
         .add_service(InterceptedService::new(election, guard))
-        .add_service(auth::AuthServer)
+        .add_service(auth::AuthServer);
+    (routes, DirectKv::new(etcd))
 }
 
 impl Etcd {

@@ -17,7 +17,7 @@ use tonic::server::NamedService;
 use tonic::{Response, Status};
 
 /// Bytes before a message of gRPC: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// The pieces of a message with its prefix, as a response's extension.
 #[derive(Debug, Clone)]
