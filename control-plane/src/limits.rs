@@ -12,6 +12,9 @@ pub const REQUEST_MAX_BYTES: usize = 3 << 20;
 /// Most unknown-field warnings in one answer.
 pub const WARNINGS_MAX: usize = 32;
 
+/// Most media ranges that are read of a request's `Accept`; what follows is left out of account.
+pub const ACCEPT_CLAUSES_MAX: usize = 32;
+
 /// Longest `continue` token, in bytes.
 pub const CONTINUE_MAX_BYTES: usize = 4 << 10;
 

@@ -7,6 +7,7 @@ mod activity;
 mod authority;
 mod body;
 mod connector;
+mod documents;
 mod etcd;
 mod listener;
 mod metrics;

@@ -15,7 +15,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use tonic::service::Routes;
 
-use super::peer::Peer;
+use super::{documents, peer::Peer};
 use crate::{
     VERSION,
     pipeline::{Identity, check_call},
@@ -28,7 +28,8 @@ pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// The version of Kubernetes whose objects and semantics are served.
 const KUBERNETES_MINOR: &str = "36";
 
-/// The API port: the services given, reflection, health, `/healthz`, `/livez`, `/readyz` and `/version`.
+/// The API port: the services given, reflection, health, `/healthz`, `/livez`, `/readyz`, `/version`, and the documents that
+/// describe the API.
 ///
 /// # Panics
 /// If the program's own descriptors are broken.
@@ -50,6 +51,7 @@ pub fn api_router(services: Routes, readiness: Readiness) -> Router {
         .route("/livez", get(alive))
         .route("/readyz", get(ready).with_state(readiness))
         .route("/version", get(version))
+        .merge(documents::router())
         .layer(middleware::from_fn(check_role))
 }
 

@@ -1,11 +1,12 @@
 //! Which kinds there are, for clients that know none.
 
-use trireme_logic::{kind::KindInfo, kinds::KINDS};
+use trireme_logic::{discovery, kind::KindInfo, kinds::KINDS};
 use trireme_proto::v1::{ApiResource, DiscoverResponse};
 
 use crate::VERSION;
 
-const VERBS: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
+/// Verbs that this service has no call for, since its clients delete what they have listed.
+const REST_ONLY: [&str; 1] = ["deletecollection"];
 
 /// Every kind.
 pub(super) fn discover() -> DiscoverResponse {
@@ -17,6 +18,8 @@ pub(super) fn discover() -> DiscoverResponse {
 
 fn resource(info: &KindInfo) -> ApiResource {
     let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
+    let verbs = discovery::verbs(info).iter().filter(|verb| !REST_ONLY.contains(verb));
+    let subresources = discovery::subresources(info).into_iter();
     ApiResource {
         group: info.group.to_owned(),
         version: info.version.to_owned(),
@@ -25,8 +28,8 @@ fn resource(info: &KindInfo) -> ApiResource {
         singular: info.singular.to_owned(),
         short_names: owned(info.short_names),
         namespaced: info.namespaced,
-        verbs: owned(&VERBS),
-        subresources: owned(info.subresources),
+        verbs: verbs.map(|verb| (*verb).to_owned()).collect(),
+        subresources: subresources.map(|subresource| subresource.name.to_owned()).collect(),
         categories: owned(info.categories),
     }
 }
