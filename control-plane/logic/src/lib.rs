@@ -16,6 +16,7 @@ pub mod kind;
 pub mod kinds;
 pub mod limits;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod scheduler;
 pub mod selection;
