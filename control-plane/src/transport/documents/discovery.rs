@@ -133,14 +133,22 @@ pub(super) fn router() -> Router {
     for group in &groups {
         if !group.name.is_empty() {
             let document = Older::new(&api_group(group));
-            router = router.route(&format!("/apis/{}", group.name), older(document));
+            router = with_and_without_slash(router, &format!("/apis/{}", group.name), document);
         }
         for version in &group.versions {
             let document = Older::new(&api_resource_list(version));
-            router = router.route(&version.path(), older(document));
+            router = with_and_without_slash(router, &version.path(), document);
         }
     }
     router
+}
+
+/// Generated clients ask with a slash at the end, and everybody else without.
+fn with_and_without_slash(router: Router, path: &str, document: Older) -> Router {
+    let document = older(document);
+    router
+        .route(path, document.clone())
+        .route(&format!("{path}/"), document)
 }
 
 /// Gives one of the older documents.

@@ -6,6 +6,7 @@
 
 mod accept;
 mod discovery;
+mod openapi;
 mod stored;
 
 use axum::{
@@ -15,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
+use trireme_proto::api::meta::v1::Status;
 
 use super::Peer;
 use crate::{
@@ -27,7 +29,9 @@ use crate::{
 /// Groups and versions have routes of their own rather than a pattern, so that what else is served below `/api` and
 /// `/apis` may have any pattern.
 pub(crate) fn router() -> Router {
-    discovery::router().route_layer(middleware::from_fn(check_identity))
+    discovery::router()
+        .merge(openapi::router())
+        .route_layer(middleware::from_fn(check_identity))
 }
 
 /// The documents are for everybody whom the cluster knows.
@@ -46,24 +50,29 @@ async fn check_identity(request: Request, next: Next) -> Response {
         Ok(_) => return next.run(request).await,
         Err(error) => error,
     };
-    let status = StatusCode::from_u16(refused.reason().http_code()).unwrap_or(StatusCode::FORBIDDEN);
-    status_answer(status, refused.to_status())
+    refusal(&refused)
+}
+
+/// Says why a request is refused.
+fn refusal(error: &ApiError) -> Response {
+    let status = StatusCode::from_u16(error.reason().http_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    status_answer(status, &error.to_status())
 }
 
 /// Nothing that the client accepts can be given.
 fn not_acceptable(offered: &[&str]) -> Response {
-    let status = trireme_proto::api::meta::v1::Status {
+    let status = Status {
         status: "Failure".to_owned(),
         message: format!("only the following media types are accepted: {}", offered.join(", ")),
         reason: "NotAcceptable".to_owned(),
         code: i32::from(StatusCode::NOT_ACCEPTABLE.as_u16()),
-        ..trireme_proto::api::meta::v1::Status::default()
+        ..Status::default()
     };
-    status_answer(StatusCode::NOT_ACCEPTABLE, status)
+    status_answer(StatusCode::NOT_ACCEPTABLE, &status)
 }
 
-fn status_answer(code: StatusCode, status: trireme_proto::api::meta::v1::Status) -> Response {
-    let body = trireme_proto::json::encode(&status).unwrap_or_default();
+fn status_answer(code: StatusCode, status: &Status) -> Response {
+    let body = trireme_proto::json::encode(status).unwrap_or_default();
     (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

@@ -12,6 +12,8 @@ use super::*;
 use crate::pki::Subject;
 
 mod discovery;
+mod kubectl;
+mod openapi;
 
 /// Asks as somebody.
 async fn ask_as(subject: Option<Subject>, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, Bytes) {
