@@ -51,6 +51,7 @@ pub fn api_router(services: Routes, readiness: Readiness) -> Router {
         .route("/livez", get(alive))
         .route("/readyz", get(ready).with_state(readiness))
         .route("/version", get(version))
+        .route("/version/", get(version))
         .merge(documents::router())
         .layer(middleware::from_fn(check_role))
 }

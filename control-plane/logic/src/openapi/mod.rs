@@ -4,7 +4,7 @@
 //! follows from the `.proto` files. Definitions, operations, parameters and extensions are named as in Kubernetes,
 //! since clients look for them by these names. The words are ours.
 //!
-//! The two versions say the same in two [`Dialect`]s. Version 2 is one document, which clients also want in protobuf
+//! The two versions say the same in two dialects. Version 2 is one document, which clients also want in protobuf
 //! ([`gnostic`]); version 3 is one document a path below `/openapi/v3`.
 
 mod collection;

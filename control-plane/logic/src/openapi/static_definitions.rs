@@ -123,7 +123,9 @@ fn definition(name: &str, reference: &dyn Fn(&str) -> Value) -> Value {
 }
 
 fn part(description: &str, properties: Value, required: &[&str]) -> Value {
-    json!({"type": "object", "description": description, "properties": properties, "required": required})
+    let mut definition = json!({"type": "object", "description": description, "required": required});
+    definition["properties"] = properties;
+    definition
 }
 
 fn document(kind: &str, description: &str, properties: Value, required: &[&str]) -> Value {

@@ -9,7 +9,7 @@ use super::{
     parameters,
     v2::{add_extensions, reason},
 };
-use crate::discovery::Group;
+use crate::discovery::{Group, Version};
 
 /// The paths below `/openapi/v3/` at which there are documents, such as `apis/apps/v1`.
 pub fn paths(groups: &[Group]) -> Vec<String> {
@@ -18,7 +18,7 @@ pub fn paths(groups: &[Group]) -> Vec<String> {
         if !group.name.is_empty() {
             paths.push(format!("apis/{}", group.name));
         }
-        let versions = group.versions.iter().map(|version| version.path());
+        let versions = group.versions.iter().map(Version::path);
         paths.extend(versions.map(|path| path.trim_start_matches('/').to_owned()));
     }
     paths.sort();

