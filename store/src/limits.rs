@@ -9,7 +9,7 @@ pub const HEARTBEAT_PERIOD_MS: u64 = 100;
 /// Shortest silence of the leader after which a server stands for election, in milliseconds.
 pub const ELECTION_TIMEOUT_MIN_MS: u64 = 500;
 /// Longest such silence, in milliseconds.
-pub const ELECTION_TIMEOUT_MAX_MS: u64 = 1_000;
+pub const ELECTION_TIMEOUT_MAX_MS: u64 = 850;
 /// Worker threads of the consensus runtime.
 pub const CONSENSUS_THREADS: usize = 2;
 

@@ -25,6 +25,9 @@ const ROW_OVERHEAD_BYTES: usize = 16;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const BLOCK_BYTES: usize = 16 << 10;
 const MEMTABLE_BLOOM_RATIO: f64 = 0.02;
+/// Files written out side by side before they are merged into the others. A merge rewrites what lies below, so fewer are
+/// better; reads of the present state hardly come here.
+const FILES_BEFORE_MERGE: i32 = 8;
 const OPEN_FILES_MAX: i32 = 512;
 const LOG_FILES_KEPT: usize = 3;
 const LOG_FILE_BYTES: usize = 1 << 20;
@@ -158,8 +161,8 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
     blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();
-    // What was written out just now is read and merged soon: it is not worth compressing yet.
-    options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_level_zero_file_num_compaction_trigger(FILES_BEFORE_MERGE);
     options.set_level_compaction_dynamic_level_bytes(true);
     // Where much was removed, the files are merged without anybody writing there again.
     options.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS_TRIGGER, DELETIONS_RATIO);
