@@ -14,6 +14,7 @@ pub(crate) const SCALARS: &[&str] = &[
     "kubernetes.meta.v1.IntOrString",
     "kubernetes.meta.v1.MicroTime",
     "kubernetes.meta.v1.Quantity",
+    "kubernetes.meta.v1.RawExtension",
     "kubernetes.meta.v1.Time",
 ];
 

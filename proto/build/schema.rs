@@ -21,7 +21,7 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         "Time" | "MicroTime" => "DateTime",
         "Quantity" => "Quantity",
         "IntOrString" => "IntOrString",
-        "FieldsV1" => "Any",
+        "FieldsV1" | "RawExtension" => "Any",
         _ => "Object",
     };
     let kind = message

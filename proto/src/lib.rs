@@ -52,11 +52,22 @@ pub mod kubernetes {
             generated_objects!("kubernetes.apps.v1");
         }
     }
-    /// The scale subresource.
+    /// Autoscalers, and the scale subresource.
     pub mod autoscaling {
         /// Version 1.
         pub mod v1 {
             generated_objects!("kubernetes.autoscaling.v1");
+        }
+        /// Version 2.
+        pub mod v2 {
+            generated_objects!("kubernetes.autoscaling.v2");
+        }
+    }
+    /// Kinds that run pods until work is done.
+    pub mod batch {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.batch.v1");
         }
     }
     /// Leases.
@@ -85,6 +96,20 @@ pub mod kubernetes {
         /// Version 1.
         pub mod v1 {
             generated_objects!("kubernetes.meta.v1");
+        }
+    }
+    /// How many pods may be missing at once.
+    pub mod policy {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.policy.v1");
+        }
+    }
+    /// Which pods matter more than others.
+    pub mod scheduling {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.scheduling.v1");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Messages whose JSON is not an object of their fields: times, quantities, integers that may be
-//! percentages, and field sets.
+//! percentages, and what is kept as the JSON it came as.
 
-mod fields_v1;
+mod any;
 mod int_or_string;
 mod quantity;
 mod time;
