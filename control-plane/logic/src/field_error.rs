@@ -82,6 +82,11 @@ impl FieldErrors {
         self.push(FieldErrorReason::Invalid, format!("Invalid value: {value:?}: {why}"));
     }
 
+    /// `Invalid value: why`, about a value that would say nothing or is too much to show.
+    pub fn invalid_unshown(&mut self, why: impl fmt::Display) {
+        self.push(FieldErrorReason::Invalid, format!("Invalid value: {why}"));
+    }
+
     /// `Required value: why`
     pub fn required(&mut self, why: impl fmt::Display) {
         let why = why.to_string();

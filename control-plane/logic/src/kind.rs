@@ -89,6 +89,10 @@ pub trait Kind:
     /// Prepares a new object: drops what clients may not set (status), sets the first generation.
     fn prepare_create(&mut self) {}
 
+    /// Takes out what [`prepare_create`](Self::prepare_create) made of the object's name and uid, so that it can be
+    /// given others.
+    fn forget_identity(&mut self) {}
+
     /// Prepares a new version of `old`: keeps the status of `old`, bumps the generation if the spec changed.
     fn prepare_update(&mut self, _old: &Self) {}
 
@@ -97,6 +101,9 @@ pub trait Kind:
 
     /// Checks the object by itself. Metadata is checked for all kinds alike, elsewhere.
     fn validate(&self, _errors: &mut FieldErrors) {}
+
+    /// Checks what only a new object must be; runs after [`validate`](Self::validate).
+    fn validate_create(&self, _errors: &mut FieldErrors) {}
 
     /// Checks the change from `old`: immutable fields.
     fn validate_update(&self, _old: &Self, _errors: &mut FieldErrors) {}

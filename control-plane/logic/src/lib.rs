@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod controller;
 pub mod controllers;
+pub mod cron;
 pub mod discovery;
 pub mod field_error;
 pub mod human;

@@ -26,6 +26,12 @@ pub const PORT_NAME_BYTES: usize = 15;
 pub const DATA_KEY_BYTES: usize = 253;
 /// The most bytes of the data of a ConfigMap or Secret.
 pub const DATA_SIZE_BYTES: usize = 1 << 20;
+/// The most bytes of a condition's message.
+pub const CONDITION_MESSAGE_BYTES: usize = 32 << 10;
+/// The most bytes of a condition's reason.
+pub const CONDITION_REASON_BYTES: usize = 1024;
+/// The most bytes of a cron job's name: its jobs have eleven more, and are labels.
+pub const CRON_JOB_NAME_BYTES: usize = 52;
 /// The most bytes of an event's message.
 pub const EVENT_MESSAGE_BYTES: usize = 1024;
 /// The most bytes of an event's reason.
@@ -36,6 +42,32 @@ pub const ENDPOINTS_PER_SLICE: usize = 1000;
 pub const ENDPOINT_PORTS_PER_SLICE: usize = 20_000;
 /// The most addresses of one endpoint.
 pub const ADDRESSES_PER_ENDPOINT: usize = 100;
+/// The most seconds of which an autoscaler may look at earlier findings.
+pub const STABILIZATION_WINDOW_SECONDS: i32 = 3_600;
+/// The most seconds of a period that a policy of an autoscaler is about.
+pub const SCALING_PERIOD_SECONDS: i32 = 1_800;
+/// The most pods that an indexed job may run at once.
+pub const INDEXED_JOB_PARALLELISM: i32 = 100_000;
+/// The most indexes of a job that may fail before it does.
+pub const FAILED_INDEXES: i32 = 100_000;
+/// A job with more completions than these, and a bound of failures for each index, has the two bounds below.
+pub const MANY_COMPLETIONS: i32 = 100_000;
+/// The most pods that a job of many completions may run at once.
+pub const MANY_COMPLETIONS_PARALLELISM: i32 = 10_000;
+/// The most indexes of a job of many completions that may fail before it does.
+pub const MANY_COMPLETIONS_FAILED_INDEXES: i32 = 10_000;
+/// The most rules about failed pods, and about success, of a job.
+pub const JOB_POLICY_RULES: usize = 20;
+/// The most exit codes of one rule.
+pub const EXIT_CODES_PER_RULE: usize = 255;
+/// The most conditions of one rule.
+pub const CONDITIONS_PER_RULE: usize = 20;
+/// The most bytes of the indexes of one rule about success.
+pub const SUCCEEDED_INDEXES_BYTES: usize = 64 << 10;
+/// The most bytes of the name of a job's controller.
+pub const MANAGED_BY_BYTES: usize = 63;
+/// The highest priority that a class of users may have.
+pub const USER_PRIORITY: i32 = 1_000_000_000;
 /// The most seconds of a service's client affinity.
 pub const AFFINITY_TIMEOUT_SECONDS: i32 = 86_400;
 
@@ -43,8 +75,16 @@ pub const AFFINITY_TIMEOUT_SECONDS: i32 = 86_400;
 pub const DEFAULT_EVICTION_TOLERATION_SECONDS: i64 = 30;
 /// Seconds a pod's containers have to end, unless the pod says otherwise.
 pub const DEFAULT_TERMINATION_GRACE_PERIOD_SECONDS: i64 = 30;
-/// Old ReplicaSets kept by a Deployment that does not say how many.
+/// Old states kept by a workload that does not say how many.
 pub const DEFAULT_REVISION_HISTORY: i32 = 10;
+/// Pods of a job that may fail before it does, unless it says otherwise.
+pub const DEFAULT_BACKOFF_LIMIT: i32 = 6;
+/// Jobs that succeeded, kept by a cron job that does not say how many.
+pub const DEFAULT_SUCCESSFUL_JOBS_HISTORY: i32 = 3;
+/// Jobs that failed, kept by a cron job that does not say how many.
+pub const DEFAULT_FAILED_JOBS_HISTORY: i32 = 1;
+/// The share of the processor time asked for that an autoscaler aims at unless it says otherwise, in percent.
+pub const DEFAULT_CPU_UTILIZATION_PERCENT: i32 = 80;
 /// Seconds after which a Deployment without progress is reported as failed, unless it says otherwise.
 pub const DEFAULT_PROGRESS_DEADLINE_SECONDS: i32 = 600;
 

@@ -48,12 +48,16 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
     fn set_defaults(&mut self);
     /// See [`Kind::prepare_create`].
     fn prepare_create(&mut self);
+    /// See [`Kind::forget_identity`].
+    fn forget_identity(&mut self);
     /// See [`Kind::prepare_update`]. `old` is of the same kind.
     fn prepare_update(&mut self, old: &dyn Object);
     /// See [`Kind::prepare_status_update`]. `old` is of the same kind.
     fn prepare_status_update(&mut self, old: &dyn Object);
     /// See [`Kind::validate`].
     fn validate(&self, errors: &mut FieldErrors);
+    /// See [`Kind::validate_create`].
+    fn validate_create(&self, errors: &mut FieldErrors);
     /// See [`Kind::validate_update`]. `old` is of the same kind.
     fn validate_update(&self, old: &dyn Object, errors: &mut FieldErrors);
     /// See [`Kind::validate_status_update`]. `old` is of the same kind.
@@ -161,6 +165,10 @@ impl<K: Kind> Object for K {
         Kind::prepare_create(self);
     }
 
+    fn forget_identity(&mut self) {
+        Kind::forget_identity(self);
+    }
+
     fn prepare_update(&mut self, old: &dyn Object) {
         Kind::prepare_update(self, same_kind(old));
     }
@@ -171,6 +179,10 @@ impl<K: Kind> Object for K {
 
     fn validate(&self, errors: &mut FieldErrors) {
         Kind::validate(self, errors);
+    }
+
+    fn validate_create(&self, errors: &mut FieldErrors) {
+        Kind::validate_create(self, errors);
     }
 
     fn validate_update(&self, old: &dyn Object, errors: &mut FieldErrors) {

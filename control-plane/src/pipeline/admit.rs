@@ -135,6 +135,7 @@ impl Admitted {
 
     /// Back to the beginning, to be admitted again: with another name if it was generated.
     pub(crate) fn into_decoded(mut self) -> Decoded {
+        self.object.forget_identity();
         if self.name_is_generated {
             self.object.metadata_mut().name.clear();
         }
@@ -188,6 +189,7 @@ pub(crate) fn admit_create(
     let mut errors = FieldErrors::default();
     metadata::validate(info, object.metadata(), &mut errors);
     object.validate(&mut errors);
+    object.validate_create(&mut errors);
     refuse_if_any(info, &object.metadata().name, errors)?;
     admission::validate(&request, &*object, surroundings).map_err(|error| not_admitted(info, &request.key, error))?;
     let charges = charge_quotas(None, &*object, surroundings)?;

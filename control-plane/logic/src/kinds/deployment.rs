@@ -2,7 +2,7 @@
 
 use trireme_proto::api::{
     apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, DeploymentStrategy, RollingUpdateDeployment},
-    meta::v1::{IntOrString, Time},
+    meta::v1::Time,
 };
 
 use super::{
@@ -15,7 +15,7 @@ use crate::{
     field_error::FieldErrors,
     kind::{Kind, KindInfo, NameRule, Scale, metadata_of},
     limits,
-    validation::{int_or_string, labels, names, not_negative, report, unchanged},
+    validation::{labels, not_negative, shares, unchanged},
 };
 
 /// Pods that may be missing, and too many, while a rolling update goes on.
@@ -188,39 +188,14 @@ fn validate_strategy(strategy: &DeploymentStrategy, errors: &mut FieldErrors) {
 
 fn validate_rolling_update(rolling: &RollingUpdateDeployment, errors: &mut FieldErrors) {
     let (unavailable, surge) = (rolling.max_unavailable.as_ref(), rolling.max_surge.as_ref());
-    errors.field("maxUnavailable", |errors| number_or_percent(unavailable, errors));
-    errors.field("maxSurge", |errors| number_or_percent(surge, errors));
     errors.field("maxUnavailable", |errors| {
-        if is_zero(unavailable) && is_zero(surge) {
+        shares::number_or_percent(unavailable, errors)
+    });
+    errors.field("maxSurge", |errors| shares::number_or_percent(surge, errors));
+    errors.field("maxUnavailable", |errors| {
+        if shares::is_zero(unavailable) && shares::is_zero(surge) {
             errors.invalid(0, "may not be 0 when `maxSurge` is 0");
         }
-        if percent_value(unavailable).is_some_and(|percent| percent > 100) {
-            errors.invalid(
-                int_or_string(unavailable).err().unwrap_or_default(),
-                "must not be greater than 100%",
-            );
-        }
+        shares::at_most_all(unavailable, errors);
     });
-}
-
-/// Checks a count that may be a share.
-fn number_or_percent(value: Option<&IntOrString>, errors: &mut FieldErrors) {
-    match int_or_string(value) {
-        Ok(number) => not_negative(number.into(), errors),
-        Err(text) => report(text, names::percent(text), errors),
-    }
-}
-
-fn is_zero(value: Option<&IntOrString>) -> bool {
-    match int_or_string(value) {
-        Ok(number) => number == 0,
-        Err(_) => percent_value(value) == Some(0),
-    }
-}
-
-fn percent_value(value: Option<&IntOrString>) -> Option<u32> {
-    int_or_string(value)
-        .err()
-        .and_then(|text| text.strip_suffix('%'))
-        .and_then(|digits| digits.parse().ok())
 }

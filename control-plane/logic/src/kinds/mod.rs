@@ -5,15 +5,22 @@
 
 mod columns;
 mod config_map;
+mod controller_revision;
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod event;
+mod horizontal_pod_autoscaler;
+mod job;
 mod lease;
 mod limit_range;
 mod namespace;
 mod node;
 pub mod pod;
+mod pod_disruption_budget;
 pub mod pod_spec;
+pub mod priority_class;
 mod replica_set;
 mod replicas;
 mod replication_controller;
@@ -21,11 +28,14 @@ mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
+mod stateful_set;
 mod storage_key;
 mod workload;
 
 use trireme_proto::api::{
-    apps::v1::{Deployment, ReplicaSet},
+    apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
+    batch::v1::{CronJob, Job},
     coordination::v1::Lease,
     core::v1::{
         ConfigMap, Event, LimitRange, Namespace, Node, Pod, ReplicationController, ResourceQuota, Secret, Service,
@@ -33,6 +43,8 @@ use trireme_proto::api::{
     },
     discovery::v1::EndpointSlice,
     meta::v1::ObjectMeta,
+    policy::v1::PodDisruptionBudget,
+    scheduling::v1::PriorityClass,
 };
 
 pub use self::storage_key::{REGISTRY_PREFIX, namespace_prefix, parse_storage_key, storage_key, storage_prefix};
@@ -51,10 +63,18 @@ pub static KINDS: &[&dyn KindOps] = &[
     &OpsOf::<Secret>::new(),
     &OpsOf::<Service>::new(),
     &OpsOf::<ServiceAccount>::new(),
+    &OpsOf::<ControllerRevision>::new(),
+    &OpsOf::<DaemonSet>::new(),
     &OpsOf::<Deployment>::new(),
     &OpsOf::<ReplicaSet>::new(),
+    &OpsOf::<StatefulSet>::new(),
+    &OpsOf::<HorizontalPodAutoscaler>::new(),
+    &OpsOf::<CronJob>::new(),
+    &OpsOf::<Job>::new(),
     &OpsOf::<Lease>::new(),
     &OpsOf::<EndpointSlice>::new(),
+    &OpsOf::<PodDisruptionBudget>::new(),
+    &OpsOf::<PriorityClass>::new(),
 ];
 
 /// The kind served under a group, version and plural name. An empty version is the one there is.

@@ -85,7 +85,7 @@ impl Kind for ReplicationController {
             let selects = |pod: &std::collections::BTreeMap<String, String>| {
                 spec.selector.iter().all(|(key, value)| pod.get(key) == Some(value))
             };
-            workload::validate_template(spec.template.as_ref(), selects, errors);
+            workload::validate_template("ReplicationController", spec.template.as_ref(), selects, errors);
         });
     }
 

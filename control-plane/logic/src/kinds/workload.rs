@@ -1,4 +1,4 @@
-//! What the kinds that keep pods running have alike: their template, selector and columns.
+//! What the kinds that make pods have alike: their template, selector, columns, and counts that only grow.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     field_error::FieldErrors,
     human::joined_or,
     kind::ColumnDefinition,
-    validation::{labels, not_negative},
+    validation::{AsJson, labels, not_negative},
 };
 
 /// Names of the containers.
@@ -61,24 +61,41 @@ pub(super) fn validate(
     errors.field("minReadySeconds", |errors| {
         not_negative(min_ready_seconds.into(), errors);
     });
-    errors.field("selector", |errors| match selector {
-        None => errors.required(""),
-        Some(selector) => {
-            labels::label_selector(selector, errors);
-            if labels::is_empty(selector) {
-                errors.invalid(crate::validation::AsJson(selector), "empty selector is invalid");
-            }
-        }
-    });
+    validate_selector(selector, "empty selector is invalid", errors);
     validate_template(
+        "ReplicaSet",
         template,
         |pod_labels| selector.is_none_or(|selector| labels::matches(selector, pod_labels)),
         errors,
     );
 }
 
-/// Checks a template whose pods must be selected, and go on for ever.
+/// Checks a selector that must select something; `empty` says what is wrong with one that names nothing.
+pub(super) fn validate_selector(selector: Option<&LabelSelector>, empty: &str, errors: &mut FieldErrors) {
+    errors.field("selector", |errors| match selector {
+        None => errors.required(""),
+        Some(selector) => {
+            labels::label_selector(selector, errors);
+            if labels::is_empty(selector) {
+                errors.invalid(AsJson(selector), empty);
+            }
+        }
+    });
+}
+
+/// Checks how often a name was taken: the count never goes down. The path is that of the status.
+pub(super) fn validate_collisions(new: Option<i32>, old: Option<i32>, errors: &mut FieldErrors) {
+    errors.field("collisionCount", |errors| {
+        not_negative(new.unwrap_or(0).into(), errors);
+        if new.unwrap_or(0) < old.unwrap_or(0) {
+            errors.invalid(new.unwrap_or(0), "cannot be decremented");
+        }
+    });
+}
+
+/// Checks the template of a kind whose pods must be selected, and go on for ever.
 pub(super) fn validate_template(
+    kind: &str,
     template: Option<&PodTemplateSpec>,
     selects: impl FnOnce(&BTreeMap<String, String>) -> bool,
     errors: &mut FieldErrors,
@@ -91,10 +108,7 @@ pub(super) fn validate_template(
         let pod_labels = template.metadata.as_ref().map_or(&none, |metadata| &metadata.labels);
         if !selects(pod_labels) {
             errors.field("metadata.labels", |errors| {
-                errors.invalid(
-                    crate::validation::AsJson(pod_labels),
-                    "`selector` does not match template `labels`",
-                );
+                errors.invalid(AsJson(pod_labels), "`selector` does not match template `labels`");
             });
         }
         pod_spec::validate_template(template, errors);
@@ -105,7 +119,7 @@ pub(super) fn validate_template(
         }
         if spec.is_some_and(|spec| spec.active_deadline_seconds.is_some()) {
             errors.field("spec.activeDeadlineSeconds", |errors| {
-                errors.forbidden("activeDeadlineSeconds in ReplicaSet is not Supported");
+                errors.forbidden(format_args!("activeDeadlineSeconds in {kind} is not Supported"));
             });
         }
     });

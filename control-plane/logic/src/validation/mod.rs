@@ -2,10 +2,12 @@
 //!
 //! The functions here report what is wrong; what a whole object must be is said in its kind's file.
 
+pub mod conditions;
 pub mod labels;
 pub mod metadata;
 pub mod names;
 pub mod quantities;
+pub mod shares;
 
 use trireme_proto::api::meta::v1::IntOrString;
 

@@ -134,6 +134,32 @@ pub fn label_value(value: &str) -> Vec<String> {
     complaints
 }
 
+/// The reason of a condition.
+pub fn condition_reason(value: &str) -> Vec<String> {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_,:".contains(&byte);
+    let good = value.bytes().all(inner)
+        && value.bytes().next().is_some_and(|first| first.is_ascii_alphabetic())
+        && !value.ends_with([',', ':']);
+    if good {
+        return Vec::new();
+    }
+    let rule = "a condition reason must start with alphabetic character, optionally followed by a string of \
+                alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+    vec![pattern_error(
+        rule,
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+    )]
+}
+
+/// A path under a domain, such as `example.com/queue`; what is wrong beside the whole is told of its part.
+pub fn domain_prefixed_path(value: &str) -> Vec<String> {
+    match value.split_once('/') {
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => dns_subdomain(domain),
+        _ => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".into()],
+    }
+}
+
 /// The name of an environment variable.
 pub fn env_name(value: &str) -> Vec<String> {
     if value.is_empty() {
@@ -333,6 +359,18 @@ mod tests {
                 qualified_name,
                 &["a", "A_b.c", "x.io/A"],
                 &["", "a/", "/a", "a/b/c", "X/a", "-a", "a b"],
+            ),
+            (
+                "condition reason",
+                condition_reason,
+                &["A", "a_B", "A:b,C_"],
+                &["", "1a", "a:", "a b", "_a"],
+            ),
+            (
+                "domain-prefixed path",
+                domain_prefixed_path,
+                &["a.b/c", "a/b/c"],
+                &["", "a", "a/", "/a", "A/b"],
             ),
             (
                 "label value",

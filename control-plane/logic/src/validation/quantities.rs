@@ -108,7 +108,8 @@ fn overcommits(name: &str) -> bool {
     STANDARD_CONTAINER_RESOURCES.contains(&name)
 }
 
-fn container_resource_name(name: &str, errors: &mut FieldErrors) {
+/// Checks the name of a resource that containers use.
+pub fn container_resource_name(name: &str, errors: &mut FieldErrors) {
     report(name, names::qualified_name(name), errors);
     let standard = STANDARD_CONTAINER_RESOURCES.contains(&name) || name.starts_with(HUGE_PAGES_PREFIX);
     if !name.contains('/') && !standard {

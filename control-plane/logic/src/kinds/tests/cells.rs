@@ -32,10 +32,7 @@ fn check(given: &Value, expected: &Expect) {
 }
 
 fn example(kind: &str, more: Value) -> Value {
-    let mut found = super::defaults::examples()
-        .into_iter()
-        .find(|json| json["kind"] == kind)
-        .expect("an example");
+    let mut found = super::defaults::example(kind);
     json_patch::merge(&mut found, &more);
     found
 }
@@ -435,5 +432,266 @@ fn other_columns() {
         Secrets: 1
         Age: 3h
     "#]],
+    );
+}
+
+#[test]
+fn set_columns() {
+    check(
+        &example(
+            "DaemonSet",
+            json!({"spec": {"template": {"spec": {"nodeSelector": {"disk": "ssd", "arch": "arm"}}}},
+                "status": {"desiredNumberScheduled": 5, "currentNumberScheduled": 4, "numberReady": 3, "updatedNumberScheduled": 2, "numberAvailable": 1}}),
+        ),
+        &expect![[r#"
+            Desired: 5
+            Current: 4
+            Ready: 3
+            Up-to-date: 2
+            Available: 1
+            Node Selector: arch=arm,disk=ssd
+            Age: 3h
+            *Containers: main
+            *Images: web:1
+            *Selector: app=web
+        "#]],
+    );
+    check(
+        &example(
+            "StatefulSet",
+            json!({"spec": {"replicas": 3}, "status": {"readyReplicas": 2}}),
+        ),
+        &expect![[r#"
+            Ready: 2/3
+            Age: 3h
+            *Containers: main
+            *Images: web:1
+        "#]],
+    );
+    check(
+        &example(
+            "ControllerRevision",
+            json!({"metadata": {"ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "1", "controller": true}]}}),
+        ),
+        &expect![[r#"
+            Controller: statefulset.apps/web
+            Revision: 3
+            Age: 3h
+        "#]],
+    );
+    assert_eq!(
+        object(&example("ControllerRevision", json!({}))).cells(at(0))[0],
+        "<none>"
+    );
+}
+
+#[test]
+fn job_columns() {
+    check(
+        &example(
+            "Job",
+            json!({"spec": {"completions": 3, "selector": {"matchLabels": {"a": "b"}}},
+                "status": {"succeeded": 2, "startTime": time(60)}}),
+        ),
+        &expect![[r#"
+            Status: Running
+            Completions: 2/3
+            Duration: 179m
+            Age: 3h
+            *Containers: main
+            *Images: web:1
+            *Selector: a=b
+        "#]],
+    );
+    check(
+        &example("Job", json!({})),
+        &expect![[r#"
+        Status: Running
+        Completions: 0/1
+        Duration: 
+        Age: 3h
+        *Containers: main
+        *Images: web:1
+        *Selector: <none>
+    "#]],
+    );
+    check(
+        &example(
+            "CronJob",
+            json!({"spec": {"timeZone": "Etc/UTC", "suspend": true},
+                "status": {"active": [{"name": "web-1"}], "lastScheduleTime": time(AGE_SECONDS - 90)}}),
+        ),
+        &expect![[r#"
+            Schedule: */5 * * * *
+            Timezone: Etc/UTC
+            Suspend: True
+            Active: 1
+            Last Schedule: 90s
+            Age: 3h
+            *Containers: main
+            *Images: web:1
+            *Selector: <none>
+        "#]],
+    );
+    check(
+        &example("CronJob", json!({})),
+        &expect![[r#"
+        Schedule: */5 * * * *
+        Timezone: <none>
+        Suspend: <unset>
+        Active: 0
+        Last Schedule: <none>
+        Age: 3h
+        *Containers: main
+        *Images: web:1
+        *Selector: <none>
+    "#]],
+    );
+}
+
+#[test]
+fn job_status_says_how_it_is() {
+    let cells = |more: Value| {
+        let cells = object(&example("Job", more)).cells(at(AGE_SECONDS));
+        format!("{} {} {}", cells[0], cells[1], cells[2])
+    };
+    let holds = |kinds: &[&str]| -> Value {
+        kinds
+            .iter()
+            .map(|kind| json!({"type": kind, "status": "True"}))
+            .collect()
+    };
+    for (kinds, expected) in [
+        (&[][..], "Running"),
+        (&["Suspended"], "Suspended"),
+        (&["FailureTarget"], "FailureTarget"),
+        (&["FailureTarget", "Failed"], "Failed"),
+        (&["SuccessCriteriaMet"], "SuccessCriteriaMet"),
+        (&["SuccessCriteriaMet", "Complete"], "Complete"),
+    ] {
+        let status = json!({"status": {"conditions": holds(kinds)}});
+        assert_eq!(cells(status), format!("{expected} 0/1 "), "{kinds:?}");
+    }
+    assert_eq!(
+        cells(json!({"metadata": {"deletionTimestamp": time(0)}})),
+        "Terminating 0/1 "
+    );
+    assert_eq!(
+        cells(json!({"spec": {"parallelism": 3}, "status": {"succeeded": 1}})),
+        "Running 1/1 of 3 "
+    );
+    let ended = json!({"status": {"startTime": time(60), "completionTime": time(90)}});
+    assert_eq!(cells(ended), "Running 0/1 30s");
+}
+
+#[test]
+fn autoscaler_columns() {
+    check(
+        &example(
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"minReplicas": 2, "metrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]},
+                "status": {"currentReplicas": 3, "desiredReplicas": 3, "currentMetrics": [
+                    {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 35}}}]}}),
+        ),
+        &expect![[r#"
+            Reference: Deployment/web
+            Targets: cpu: 35%/80%
+            MinPods: 2
+            MaxPods: 5
+            Replicas: 3
+            Age: 3h
+        "#]],
+    );
+    let targets = |metrics: Value, current: Value| {
+        let autoscaler = example(
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"metrics": metrics}, "status": {"currentMetrics": current}}),
+        );
+        object(&autoscaler).cells(at(0))[1].clone()
+    };
+    let metric = json!({"name": "m"});
+    let pods = json!({"type": "Pods", "pods": {"metric": metric, "target": {"averageValue": "100"}}});
+    let resource = json!({"type": "Resource", "resource": {"name": "memory", "target": {"averageValue": "1Gi"}}});
+    for (spec, status, expected) in [
+        (pods.clone(), json!({}), "<unknown>/100"),
+        (
+            pods.clone(),
+            json!({"pods": {"metric": metric, "current": {"averageValue": "120"}}}),
+            "120/100",
+        ),
+        (resource.clone(), json!({}), "memory: <unknown>/1Gi"),
+        (
+            resource.clone(),
+            json!({"resource": {"name": "memory", "current": {"averageValue": "2Gi"}}}),
+            "memory: 2Gi/1Gi",
+        ),
+        (
+            json!({"type": "Resource", "resource": {"name": "cpu", "target": {}}}),
+            json!({}),
+            "cpu: <unknown>/<auto>",
+        ),
+        (
+            json!({"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c", "target": {"averageUtilization": 5}}}),
+            json!({"containerResource": {"name": "cpu", "container": "c", "current": {"averageUtilization": 6}}}),
+            "cpu: 6%/5%",
+        ),
+        (
+            json!({"type": "External", "external": {"metric": metric, "target": {"averageValue": "7"}}}),
+            json!({"external": {"metric": metric, "current": {"averageValue": "8"}}}),
+            "8/7 (avg)",
+        ),
+        (
+            json!({"type": "Object", "object": {"metric": metric, "target": {"value": "7"}}}),
+            json!({"object": {"metric": metric, "current": {"value": "8"}}}),
+            "8/7",
+        ),
+        (json!({"type": "Odd"}), json!({}), "<unknown type>"),
+    ] {
+        assert_eq!(targets(json!([spec]), json!([status])), expected, "{spec}");
+    }
+    assert_eq!(targets(json!([]), json!([])), "<none>");
+    assert_eq!(
+        targets(json!([pods, resource, pods, pods]), json!([])),
+        "<unknown>/100, memory: <unknown>/1Gi + 2 more..."
+    );
+    let unset = object(&example("HorizontalPodAutoscaler", json!({})));
+    assert_eq!(unset.cells(at(0))[2], "<unset>");
+}
+
+#[test]
+fn budget_and_class_columns() {
+    check(
+        &example("PodDisruptionBudget", json!({"status": {"disruptionsAllowed": 1}})),
+        &expect![[r#"
+            Min Available: 50%
+            Max Unavailable: N/A
+            Allowed Disruptions: 1
+            Age: 3h
+        "#]],
+    );
+    check(
+        &example(
+            "PodDisruptionBudget",
+            json!({"spec": {"minAvailable": null, "maxUnavailable": 0}}),
+        ),
+        &expect![[r#"
+            Min Available: N/A
+            Max Unavailable: 0
+            Allowed Disruptions: 0
+            Age: 3h
+        "#]],
+    );
+    check(
+        &example(
+            "PriorityClass",
+            json!({"globalDefault": true, "preemptionPolicy": "Never"}),
+        ),
+        &expect![[r#"
+            Value: 1000
+            Global-Default: true
+            Age: 3h
+            PreemptionPolicy: Never
+        "#]],
     );
 }

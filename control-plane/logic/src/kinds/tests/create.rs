@@ -66,7 +66,7 @@ fn workloads_begin_without_a_status() {
         let mut given = example.clone();
         if !matches!(
             given["kind"].as_str(),
-            Some("Deployment" | "ReplicaSet" | "ReplicationController")
+            Some("Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet")
         ) {
             continue;
         }
@@ -75,6 +75,78 @@ fn workloads_begin_without_a_status() {
         assert!(made["status"]["replicas"].as_i64().unwrap_or(0) == 0, "{made}");
         assert_eq!(made["metadata"]["generation"], 1);
     }
+}
+
+#[test]
+fn other_kinds_begin_without_a_status() {
+    for (kind, status, generation) in [
+        ("CronJob", json!({"lastScheduleTime": "2026-01-02T03:04:05Z"}), json!(1)),
+        ("DaemonSet", json!({"numberReady": 7}), json!(1)),
+        ("HorizontalPodAutoscaler", json!({"desiredReplicas": 7}), json!(null)),
+        ("Job", json!({"active": 7}), json!(1)),
+        ("PodDisruptionBudget", json!({"disruptionsAllowed": 7}), json!(1)),
+    ] {
+        let mut given = super::defaults::example(kind);
+        let empty = created(&given)["status"].clone();
+        given["status"] = status.clone();
+        let made = created(&given);
+        assert_ne!(status, empty, "{kind}");
+        assert_eq!(made["status"], empty, "{kind}");
+        assert_eq!(made["metadata"]["generation"], generation, "{kind}");
+    }
+    let class = created(&super::defaults::example("PriorityClass"));
+    assert_eq!(class["metadata"]["generation"], 1);
+}
+
+/// A job with a uid, as the registry hands it to its kind.
+fn job(more: Value) -> Box<dyn crate::object::Object> {
+    let mut given = super::defaults::example("Job");
+    given["metadata"]["uid"] = json!("u-1");
+    json_patch::merge(&mut given, &more);
+    let mut job = object(&given);
+    job.set_defaults();
+    job
+}
+
+#[test]
+fn jobs_select_their_pods_by_uid() {
+    let mut made = job(json!({}));
+    made.prepare_create();
+    let spec = json_of(&*made)["spec"].clone();
+    assert_eq!(
+        spec["selector"],
+        json!({"matchLabels": {"batch.kubernetes.io/controller-uid": "u-1"}})
+    );
+    assert_eq!(
+        spec["template"]["metadata"]["labels"],
+        json!({"app": "web", "job-name": "web", "batch.kubernetes.io/job-name": "web",
+            "controller-uid": "u-1", "batch.kubernetes.io/controller-uid": "u-1"})
+    );
+}
+
+#[test]
+fn jobs_may_select_by_hand() {
+    let by_hand = json!({"spec": {"manualSelector": true, "selector": {"matchLabels": {"app": "web"}}}});
+    let mut made = job(by_hand);
+    let before = json_of(&*made)["spec"].clone();
+    made.prepare_create();
+    assert_eq!(json_of(&*made)["spec"], before);
+    made.forget_identity();
+    assert_eq!(json_of(&*made)["spec"], before);
+}
+
+#[test]
+fn a_job_can_be_given_another_identity() {
+    let mut made = job(json!({}));
+    made.prepare_create();
+    made.forget_identity();
+    made.metadata_mut().uid = "u-2".into();
+    made.metadata_mut().name = "other".into();
+    made.set_defaults();
+    made.prepare_create();
+    let mut afresh = job(json!({"metadata": {"uid": "u-2", "name": "other"}}));
+    afresh.prepare_create();
+    assert_eq!(json_of(&*made), json_of(&*afresh));
 }
 
 #[test]
@@ -114,7 +186,7 @@ fn grace_of_pods() {
         );
     }
     assert_eq!(
-        object(&super::defaults::examples()[0]).graceful_deletion_seconds(None),
+        object(&super::defaults::example("ConfigMap")).graceful_deletion_seconds(None),
         None
     );
 }

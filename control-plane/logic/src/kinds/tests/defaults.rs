@@ -17,6 +17,10 @@ pub(super) fn examples() -> Vec<Value> {
     let meta = json!({"name": "web", "namespace": "shop"});
     let template =
         json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "web:1"}]}});
+    let mounting = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
+        {"name": "main", "image": "web:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
+    let ending = json!({"metadata": {"labels": {"app": "web"}},
+        "spec": {"restartPolicy": "OnFailure", "containers": [{"name": "main", "image": "web:1"}]}});
     vec![
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": "1"}, "binaryData": {"b": "AAE="}}),
         json!({"apiVersion": "v1", "kind": "Event", "metadata": meta, "involvedObject": {"kind": "Pod", "name": "web", "namespace": "shop"},
@@ -31,15 +35,40 @@ pub(super) fn examples() -> Vec<Value> {
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"a": "MQ=="}, "stringData": {"b": "2"}}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}),
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}),
+        json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": meta,
+            "data": {"spec": {"template": {"b": [1, "2"], "a": null}}}, "revision": 3}),
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta,
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}}),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}}),
         json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta,
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template}}),
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta,
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "serviceName": "web", "template": mounting,
+                "volumeClaimTemplates": [{"metadata": {"name": "data"},
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]}}),
+        json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta,
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "maxReplicas": 5,
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}}}),
+        json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": meta,
+            "spec": {"schedule": "*/5 * * * *", "jobTemplate": {"spec": {"template": ending}}}}),
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"template": ending}}),
         json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta,
             "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": "2026-01-02T03:04:05.000006Z"}}),
         json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4",
             "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}]}),
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta,
+            "spec": {"minAvailable": "50%", "selector": {"matchLabels": {"app": "web"}}}}),
+        json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000}),
     ]
+}
+
+/// The example of a kind.
+pub(super) fn example(kind: &str) -> Value {
+    examples()
+        .into_iter()
+        .find(|json| json["kind"] == kind)
+        .unwrap_or_else(|| panic!("an example of {kind}"))
 }
 
 #[test]
@@ -343,13 +372,415 @@ fn recreate_has_no_rolling_update() {
 
 #[test]
 fn replication_controller_takes_labels_and_selector_from_its_template() {
-    let given = &examples()[6];
-    let mut controller = object(given);
+    let mut controller = object(&example("ReplicationController"));
     controller.set_defaults();
     let json = json_of(&*controller);
     assert_eq!(json["spec"]["selector"], json!({"app": "web"}));
     assert_eq!(json["metadata"]["labels"], json!({"app": "web"}));
     assert_eq!(json["spec"]["replicas"], json!(1));
+}
+
+#[test]
+fn new_workload_defaults() {
+    for (kind, expected) in [
+        (
+            "DaemonSet",
+            expect![[r#"
+            {
+              "apiVersion": "apps/v1",
+              "kind": "DaemonSet",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "revisionHistoryLimit": 10,
+                "selector": {
+                  "matchLabels": {
+                    "app": "web"
+                  }
+                },
+                "template": {
+                  "metadata": {
+                    "labels": {
+                      "app": "web"
+                    }
+                  },
+                  "spec": {
+                    "containers": [
+                      {
+                        "image": "web:1",
+                        "imagePullPolicy": "IfNotPresent",
+                        "name": "main",
+                        "resources": {},
+                        "terminationMessagePath": "/dev/termination-log",
+                        "terminationMessagePolicy": "File"
+                      }
+                    ],
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                },
+                "updateStrategy": {
+                  "rollingUpdate": {
+                    "maxSurge": 0,
+                    "maxUnavailable": 1
+                  },
+                  "type": "RollingUpdate"
+                }
+              },
+              "status": {
+                "currentNumberScheduled": 0,
+                "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0,
+                "numberReady": 0
+              }
+            }"#]],
+        ),
+        (
+            "StatefulSet",
+            expect![[r#"
+            {
+              "apiVersion": "apps/v1",
+              "kind": "StatefulSet",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "persistentVolumeClaimRetentionPolicy": {
+                  "whenDeleted": "Retain",
+                  "whenScaled": "Retain"
+                },
+                "podManagementPolicy": "OrderedReady",
+                "replicas": 1,
+                "revisionHistoryLimit": 10,
+                "selector": {
+                  "matchLabels": {
+                    "app": "web"
+                  }
+                },
+                "serviceName": "web",
+                "template": {
+                  "metadata": {
+                    "labels": {
+                      "app": "web"
+                    }
+                  },
+                  "spec": {
+                    "containers": [
+                      {
+                        "image": "web:1",
+                        "imagePullPolicy": "IfNotPresent",
+                        "name": "main",
+                        "resources": {},
+                        "terminationMessagePath": "/dev/termination-log",
+                        "terminationMessagePolicy": "File",
+                        "volumeMounts": [
+                          {
+                            "mountPath": "/data",
+                            "name": "data"
+                          }
+                        ]
+                      }
+                    ],
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                },
+                "updateStrategy": {
+                  "rollingUpdate": {
+                    "maxUnavailable": 1,
+                    "partition": 0
+                  },
+                  "type": "RollingUpdate"
+                },
+                "volumeClaimTemplates": [
+                  {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "metadata": {
+                      "name": "data"
+                    },
+                    "spec": {
+                      "accessModes": [
+                        "ReadWriteOnce"
+                      ],
+                      "resources": {
+                        "requests": {
+                          "storage": "1Gi"
+                        }
+                      },
+                      "volumeMode": "Filesystem"
+                    },
+                    "status": {
+                      "phase": "Pending"
+                    }
+                  }
+                ]
+              },
+              "status": {
+                "availableReplicas": 0,
+                "replicas": 0
+              }
+            }"#]],
+        ),
+        (
+            "CronJob",
+            expect![[r#"
+            {
+              "apiVersion": "batch/v1",
+              "kind": "CronJob",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "concurrencyPolicy": "Allow",
+                "failedJobsHistoryLimit": 1,
+                "jobTemplate": {
+                  "metadata": {},
+                  "spec": {
+                    "template": {
+                      "metadata": {
+                        "labels": {
+                          "app": "web"
+                        }
+                      },
+                      "spec": {
+                        "containers": [
+                          {
+                            "image": "web:1",
+                            "imagePullPolicy": "IfNotPresent",
+                            "name": "main",
+                            "resources": {},
+                            "terminationMessagePath": "/dev/termination-log",
+                            "terminationMessagePolicy": "File"
+                          }
+                        ],
+                        "dnsPolicy": "ClusterFirst",
+                        "restartPolicy": "OnFailure",
+                        "schedulerName": "default-scheduler",
+                        "securityContext": {},
+                        "terminationGracePeriodSeconds": 30
+                      }
+                    }
+                  }
+                },
+                "schedule": "*/5 * * * *",
+                "successfulJobsHistoryLimit": 3,
+                "suspend": false
+              },
+              "status": {}
+            }"#]],
+        ),
+        (
+            "Job",
+            expect![[r#"
+            {
+              "apiVersion": "batch/v1",
+              "kind": "Job",
+              "metadata": {
+                "labels": {
+                  "app": "web"
+                },
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "backoffLimit": 6,
+                "completionMode": "NonIndexed",
+                "completions": 1,
+                "manualSelector": false,
+                "parallelism": 1,
+                "podReplacementPolicy": "TerminatingOrFailed",
+                "suspend": false,
+                "template": {
+                  "metadata": {
+                    "labels": {
+                      "app": "web"
+                    }
+                  },
+                  "spec": {
+                    "containers": [
+                      {
+                        "image": "web:1",
+                        "imagePullPolicy": "IfNotPresent",
+                        "name": "main",
+                        "resources": {},
+                        "terminationMessagePath": "/dev/termination-log",
+                        "terminationMessagePolicy": "File"
+                      }
+                    ],
+                    "dnsPolicy": "ClusterFirst",
+                    "restartPolicy": "OnFailure",
+                    "schedulerName": "default-scheduler",
+                    "securityContext": {},
+                    "terminationGracePeriodSeconds": 30
+                  }
+                }
+              },
+              "status": {}
+            }"#]],
+        ),
+        (
+            "HorizontalPodAutoscaler",
+            expect![[r#"
+            {
+              "apiVersion": "autoscaling/v2",
+              "kind": "HorizontalPodAutoscaler",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "behavior": {
+                  "scaleDown": {
+                    "policies": [
+                      {
+                        "periodSeconds": 15,
+                        "type": "Percent",
+                        "value": 100
+                      }
+                    ],
+                    "selectPolicy": "Max",
+                    "stabilizationWindowSeconds": 60
+                  },
+                  "scaleUp": {
+                    "policies": [
+                      {
+                        "periodSeconds": 15,
+                        "type": "Pods",
+                        "value": 4
+                      },
+                      {
+                        "periodSeconds": 15,
+                        "type": "Percent",
+                        "value": 100
+                      }
+                    ],
+                    "selectPolicy": "Max",
+                    "stabilizationWindowSeconds": 0
+                  }
+                },
+                "maxReplicas": 5,
+                "metrics": [
+                  {
+                    "resource": {
+                      "name": "cpu",
+                      "target": {
+                        "averageUtilization": 80,
+                        "type": "Utilization"
+                      }
+                    },
+                    "type": "Resource"
+                  }
+                ],
+                "minReplicas": 1,
+                "scaleTargetRef": {
+                  "apiVersion": "apps/v1",
+                  "kind": "Deployment",
+                  "name": "web"
+                }
+              },
+              "status": {
+                "currentMetrics": [],
+                "desiredReplicas": 0
+              }
+            }"#]],
+        ),
+        (
+            "PodDisruptionBudget",
+            expect![[r#"
+            {
+              "apiVersion": "policy/v1",
+              "kind": "PodDisruptionBudget",
+              "metadata": {
+                "name": "web",
+                "namespace": "shop"
+              },
+              "spec": {
+                "minAvailable": "50%",
+                "selector": {
+                  "matchLabels": {
+                    "app": "web"
+                  }
+                }
+              },
+              "status": {
+                "currentHealthy": 0,
+                "desiredHealthy": 0,
+                "disruptionsAllowed": 0,
+                "expectedPods": 0
+              }
+            }"#]],
+        ),
+        (
+            "PriorityClass",
+            expect![[r#"
+            {
+              "apiVersion": "scheduling.k8s.io/v1",
+              "kind": "PriorityClass",
+              "metadata": {
+                "name": "high"
+              },
+              "preemptionPolicy": "PreemptLowerPriority",
+              "value": 1000
+            }"#]],
+        ),
+    ] {
+        check(&example(kind), &expected);
+    }
+}
+
+#[test]
+fn jobs_are_filled_up_by_what_they_say() {
+    let job = |spec: Value| {
+        let mut given = example("Job");
+        json_patch::merge(&mut given, &json!({"spec": spec}));
+        let mut job = object(&given);
+        job.set_defaults();
+        json_of(&*job)["spec"].clone()
+    };
+    for (spec, field, expected) in [
+        (json!({}), "completions", json!(1)),
+        (json!({"parallelism": 3}), "completions", json!(null)),
+        (json!({"completions": 3}), "parallelism", json!(1)),
+        (json!({}), "backoffLimit", json!(6)),
+        (json!({"backoffLimitPerIndex": 1}), "backoffLimit", json!(i32::MAX)),
+        (json!({}), "podReplacementPolicy", json!("TerminatingOrFailed")),
+        (
+            json!({"podFailurePolicy": {"rules": []}}),
+            "podReplacementPolicy",
+            json!("Failed"),
+        ),
+    ] {
+        assert_eq!(job(spec.clone())[field], expected, "{spec} {field}");
+    }
+    let policy = json!({"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "A"}]}]}});
+    let status = &job(policy)["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["status"];
+    assert_eq!(*status, json!("True"));
+}
+
+#[test]
+fn strategies_without_a_rolling_update_get_none() {
+    for kind in ["DaemonSet", "StatefulSet"] {
+        let mut given = example(kind);
+        given["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+        let mut set = object(&given);
+        set.set_defaults();
+        assert_eq!(
+            json_of(&*set)["spec"]["updateStrategy"],
+            json!({"type": "OnDelete"}),
+            "{kind}"
+        );
+    }
 }
 
 #[test]
@@ -475,9 +906,9 @@ fn service_defaults() {
 
 #[test]
 fn other_defaults() {
-    for (index, expected) in [
+    for (kind, expected) in [
         (
-            2,
+            "LimitRange",
             expect![[r#"
             {
               "apiVersion": "v1",
@@ -510,7 +941,7 @@ fn other_defaults() {
             }"#]],
         ),
         (
-            3,
+            "Namespace",
             expect![[r#"
             {
               "apiVersion": "v1",
@@ -528,7 +959,7 @@ fn other_defaults() {
             }"#]],
         ),
         (
-            4,
+            "Node",
             expect![[r#"
             {
               "apiVersion": "v1",
@@ -565,7 +996,7 @@ fn other_defaults() {
             }"#]],
         ),
         (
-            8,
+            "Secret",
             expect![[r#"
             {
               "apiVersion": "v1",
@@ -582,7 +1013,7 @@ fn other_defaults() {
             }"#]],
         ),
         (
-            14,
+            "EndpointSlice",
             expect![[r#"
             {
               "addressType": "IPv4",
@@ -610,6 +1041,6 @@ fn other_defaults() {
             }"#]],
         ),
     ] {
-        check(&examples()[index], &expected);
+        check(&example(kind), &expected);
     }
 }

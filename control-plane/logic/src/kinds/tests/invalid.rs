@@ -29,10 +29,7 @@ fn merge(into: &mut Value, more: Value) {
 }
 
 fn example(kind: &str, more: Value) -> Value {
-    let mut found = super::defaults::examples()
-        .into_iter()
-        .find(|json| json["kind"] == kind)
-        .expect("an example of the kind");
+    let mut found = super::defaults::example(kind);
     merge(&mut found, more);
     found
 }
@@ -659,4 +656,590 @@ fn other_kinds() {
             status.allocatable[pods]: Invalid value: "1500m": must be an integer
         "#]],
     );
+}
+
+#[test]
+fn controller_revisions() {
+    let with_data = |data: Value| example("ControllerRevision", json!({"data": data, "revision": -1}));
+    check(
+        &with_data(json!(null)),
+        &expect![[r#"
+        revision: Invalid value: -1: must be greater than or equal to 0
+        data: Required value: data is mandatory
+    "#]],
+    );
+    check(
+        &with_data(json!([1])),
+        &expect![[r#"
+        revision: Invalid value: -1: must be greater than or equal to 0
+        data: Required value: data must be a valid JSON object
+    "#]],
+    );
+}
+
+#[test]
+fn daemon_sets() {
+    check(
+        &example(
+            "DaemonSet",
+            json!({"spec": {"minReadySeconds": -1, "revisionHistoryLimit": -1, "selector": {"matchLabels": {"app": "other"}},
+                "template": {"spec": {"restartPolicy": "Never", "activeDeadlineSeconds": 5}},
+                "updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}}}),
+        ),
+        &expect![[r#"
+            spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`
+            spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
+            spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in DaemonSet is not Supported
+            spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0
+            spec.revisionHistoryLimit: Invalid value: -1: must be greater than or equal to 0
+        "#]],
+    );
+    check(
+        &example(
+            "DaemonSet",
+            json!({"spec": {"selector": {"matchLabels": null},
+                "updateStrategy": {"rollingUpdate": {"maxUnavailable": "101%", "maxSurge": "half"}}}}),
+        ),
+        &expect![[r#"
+            spec.selector: Invalid value: {}: empty selector is invalid for daemonset
+            spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
+            spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: "half": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
+            spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: "half": may not be set when maxUnavailable is non-zero
+        "#]],
+    );
+    check(
+        &example("DaemonSet", json!({"spec": {"updateStrategy": {"type": "Quick"}}})),
+        &expect![[r#"
+            spec.updateStrategy: Unsupported value: {"type":"Quick"}: supported values: "RollingUpdate", "OnDelete"
+        "#]],
+    );
+}
+
+#[test]
+fn stateful_sets() {
+    check(
+        &example(
+            "StatefulSet",
+            json!({"spec": {"replicas": -1, "minReadySeconds": -1, "revisionHistoryLimit": -1, "ordinals": {"start": -1},
+                "serviceName": "Web", "podManagementPolicy": "Random", "selector": {"matchLabels": {"app": "other"}},
+                "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Burn", "whenScaled": "Burn"},
+                "template": {"spec": {"restartPolicy": "Never", "activeDeadlineSeconds": 5}},
+                "updateStrategy": {"rollingUpdate": {"partition": -1, "maxUnavailable": "0%"}}}}),
+        ),
+        &expect![[r#"
+            spec.podManagementPolicy: Invalid value: "Random": must be 'OrderedReady' or 'Parallel'
+            spec.updateStrategy.rollingUpdate.partition: Invalid value: -1: must be greater than or equal to 0
+            spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "0%": cannot be 0
+            spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Unsupported value: "Burn": supported values: "Retain", "Delete"
+            spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: "Burn": supported values: "Retain", "Delete"
+            spec.replicas: Invalid value: -1: must be greater than or equal to 0
+            spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.revisionHistoryLimit: Invalid value: -1: must be greater than or equal to 0
+            spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0
+            spec.serviceName: Invalid value: "Web": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`
+            spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
+            spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in StatefulSet is not Supported
+        "#]],
+    );
+    check(
+        &example(
+            "StatefulSet",
+            json!({"spec": {"selector": {"matchLabels": null}, "updateStrategy": {"type": "Quick"}, "volumeClaimTemplates": null}}),
+        ),
+        &expect![[r#"
+            spec.updateStrategy: Invalid value: {"type":"Quick"}: must be 'RollingUpdate' or 'OnDelete'
+            spec.selector: Invalid value: {}: empty selector is invalid for statefulset
+            spec.template.spec.containers[0].volumeMounts[0].name: Not found: "data"
+        "#]],
+    );
+    check(
+        &example(
+            "StatefulSet",
+            json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}}),
+        ),
+        &expect![[r#"
+            spec.updateStrategy.rollingUpdate: Invalid value: {"partition":1}: only allowed for updateStrategy 'RollingUpdate'
+        "#]],
+    );
+}
+
+#[test]
+fn jobs() {
+    check(
+        &example(
+            "Job",
+            json!({"spec": {"parallelism": -1, "completions": -1, "activeDeadlineSeconds": -1, "backoffLimit": -1,
+                "ttlSecondsAfterFinished": -1, "maxFailedIndexes": -1, "managedBy": "me", "completionMode": "Odd",
+                "podReplacementPolicy": "Never", "template": {"spec": {"restartPolicy": "Always"}}}}),
+        ),
+        &expect![[r#"
+            spec.parallelism: Invalid value: -1: must be greater than or equal to 0
+            spec.completions: Invalid value: -1: must be greater than or equal to 0
+            spec.activeDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0
+            spec.ttlSecondsAfterFinished: Invalid value: -1: must be greater than or equal to 0
+            spec.maxFailedIndexes: Invalid value: -1: must be greater than or equal to 0
+            spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified
+            spec.managedBy: Invalid value: "me": must be a domain-prefixed path (such as "acme.io/foo")
+            spec.completionMode: Unsupported value: "Odd": supported values: "NonIndexed", "Indexed"
+            spec.podReplacementPolicy: Unsupported value: "Never": supported values: "Failed", "TerminatingOrFailed"
+            spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"
+        "#]],
+    );
+    check(
+        &example(
+            "Job",
+            json!({"spec": {"backoffLimitPerIndex": 1, "successPolicy": {"rules": []}, "managedBy": "A/b",
+                "template": {"metadata": {"labels": {"job-name": "other"}}, "spec": {"restartPolicy": "Sometimes"}}}}),
+        ),
+        &expect![[r#"
+            spec.managedBy: Invalid value: "A/b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode
+            spec.successPolicy: Invalid value: {"rules":[]}: requires indexed completion mode
+            spec.template.spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"
+            spec.template.spec.restartPolicy: Unsupported value: "Sometimes": supported values: "OnFailure", "Never"
+            spec.template.metadata.labels[job-name]: Invalid value: {"app":"web","batch.kubernetes.io/controller-uid":"","batch.kubernetes.io/job-name":"web","controller-uid":"","job-name":"other"}: must be 'web'
+        "#]],
+    );
+    check(
+        &example("Job", json!({"spec": {"selector": {"matchLabels": {"app": "web"}}}})),
+        &expect![[r#"
+            spec.selector: Invalid value: {"matchLabels":{"app":"web","batch.kubernetes.io/controller-uid":""}}: `selector` not auto-generated
+        "#]],
+    );
+    check(
+        &example("Job", json!({"spec": {"manualSelector": true}})),
+        &expect![[r#"
+            spec.selector: Required value
+        "#]],
+    );
+}
+
+#[test]
+fn indexed_jobs() {
+    let indexed = |more: Value| {
+        let mut job = example("Job", json!({"spec": {"completionMode": "Indexed", "parallelism": 1}}));
+        merge(&mut job, json!({"spec": more}));
+        job
+    };
+    check(
+        &indexed(json!({"maxFailedIndexes": 1})),
+        &expect![[r#"
+        spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified
+        spec.completions: Required value: when completion mode is Indexed
+    "#]],
+    );
+    check(
+        &indexed(json!({"completions": 100_001, "backoffLimitPerIndex": 1, "parallelism": 100_001})),
+        &expect![[r#"
+            spec.parallelism: Invalid value: 100001: must be less than or equal to 100000 when completion mode is Indexed
+            spec.maxFailedIndexes: Required value: must be specified when completions is above 100000
+            spec.parallelism: Invalid value: 100001: must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index
+        "#]],
+    );
+    check(
+        &indexed(
+            json!({"completions": 100_001, "backoffLimitPerIndex": 1, "parallelism": 10_001, "maxFailedIndexes": 100_002}),
+        ),
+        &expect![[r#"
+            spec.maxFailedIndexes: Invalid value: 100002: must be less than or equal to 100000
+            spec.maxFailedIndexes: Invalid value: 100002: must be less than or equal to completions
+            spec.parallelism: Invalid value: 10001: must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index
+            spec.maxFailedIndexes: Invalid value: 100002: must be less than or equal to 10000 when completions are above 100000 and used with backoff limit per index
+        "#]],
+    );
+    let mut long = indexed(json!({"completions": 11}));
+    long["metadata"]["name"] = json!("a".repeat(61));
+    check(
+        &long,
+        &expect![[r#"
+        metadata.name: Invalid value: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": will not able to create pod with invalid DNS label: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-10
+    "#]],
+    );
+}
+
+#[test]
+fn job_policies() {
+    check(
+        &example(
+            "Job",
+            json!({"spec": {"podReplacementPolicy": "TerminatingOrFailed", "podFailurePolicy": {"rules": [
+                {"action": "", "onExitCodes": {"operator": "", "values": []}},
+                {"action": "Odd", "onExitCodes": {"operator": "Odd", "values": [3, 1, 1]}},
+                {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [0], "containerName": "side"},
+                    "onPodConditions": [{"type": "a b", "status": "Maybe"}]},
+                {"action": "Ignore"},
+            ]}}}),
+        ),
+        &expect![[r#"
+            spec.podFailurePolicy.rules[0].action: Required value: valid values: ["Count" "FailIndex" "FailJob" "Ignore"]
+            spec.podFailurePolicy.rules[0].onExitCodes.operator: Required value: valid values: ["In" "NotIn"]
+            spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: []: at least one value is required
+            spec.podFailurePolicy.rules[1].action: Unsupported value: "Odd": supported values: "Count", "FailIndex", "FailJob", "Ignore"
+            spec.podFailurePolicy.rules[1].onExitCodes.operator: Unsupported value: "Odd": supported values: "In", "NotIn"
+            spec.podFailurePolicy.rules[1].onExitCodes.values[2]: Duplicate value: 1
+            spec.podFailurePolicy.rules[1].onExitCodes.values: Invalid value: [3,1,1]: must be ordered
+            spec.podFailurePolicy.rules[2].action: Invalid value: "FailIndex": requires the backoffLimitPerIndex to be set
+            spec.podFailurePolicy.rules[2].onExitCodes.containerName: Invalid value: "side": must be one of the container or initContainer names in the pod template
+            spec.podFailurePolicy.rules[2].onExitCodes.values[0]: Invalid value: 0: must not be 0 for the In operator
+            spec.podFailurePolicy.rules[2].onPodConditions[0].type: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            spec.podFailurePolicy.rules[2].onPodConditions[0].status: Unsupported value: "Maybe": supported values: "False", "True", "Unknown"
+            spec.podFailurePolicy.rules[2]: Invalid value: specifying both OnExitCodes and OnPodConditions is not supported
+            spec.podFailurePolicy.rules[3]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required
+            spec.podReplacementPolicy: Unsupported value: "TerminatingOrFailed": supported values: "Failed"
+            spec.template.spec.restartPolicy: Invalid value: "OnFailure": only "Never" is supported when podFailurePolicy is specified
+        "#]],
+    );
+    check(
+        &example(
+            "Job",
+            json!({"spec": {"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": [
+                {}, {"succeededIndexes": "0-2", "succeededCount": 4}, {"succeededCount": 6}, {"succeededIndexes": "9"}, {"succeededCount": -1},
+            ]}}}),
+        ),
+        &expect![[r#"
+            spec.successPolicy.rules[0]: Required value: at least one of succeededCount or succeededIndexes must be specified
+            spec.successPolicy.rules[1].succeededCount: Invalid value: 4: must be less than or equal to 3 (the number of indexes in the specified succeededIndexes field)
+            spec.successPolicy.rules[2].succeededCount: Invalid value: 6: must be less than or equal to 5 (the number of specified completions)
+            spec.successPolicy.rules[3].succeededIndexes: Invalid value: "9": error parsing succeededIndexes: too large index: "9"
+            spec.successPolicy.rules[4].succeededCount: Invalid value: -1: must be greater than or equal to 0
+        "#]],
+    );
+    check(
+        &example(
+            "Job",
+            json!({"spec": {"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": []}}}),
+        ),
+        &expect![[r#"
+            spec.successPolicy.rules: Required value: at least one rules must be specified when the successPolicy is specified
+        "#]],
+    );
+}
+
+#[test]
+fn job_limits() {
+    let failure = |rules: usize, codes: usize, conditions: usize| {
+        let mut rule = json!({"action": "Count"});
+        if codes > 0 {
+            let values: Vec<usize> = (1..=codes).collect();
+            rule["onExitCodes"] = json!({"operator": "In", "values": values});
+        }
+        if conditions > 0 {
+            rule["onPodConditions"] = json!(vec![json!({"type": "A"}); conditions]);
+        }
+        let job = example(
+            "Job",
+            json!({"spec": {"podFailurePolicy": {"rules": vec![rule; rules]}, "template": {"spec": {"restartPolicy": "Never"}}}}),
+        );
+        complaints(&job)
+    };
+    let success = |rules: usize, bytes: usize| {
+        let mut rule = json!({"succeededCount": 1});
+        if bytes > 0 {
+            rule["succeededIndexes"] = json!(format!("{}1", "0".repeat(bytes - 1)));
+        }
+        let job = example(
+            "Job",
+            json!({"spec": {"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": vec![rule; rules]}}}),
+        );
+        complaints(&job)
+    };
+    let manager = |bytes: usize| {
+        let name = format!("a.b/{}", "c".repeat(bytes - 4));
+        complaints(&example("Job", json!({"spec": {"managedBy": name}})))
+    };
+    let indexed = |more: Value| {
+        let mut job = example(
+            "Job",
+            json!({"spec": {"completionMode": "Indexed", "backoffLimitPerIndex": 1}}),
+        );
+        merge(&mut job, json!({"spec": more}));
+        complaints(&job)
+    };
+    let (parallelism, failed) = (limits::INDEXED_JOB_PARALLELISM, limits::FAILED_INDEXES);
+    let many = limits::MANY_COMPLETIONS + 1;
+    let (many_parallel, many_failed) = (
+        limits::MANY_COMPLETIONS_PARALLELISM,
+        limits::MANY_COMPLETIONS_FAILED_INDEXES,
+    );
+    for (good, bad) in [
+        (
+            failure(limits::JOB_POLICY_RULES, 1, 0),
+            failure(limits::JOB_POLICY_RULES + 1, 1, 0),
+        ),
+        (
+            failure(1, limits::EXIT_CODES_PER_RULE, 0),
+            failure(1, limits::EXIT_CODES_PER_RULE + 1, 0),
+        ),
+        (
+            failure(1, 0, limits::CONDITIONS_PER_RULE),
+            failure(1, 0, limits::CONDITIONS_PER_RULE + 1),
+        ),
+        (
+            success(limits::JOB_POLICY_RULES, 0),
+            success(limits::JOB_POLICY_RULES + 1, 0),
+        ),
+        (
+            success(1, limits::SUCCEEDED_INDEXES_BYTES),
+            success(1, limits::SUCCEEDED_INDEXES_BYTES + 1),
+        ),
+        (manager(limits::MANAGED_BY_BYTES), manager(limits::MANAGED_BY_BYTES + 1)),
+        (
+            indexed(json!({"completions": 5, "parallelism": parallelism})),
+            indexed(json!({"completions": 5, "parallelism": parallelism + 1})),
+        ),
+        (
+            indexed(json!({"completions": limits::MANY_COMPLETIONS, "parallelism": 1, "maxFailedIndexes": failed})),
+            indexed(json!({"completions": many, "parallelism": 1, "maxFailedIndexes": failed + 1})),
+        ),
+        (
+            indexed(json!({"completions": many, "parallelism": many_parallel, "maxFailedIndexes": 1})),
+            indexed(json!({"completions": many, "parallelism": many_parallel + 1, "maxFailedIndexes": 1})),
+        ),
+        (
+            indexed(json!({"completions": many, "parallelism": 1, "maxFailedIndexes": many_failed})),
+            indexed(json!({"completions": many, "parallelism": 1, "maxFailedIndexes": many_failed + 1})),
+        ),
+    ] {
+        assert_eq!(good, "");
+        assert!(
+            bad.contains("Too ") || bad.contains("must be less than or equal to"),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn cron_jobs() {
+    check(
+        &example(
+            "CronJob",
+            json!({"spec": {"schedule": "60 * * * *", "startingDeadlineSeconds": -1, "timeZone": "Europe/Atlantis",
+                "concurrencyPolicy": "Queue", "successfulJobsHistoryLimit": -1, "failedJobsHistoryLimit": -1,
+                "jobTemplate": {"spec": {"selector": {}, "manualSelector": true, "parallelism": -1,
+                    "template": {"spec": {"restartPolicy": "Always"}}}}}}),
+        ),
+        &expect![[r#"
+            spec.schedule: Invalid value: "60 * * * *": end of range (60) above maximum (59): 60
+            spec.startingDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0
+            spec.timeZone: Invalid value: "Europe/Atlantis": unknown time zone Europe/Atlantis
+            spec.concurrencyPolicy: Unsupported value: "Queue": supported values: "Allow", "Forbid", "Replace"
+            spec.jobTemplate.spec.parallelism: Invalid value: -1: must be greater than or equal to 0
+            spec.jobTemplate.spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"
+            spec.jobTemplate.spec.selector: Invalid value: {}: `selector` will be auto-generated
+            spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: "nil", "false"
+            spec.successfulJobsHistoryLimit: Invalid value: -1: must be greater than or equal to 0
+            spec.failedJobsHistoryLimit: Invalid value: -1: must be greater than or equal to 0
+        "#]],
+    );
+    check(
+        &example("CronJob", json!({"spec": {"schedule": "TZ=Etc/UTC * * * * *"}})),
+        &expect![[r#"
+            spec.schedule: Invalid value: "TZ=Etc/UTC * * * * *": cannot use TZ or CRON_TZ in schedule, use timeZone field instead
+        "#]],
+    );
+    check(
+        &example("CronJob", json!({"spec": {"schedule": ""}})),
+        &expect![[r#"
+        spec.schedule: Required value
+    "#]],
+    );
+    let zone = |name: &str| complaints(&example("CronJob", json!({"spec": {"timeZone": name}})));
+    for good in [
+        "Etc/UTC",
+        "Europe/Vienna",
+        "America/Argentina/Buenos_Aires",
+        "Etc/GMT+5",
+    ] {
+        assert_eq!(zone(good), "", "{good}");
+    }
+    for bad in [
+        "",
+        "Local",
+        "local",
+        "europe/vienna",
+        "../etc/passwd",
+        "Europe/",
+        "-x",
+        "A B",
+    ] {
+        assert!(
+            zone(bad).starts_with("spec.timeZone: Invalid value"),
+            "{bad}: {}",
+            zone(bad)
+        );
+    }
+    let named = |bytes: usize| complaints(&example("CronJob", json!({"metadata": {"name": "a".repeat(bytes)}})));
+    assert_eq!(named(limits::CRON_JOB_NAME_BYTES), "");
+    assert!(named(limits::CRON_JOB_NAME_BYTES + 1).contains("must be no more than 52 characters"));
+}
+
+#[test]
+fn autoscalers() {
+    check(
+        &example(
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"minReplicas": 0, "maxReplicas": -1, "scaleTargetRef": {"kind": "", "name": "a/b", "apiVersion": "a/b/c"},
+                "behavior": {"scaleUp": {"stabilizationWindowSeconds": -1, "selectPolicy": "Odd", "tolerance": "-1",
+                        "policies": [{"type": "Odd", "value": 0, "periodSeconds": 1801}]},
+                    "scaleDown": {"stabilizationWindowSeconds": 3601}}}}),
+        ),
+        &expect![[r#"
+            spec.minReplicas: Invalid value: 0: must be greater than or equal to 1
+            spec.maxReplicas: Invalid value: -1: must be greater than 0
+            spec.maxReplicas: Invalid value: -1: must be greater than or equal to `minReplicas`
+            spec.scaleTargetRef.kind: Required value
+            spec.scaleTargetRef.name: Invalid value: "a/b": may not contain '/'
+            spec.scaleTargetRef.apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c
+            spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: -1: must be greater than or equal to zero
+            spec.behavior.scaleUp.selectPolicy: Unsupported value: "Odd": supported values: "Disabled", "Max", "Min"
+            spec.behavior.scaleUp.policies[0].type: Unsupported value: "Odd": supported values: "Percent", "Pods"
+            spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero
+            spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800
+            spec.behavior.scaleUp.tolerance: Invalid value: "-1": must be greater than or equal to 0
+            spec.behavior.scaleDown.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600
+        "#]],
+    );
+    let metric = json!({"name": "m"});
+    let target = json!({"type": "Value", "value": "1"});
+    check(
+        &example(
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"metrics": [
+                {"type": ""},
+                {"type": "Odd"},
+                {"type": "Pods"},
+                {"type": "Pods", "pods": {"metric": metric, "target": target}, "resource": {"name": "cpu"}},
+                {"type": "Object", "object": {"metric": {"name": "a/b"}, "target": {"type": "Value"}}},
+                {"type": "External", "external": {"metric": metric, "target": {"type": "Value", "value": "0", "averageValue": "-1"}}},
+                {"type": "Resource", "resource": {"target": {"type": "Odd"}}},
+                {"type": "ContainerResource", "containerResource": {"name": "gpu", "container": "A",
+                    "target": {"type": "Utilization", "averageUtilization": 0, "averageValue": "1"}}},
+            ]}}),
+        ),
+        &expect![[r#"
+            spec.metrics[0].type: Required value: must specify a metric source type
+            spec.metrics[1].type: Unsupported value: "Odd": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"
+            spec.metrics[2].pods: Required value: must populate information for the given metric source
+            spec.metrics[3].pods.target.averageValue: Required value: must specify a positive target averageValue
+            spec.metrics[3].resource: Forbidden: must populate the given metric source only
+            spec.metrics[4].object.describedObject.kind: Required value
+            spec.metrics[4].object.describedObject.name: Required value
+            spec.metrics[4].object.metric.name: Invalid value: "a/b": may not contain '/'
+            spec.metrics[4].object.target.averageValue: Required value: must set either a target value or averageValue
+            spec.metrics[5].external.target.value: Invalid value: "0": must be positive
+            spec.metrics[5].external.target.averageValue: Invalid value: "-1": must be positive
+            spec.metrics[5].external.target.value: Forbidden: may not set both a target value for metric and a per-pod target
+            spec.metrics[6].resource.name: Required value: must specify a resource name
+            spec.metrics[6].resource.target.type: Invalid value: "Odd": must be either Utilization, Value, or AverageValue
+            spec.metrics[6].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization
+            spec.metrics[7].containerResource.name: Invalid value: "gpu": must be a standard resource for containers
+            spec.metrics[7].containerResource.container: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            spec.metrics[7].containerResource.target.averageUtilization: Invalid value: 0: must be greater than 0
+            spec.metrics[7].containerResource.target.averageValue: Forbidden: may not set both a target raw value and a target utilization
+        "#]],
+    );
+    let window = |seconds: i32| {
+        complaints(&example(
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": seconds}}}}),
+        ))
+    };
+    assert_eq!(window(limits::STABILIZATION_WINDOW_SECONDS), "");
+    assert!(window(limits::STABILIZATION_WINDOW_SECONDS + 1).contains("must be less than or equal to 3600"));
+    let period = |seconds: i32| {
+        complaints(&example(
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": seconds}]}}}}),
+        ))
+    };
+    assert_eq!(period(limits::SCALING_PERIOD_SECONDS), "");
+    assert!(period(limits::SCALING_PERIOD_SECONDS + 1).contains("must be less than or equal to 1800"));
+}
+
+#[test]
+fn budgets() {
+    check(
+        &example(
+            "PodDisruptionBudget",
+            json!({"spec": {"minAvailable": -1, "maxUnavailable": "101%", "unhealthyPodEvictionPolicy": "Odd",
+                "selector": {"matchExpressions": [{"key": "a", "operator": "Odd"}]}}}),
+        ),
+        &expect![[r#"
+            spec: Invalid value: {"minAvailable":-1,"selector":{"matchLabels":{"app":"web"},"matchExpressions":[{"key":"a","operator":"Odd"}]},"maxUnavailable":"101%","unhealthyPodEvictionPolicy":"Odd"}: minAvailable and maxUnavailable cannot be both set
+            spec.minAvailable: Invalid value: -1: must be greater than or equal to 0
+            spec.maxUnavailable: Invalid value: "101%": must not be greater than 100%
+            spec.selector.matchExpressions[0].operator: Invalid value: "Odd": not a valid selector operator
+            spec.unhealthyPodEvictionPolicy: Unsupported value: "Odd": supported values: "AlwaysAllow", "IfHealthyBudget"
+        "#]],
+    );
+    check(
+        &example(
+            "PodDisruptionBudget",
+            json!({"spec": {"minAvailable": "half", "selector": null}}),
+        ),
+        &expect![[r#"
+            spec.minAvailable: Invalid value: "half": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
+        "#]],
+    );
+}
+
+#[test]
+fn priority_classes() {
+    let class = |name: &str, value: i32, more: Value| {
+        let mut class = example("PriorityClass", json!({"metadata": {"name": name}, "value": value}));
+        merge(&mut class, more);
+        class
+    };
+    assert_eq!(complaints(&class("high", limits::USER_PRIORITY, json!({}))), "");
+    assert_eq!(complaints(&class("low", -5, json!({"preemptionPolicy": "Never"}))), "");
+    assert_eq!(complaints(&class("system-node-critical", 2_000_001_000, json!({}))), "");
+    assert_eq!(
+        complaints(&class("system-cluster-critical", 2_000_000_000, json!({}))),
+        ""
+    );
+    check(
+        &class("high", limits::USER_PRIORITY + 1, json!({"preemptionPolicy": "Odd"})),
+        &expect![[r#"
+            value: Forbidden: maximum allowed value of a user defined priority is 1000000000
+            preemptionPolicy: Unsupported value: "Odd": supported values: "Never", "PreemptLowerPriority"
+        "#]],
+    );
+    check(
+        &class("system-mine", 1, json!({})),
+        &expect![[r#"
+        metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-mine is not a known system priority class
+    "#]],
+    );
+    check(
+        &class("system-node-critical", 1, json!({})),
+        &expect![[r#"
+        metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: value of system-node-critical PriorityClass must be 2000001000
+    "#]],
+    );
+    check(
+        &class("system-node-critical", 2_000_001_000, json!({"globalDefault": true})),
+        &expect![[r#"
+            metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: globalDefault of system-node-critical PriorityClass must be false
+        "#]],
+    );
+}
+
+#[test]
+fn conditions_are_bounded() {
+    let status = |reason: usize, message: usize| {
+        let condition = json!({"type": "A", "status": "True", "lastTransitionTime": "2026-01-02T03:04:05Z",
+            "reason": "A".repeat(reason), "message": "x".repeat(message)});
+        let budget = example("PodDisruptionBudget", json!({"status": {"conditions": [condition]}}));
+        let budget = super::object(&budget);
+        let mut errors = crate::field_error::FieldErrors::default();
+        budget.validate_status_update(&*budget, &mut errors);
+        super::lines(errors)
+    };
+    let (reason, message) = (limits::CONDITION_REASON_BYTES, limits::CONDITION_MESSAGE_BYTES);
+    assert_eq!(status(reason, message), "");
+    assert!(status(reason + 1, 0).contains("reason: Too long"));
+    assert!(status(1, message + 1).contains("message: Too long"));
 }

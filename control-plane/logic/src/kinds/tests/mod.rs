@@ -38,6 +38,7 @@ fn complaints(json: &Value) -> String {
     let mut errors = FieldErrors::default();
     metadata::validate(object.info(), object.metadata(), &mut errors);
     object.validate(&mut errors);
+    object.validate_create(&mut errors);
     lines(errors)
 }
 
