@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use trireme_logic::{
-    admission::{self, AdmissionError, AdmissionLookup, AdmissionReason, AdmissionRequest, NamespacePhase, Operation},
+    admission::{
+        self, AdmissionError, AdmissionLookup, AdmissionReason, AdmissionRequest, NamespacePhase, Operation,
+        PriorityClasses,
+    },
     field_error::{FieldError, FieldErrorReason, FieldErrors},
     kind::KindInfo,
     object::{Object, ObjectKey},
@@ -45,6 +48,8 @@ pub(crate) struct Surroundings {
     pub(crate) quotas: Vec<QuotaState>,
     /// Ordered by name.
     pub(crate) limit_ranges: Vec<Arc<LimitRange>>,
+    /// Those of the cluster.
+    pub(crate) priority_classes: Arc<PriorityClasses>,
 }
 
 /// A quota with the object's share added.
@@ -101,6 +106,10 @@ impl AdmissionLookup for Surroundings {
 
     fn limit_ranges(&self, _namespace: &str) -> Vec<Arc<LimitRange>> {
         self.limit_ranges.clone()
+    }
+
+    fn priority_classes(&self) -> Arc<PriorityClasses> {
+        self.priority_classes.clone()
     }
 }
 
@@ -302,15 +311,29 @@ pub(crate) fn charge_quotas(
     Ok(charges)
 }
 
-/// Makes a change of `old` ready to be stored.
+/// Makes a change of `old` ready to be stored, if it depends on nothing but the object.
 ///
 /// # Errors
-/// `BadRequest`, `Conflict` if `old` is not the version or object that the change was made for, `Invalid`.
+/// As [`admit_update_among`].
 pub(crate) fn admit_update(
     permit: &Permit,
     old: &dyn Object,
     decoded: Decoded,
     part: Subresource,
+) -> Result<AdmittedChange, ApiError> {
+    admit_update_among(permit, old, decoded, part, &Surroundings::default())
+}
+
+/// Makes a change of `old` ready to be stored.
+///
+/// # Errors
+/// `BadRequest`, `Conflict` if `old` is not the version or object that the change was made for, `Invalid`, `Forbidden`.
+pub(crate) fn admit_update_among(
+    permit: &Permit,
+    old: &dyn Object,
+    decoded: Decoded,
+    part: Subresource,
+    surroundings: &Surroundings,
 ) -> Result<AdmittedChange, ApiError> {
     let mut object = decoded.into_object();
     let info = object.info();
@@ -343,7 +366,7 @@ pub(crate) fn admit_update(
             info,
             key: old.key(),
         };
-        admission::validate(&request, &*object, &Surroundings::default())
+        admission::validate(&request, &*object, surroundings)
             .map_err(|error| not_admitted(info, &request.key, error))?;
     }
     // A namespace's own finalizers go by a subresource; the namespace controller, which alone works for them, may

@@ -1,6 +1,7 @@
 //! The objects that every cluster has from its first moment.
 
-use trireme_proto::api::{core::v1::Namespace, meta::v1::ObjectMeta};
+use trireme_logic::{kinds::priority_class::SYSTEM_PRIORITY_CLASSES, object::Object};
+use trireme_proto::api::{core::v1::Namespace, meta::v1::ObjectMeta, scheduling::v1::PriorityClass};
 
 use super::Registry;
 use crate::{
@@ -18,19 +19,29 @@ impl Registry {
     /// What the store says.
     pub async fn bootstrap(&self) -> Result<(), ApiError> {
         let permit = Permit::system("bootstrap", None);
-        for name in NAMESPACES {
-            let metadata = Some(ObjectMeta {
+        let metadata = |name: &str| {
+            Some(ObjectMeta {
                 name: name.to_owned(),
                 ..ObjectMeta::default()
-            });
-            let namespace = Namespace {
-                metadata,
+            })
+        };
+        let mut objects: Vec<Box<dyn Object>> = Vec::new();
+        for name in NAMESPACES {
+            objects.push(Box::new(Namespace {
+                metadata: metadata(name),
                 ..Namespace::default()
-            };
-            match self
-                .create(&permit, Decoded::internal(Box::new(namespace)), false)
-                .await
-            {
+            }));
+        }
+        for class in SYSTEM_PRIORITY_CLASSES {
+            objects.push(Box::new(PriorityClass {
+                metadata: metadata(class.name),
+                value: class.value,
+                description: class.description.to_owned(),
+                ..PriorityClass::default()
+            }));
+        }
+        for object in objects {
+            match self.create(&permit, Decoded::internal(object), false).await {
                 Ok(_) => {}
                 Err(error) if error.reason() == Reason::AlreadyExists => {}
                 Err(error) => return Err(error),

@@ -1,8 +1,14 @@
 //! Storing new objects: one transaction each, which also holds that the namespace still takes objects and that
 //! no quota is exceeded.
 
-use trireme_logic::{kinds, object::ObjectKey};
-use trireme_proto::api::core::v1::ResourceQuota;
+use trireme_logic::{
+    kinds,
+    object::{Object, ObjectKey},
+};
+use trireme_proto::api::{
+    core::v1::{Pod, ResourceQuota},
+    scheduling::v1::PriorityClass,
+};
 use trireme_store::kv::{
     Compare, CompareResult, CompareTarget, Consistency, KeyRange, Op, OpResponse, RangeRequest, Revision, Txn,
     TxnResponse,
@@ -11,7 +17,10 @@ use trireme_store::kv::{
 use super::{Registry, Stored, at_revision, charge::add_charges, object_range, ops_of, put, stored::encode};
 use crate::{
     limits,
-    pipeline::{Admitted, Decoded, Permit, Subresource, Verb, admit::admit_create},
+    pipeline::{
+        Admitted, Decoded, Permit, Subresource, Verb,
+        admit::{Surroundings, admit_create},
+    },
     status::ApiError,
 };
 
@@ -52,6 +61,9 @@ impl Registry {
         };
         if turn.is_some() {
             surroundings = self.policies.surroundings(&namespace).await?;
+        }
+        if asks_for_the_latest(decoded.object(), &surroundings) {
+            surroundings = self.policies.read(&namespace, Consistency::Linearizable).await?;
         }
         let mut decoded = decoded;
         let mut names_tried = 0;
@@ -146,6 +158,15 @@ fn namespace_of(permit: &Permit, decoded: &Decoded) -> String {
     } else {
         of_request.to_owned()
     }
+}
+
+/// True for a pod of a priority class that is not known here, and so may have been made just now, and for a class, of
+/// which only one may be the default.
+fn asks_for_the_latest(object: &dyn Object, surroundings: &Surroundings) -> bool {
+    let named = object.downcast_ref::<Pod>().and_then(|pod| pod.spec.as_ref());
+    let named = named.map_or("", |spec| &spec.priority_class_name);
+    let is_unknown = !named.is_empty() && !surroundings.priority_classes.contains_key(named);
+    is_unknown || object.downcast_ref::<PriorityClass>().is_some()
 }
 
 /// Makes what the admission saw a precondition: the namespace at its revision, no quota newer than those seen, and each charged

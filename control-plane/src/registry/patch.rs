@@ -10,7 +10,7 @@ use trireme_logic::{
 use super::{Changed, Registry, Stored, change::Attempts};
 use crate::{
     limits,
-    pipeline::{Decoded, Permit, Subresource, Validation, Verb, admit::admit_update},
+    pipeline::{Decoded, Permit, Subresource, Validation, Verb, admit::admit_update_among},
     status::ApiError,
 };
 
@@ -46,12 +46,13 @@ impl Registry {
             max: limits::PATCH_ATTEMPTS_MAX,
             dry_run: request.dry_run,
         };
+        let surroundings = self.policies.around_change(ops.info()).await?;
         let mut warnings = Vec::new();
         let changed = self
             .change(permit, ops, key, attempts, |current| {
                 let mut decoded = patched(current, request)?;
                 warnings = decoded.take_warnings();
-                admit_update(permit, &**current.object()?, decoded, part)
+                admit_update_among(permit, &**current.object()?, decoded, part, &surroundings)
             })
             .await?;
         Ok((changed, warnings))

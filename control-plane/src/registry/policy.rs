@@ -1,4 +1,4 @@
-//! What creates depend on beside the object: namespaces, quotas and limit ranges, kept at hand.
+//! What creates depend on beside the object: namespaces, quotas, limit ranges and priority classes, kept at hand.
 //!
 //! A follower of the replica keeps them current, so that a create costs no read. Being a little behind
 //! does no harm: every create makes the revisions it saw preconditions of its write, and asks the store itself when
@@ -13,8 +13,11 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
-use trireme_logic::{kind::KindInfo, kinds, object::ObjectKey};
-use trireme_proto::api::core::v1::{LimitRange, Namespace, ResourceQuota};
+use trireme_logic::{admission::PriorityClasses, kind::KindInfo, kinds, object::ObjectKey};
+use trireme_proto::api::{
+    core::v1::{LimitRange, Namespace, ResourceQuota},
+    scheduling::v1::PriorityClass,
+};
 use trireme_store::kv::{
     Consistency, EventKind, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest,
 };
@@ -40,11 +43,12 @@ pub(super) struct PolicyCache {
 
 #[derive(Default)]
 struct State {
-    /// False until all three kinds have been read once, and while a follower starts over.
-    following: [bool; 3],
+    /// False until a kind has been read once, and while its follower starts over.
+    following: [bool; Followed::ALL.len()],
     namespaces: BTreeMap<String, NamespaceState>,
     quotas: BTreeMap<ObjectKey, QuotaState>,
     limit_ranges: BTreeMap<ObjectKey, Arc<LimitRange>>,
+    priority_classes: Arc<PriorityClasses>,
 }
 
 /// The kinds that are followed.
@@ -53,16 +57,18 @@ enum Followed {
     Namespaces,
     Quotas,
     LimitRanges,
+    PriorityClasses,
 }
 
 impl Followed {
-    const ALL: [Self; 3] = [Self::Namespaces, Self::Quotas, Self::LimitRanges];
+    const ALL: [Self; 4] = [Self::Namespaces, Self::Quotas, Self::LimitRanges, Self::PriorityClasses];
 
     fn info(self) -> &'static KindInfo {
         match self {
             Self::Namespaces => ops_of("", "namespaces").info(),
             Self::Quotas => ops_of("", "resourcequotas").info(),
             Self::LimitRanges => ops_of("", "limitranges").info(),
+            Self::PriorityClasses => ops_of("scheduling.k8s.io", "priorityclasses").info(),
         }
     }
 }
@@ -84,19 +90,31 @@ impl PolicyCache {
 
     /// What stands around a new object in `namespace` (empty for cluster-scoped kinds).
     pub(super) async fn surroundings(&self, namespace: &str) -> Result<Surroundings, ApiError> {
-        if namespace.is_empty() {
-            return Ok(Surroundings::default());
-        }
         if let Some(surroundings) = self.cached(namespace) {
             return Ok(surroundings);
         }
         self.read(namespace, Consistency::Linearizable).await
     }
 
+    /// What stands around a change of an object of a kind: nothing, except for the classes of which one may be the default.
+    pub(super) async fn around_change(&self, info: &KindInfo) -> Result<Surroundings, ApiError> {
+        if info.kind == Followed::PriorityClasses.info().kind {
+            self.read("", Consistency::Linearizable).await
+        } else {
+            Ok(Surroundings::default())
+        }
+    }
+
     fn cached(&self, namespace: &str) -> Option<Surroundings> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        if state.following != [true; 3] {
+        if state.following.contains(&false) {
             return None;
+        }
+        if namespace.is_empty() {
+            return Some(Surroundings {
+                priority_classes: state.priority_classes.clone(),
+                ..Surroundings::default()
+            });
         }
         let found = state.namespaces.get(namespace)?.clone();
         let first = ObjectKey::new(namespace, "");
@@ -112,18 +130,19 @@ impl PolicyCache {
             namespace: Some(found),
             quotas: quotas.map(|(_, quota)| quota.clone()).collect(),
             limit_ranges: limit_ranges.map(|(_, limits)| limits.clone()).collect(),
+            priority_classes: state.priority_classes.clone(),
         })
     }
 
     /// The same from the store itself.
     pub(super) async fn read(&self, namespace: &str, consistency: Consistency) -> Result<Surroundings, ApiError> {
-        if namespace.is_empty() {
-            return Ok(Surroundings::default());
-        }
         let mut state = State::default();
         let mut consistency = consistency;
         for followed in Followed::ALL {
             let range = match followed {
+                Followed::PriorityClasses => KeyRange::prefix(kinds::storage_prefix(followed.info())),
+                // Nothing of a namespace stands around what is in none.
+                _ if namespace.is_empty() => continue,
                 Followed::Namespaces => object_range(followed.info(), &ObjectKey::new("", namespace)),
                 Followed::Quotas | Followed::LimitRanges => {
                     KeyRange::prefix(kinds::namespace_prefix(followed.info(), namespace))
@@ -140,6 +159,7 @@ impl PolicyCache {
             namespace: state.namespaces.remove(namespace),
             quotas: state.quotas.into_values().collect(),
             limit_ranges: state.limit_ranges.into_values().collect(),
+            priority_classes: state.priority_classes,
         })
     }
 
@@ -222,6 +242,7 @@ impl State {
             Followed::Namespaces => self.namespaces.clear(),
             Followed::Quotas => self.quotas.clear(),
             Followed::LimitRanges => self.limit_ranges.clear(),
+            Followed::PriorityClasses => self.priority_classes = Arc::default(),
         }
     }
 
@@ -269,6 +290,13 @@ impl State {
                 Some(limits) => drop(self.limit_ranges.insert(key, Arc::new(limits.clone()))),
                 None => drop(self.limit_ranges.remove(&key)),
             },
+            Followed::PriorityClasses => {
+                let classes = Arc::make_mut(&mut self.priority_classes);
+                match object.and_then(|object| object.downcast_ref::<PriorityClass>()) {
+                    Some(class) => drop(classes.insert(key.name, Arc::new(class.clone()))),
+                    None => drop(classes.remove(&key.name)),
+                }
+            }
         }
     }
 }

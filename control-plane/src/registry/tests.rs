@@ -7,6 +7,7 @@ mod lagging;
 mod lanes;
 mod listing;
 mod nodes;
+mod priorities;
 mod quotas;
 mod updating;
 mod watching;

@@ -2,7 +2,7 @@
 
 use super::{Changed, Registry, change::Attempts, node::require_own_record};
 use crate::{
-    pipeline::{Decoded, Permit, Subresource, Verb, admit::admit_update},
+    pipeline::{Decoded, Permit, Subresource, Verb, admit::admit_update_among},
     status::ApiError,
 };
 use trireme_logic::object::ObjectKey;
@@ -40,10 +40,11 @@ impl Registry {
         let (ops, key) = (object.ops(), target(permit, &object.key()));
         permit.require(&[Verb::Update], ops.info(), part, &key)?;
         self.require_own_event(permit, &*object).await?;
+        let surroundings = self.policies.around_change(ops.info()).await?;
         self.change(permit, ops, &key, Attempts::of_write(dry_run), |current| {
             require_own_record(permit, &**current.object()?)?;
             let wanted = Decoded::internal(object.clone_object());
-            admit_update(permit, &**current.object()?, wanted, part)
+            admit_update_among(permit, &**current.object()?, wanted, part, &surroundings)
         })
         .await
     }

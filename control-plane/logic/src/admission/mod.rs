@@ -9,6 +9,7 @@
 
 mod lifecycle;
 mod limit_ranger;
+mod priority;
 pub mod quota;
 mod service_account;
 mod tolerations;
@@ -20,6 +21,7 @@ use trireme_proto::api::core::v1::LimitRange;
 pub use self::{
     lifecycle::NamespaceLifecycle,
     limit_ranger::{LimitRanger, apply_limit_ranges, check_limit_ranges},
+    priority::{Priority, PriorityClasses},
     quota::{QuotaExceeded, Usage, charge, charge_change, recalculate, usage_of},
     service_account::ServiceAccountDefault,
     tolerations::DefaultTolerationSeconds,
@@ -34,6 +36,7 @@ pub static PLUGINS: &[&dyn AdmissionPlugin] = &[
     &NamespaceLifecycle,
     &LimitRanger,
     &ServiceAccountDefault,
+    &Priority,
     &DefaultTolerationSeconds,
 ];
 
@@ -74,6 +77,8 @@ pub trait AdmissionLookup {
     fn namespace(&self, name: &str) -> Option<NamespacePhase>;
     /// The limit ranges of a namespace, by name.
     fn limit_ranges(&self, namespace: &str) -> Vec<Arc<LimitRange>>;
+    /// The priority classes.
+    fn priority_classes(&self) -> Arc<PriorityClasses>;
 }
 
 /// One thing the cluster has a say in.

@@ -4,11 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
-use trireme_proto::api::core::v1::{LimitRange, Pod, ResourceQuota};
+use trireme_proto::api::{
+    core::v1::{LimitRange, Pod, ResourceQuota},
+    scheduling::v1::PriorityClass,
+};
 
 use super::{
-    AdmissionLookup, AdmissionReason, AdmissionRequest, NamespacePhase, Operation, QuotaExceeded, Usage, charge,
-    charge_change, mutate, recalculate, usage_of, validate,
+    AdmissionLookup, AdmissionReason, AdmissionRequest, NamespacePhase, Operation, PriorityClasses, QuotaExceeded,
+    Usage, charge, charge_change, mutate, recalculate, usage_of, validate,
 };
 use crate::{
     field_error::FieldErrors,
@@ -21,6 +24,7 @@ use crate::{
 #[derive(Default)]
 struct Cluster {
     limit_ranges: Vec<Arc<LimitRange>>,
+    priority_classes: Arc<PriorityClasses>,
 }
 
 impl AdmissionLookup for Cluster {
@@ -34,6 +38,10 @@ impl AdmissionLookup for Cluster {
 
     fn limit_ranges(&self, _namespace: &str) -> Vec<Arc<LimitRange>> {
         self.limit_ranges.clone()
+    }
+
+    fn priority_classes(&self) -> Arc<PriorityClasses> {
+        self.priority_classes.clone()
     }
 }
 
@@ -144,6 +152,7 @@ fn limit_range(limits: Value) -> Vec<Arc<LimitRange>> {
 fn limited(resources: Value, limits: Value) -> (Value, String) {
     let cluster = Cluster {
         limit_ranges: limit_range(limits),
+        ..Cluster::default()
     };
     let mut pod: Pod = from_json(json!({"metadata": {"name": "web", "namespace": "shop"},
         "spec": {"containers": [{"name": "main", "image": "a:1", "resources": resources}]}}));
@@ -387,4 +396,121 @@ fn quota_names_and_amounts_are_canonical() {
         charged.status.expect("a status").used["requests.memory"],
         quantity("1536Mi")
     );
+}
+
+/// A cluster of the classes `high` and `quiet`, and one more that is the default.
+fn ranked() -> Cluster {
+    let class = |json: Value| {
+        let class: PriorityClass = from_json(json);
+        let name = class.metadata.as_ref().expect("metadata").name.clone();
+        (name, Arc::new(class))
+    };
+    let classes = [
+        class(json!({"metadata": {"name": "high"}, "value": 1000})),
+        class(json!({"metadata": {"name": "quiet"}, "value": -5, "preemptionPolicy": "Never"})),
+        class(json!({"metadata": {"name": "usual"}, "value": 10, "globalDefault": true})),
+        class(json!({"metadata": {"name": "zealous"}, "value": 20, "globalDefault": true})),
+    ];
+    Cluster {
+        priority_classes: Arc::new(classes.into_iter().collect()),
+        ..Cluster::default()
+    }
+}
+
+/// Class, priority and preemption of a pod that is admitted, or why it is not.
+fn ranked_pod(cluster: &Cluster, spec: Value) -> Result<(String, i32, String), String> {
+    let mut json = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"containers": [{"name": "main", "image": "web:1"}]}});
+    json_patch::merge(&mut json["spec"], &spec);
+    let mut pod: Pod = from_json(json);
+    let admission = request(Operation::Create, &pod);
+    for _ in 0..2 {
+        mutate(&admission, &mut pod, cluster);
+    }
+    validate(&admission, &pod, cluster).map_err(|refused| refused.message)?;
+    let spec = pod.spec.expect("a spec");
+    Ok((
+        spec.priority_class_name,
+        spec.priority.expect("a priority"),
+        spec.preemption_policy.expect("a policy"),
+    ))
+}
+
+#[test]
+fn pods_get_the_priority_of_their_class() {
+    let lower = "PreemptLowerPriority";
+    let none = Cluster::default();
+    for (cluster, spec, expected) in [
+        (&none, json!({}), ("", 0, lower)),
+        (&none, json!({"priority": 0}), ("", 0, lower)),
+        (
+            &none,
+            json!({"priorityClassName": "system-node-critical"}),
+            ("system-node-critical", 2_000_001_000, lower),
+        ),
+        (&ranked(), json!({}), ("usual", 10, lower)),
+        (&ranked(), json!({"priorityClassName": "high"}), ("high", 1000, lower)),
+        (
+            &ranked(),
+            json!({"priorityClassName": "quiet", "priority": -5, "preemptionPolicy": "Never"}),
+            ("quiet", -5, "Never"),
+        ),
+    ] {
+        let expected = Ok((expected.0.to_owned(), expected.1, expected.2.to_owned()));
+        assert_eq!(ranked_pod(cluster, spec.clone()), expected, "{spec}");
+    }
+}
+
+#[test]
+fn pods_give_themselves_no_priority() {
+    for (spec, why) in [
+        (
+            json!({"priorityClassName": "none"}),
+            "no PriorityClass with name none was found",
+        ),
+        (
+            json!({"priority": 11}),
+            "the integer value of priority (11) must not be provided in pod spec; priority admission controller computed \
+             10 from the given PriorityClass name",
+        ),
+        (
+            json!({"priorityClassName": "quiet", "preemptionPolicy": "PreemptLowerPriority"}),
+            "the string value of PreemptionPolicy (PreemptLowerPriority) must not be provided in pod spec; priority \
+             admission controller computed Never from the given PriorityClass name",
+        ),
+    ] {
+        let refused = ranked_pod(&ranked(), spec.clone()).expect_err("refused");
+        assert_eq!(refused, format!("pods \"web\" is forbidden: {why}"), "{spec}");
+    }
+}
+
+#[test]
+fn one_priority_class_is_the_default() {
+    let judge = |operation: Operation, cluster: &Cluster, name: &str, global_default: bool| {
+        let class: PriorityClass =
+            from_json(json!({"metadata": {"name": name}, "value": 1, "globalDefault": global_default}));
+        let refused = validate(&request(operation, &class), &class, cluster).err();
+        refused.map(|refused| refused.message)
+    };
+    let already = |name: &str| {
+        Some(format!(
+            "priorityclasses.scheduling.k8s.io {name:?} is forbidden: PriorityClass usual is already marked as default. \
+             Only one default can exist"
+        ))
+    };
+    for operation in [Operation::Create, Operation::Update] {
+        assert_eq!(judge(operation, &ranked(), "new", true), already("new"));
+        assert_eq!(judge(operation, &ranked(), "new", false), None);
+        assert_eq!(judge(operation, &ranked(), "usual", true), None);
+        assert_eq!(judge(operation, &Cluster::default(), "new", true), None);
+    }
+    let protected = Some(
+        "priorityclasses.scheduling.k8s.io \"system-node-critical\" is forbidden: this is a system priority class and \
+         cannot be deleted"
+            .to_owned(),
+    );
+    assert_eq!(
+        judge(Operation::Delete, &ranked(), "system-node-critical", false),
+        protected
+    );
+    assert_eq!(judge(Operation::Delete, &ranked(), "usual", true), None);
 }

@@ -16,7 +16,7 @@ use crate::{
 /// Names that begin with this are the system's.
 const SYSTEM_PREFIX: &str = "system-";
 /// Whether a pod makes room for itself, unless its class says otherwise.
-const DEFAULT_PREEMPTION: &str = "PreemptLowerPriority";
+pub(crate) const DEFAULT_PREEMPTION: &str = "PreemptLowerPriority";
 
 /// A class that every cluster has, and that nobody may change or delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

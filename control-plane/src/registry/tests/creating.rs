@@ -2,10 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use trireme_proto::api::core::v1::{Namespace, Node};
+use trireme_proto::api::{
+    batch::v1::{Job, JobSpec},
+    core::v1::{Namespace, Node, PodTemplateSpec},
+};
 
 use super::*;
-use crate::environment::testing::START_SECONDS;
+use crate::{
+    environment::testing::START_SECONDS,
+    pipeline::admit::{NamespaceState, Surroundings, admit_create},
+};
 
 #[tokio::test]
 async fn a_new_object_gets_its_identity() {
@@ -226,4 +232,48 @@ async fn bootstrapping_again_changes_nothing() {
             .await
             .expect("there");
     }
+}
+
+#[test]
+fn a_job_that_is_tried_again_selects_its_pods_by_its_last_name_and_uid() {
+    let mut pod = mk_pod("");
+    pod.spec.as_mut().expect("present").restart_policy = "Never".to_owned();
+    let template = PodTemplateSpec {
+        metadata: None,
+        spec: pod.spec,
+    };
+    let mut metadata = mk_meta("").expect("present");
+    metadata.generate_name = "count-".to_owned();
+    let job = Job {
+        metadata: Some(metadata),
+        spec: Some(JobSpec {
+            template: Some(template),
+            ..JobSpec::default()
+        }),
+        ..Job::default()
+    };
+    let surroundings = Surroundings {
+        namespace: Some(NamespaceState {
+            revision: 1,
+            terminating: false,
+        }),
+        ..Surroundings::default()
+    };
+    let (_, environment) = manual();
+    let admit = |decoded| admit_create(&system(), decoded, &surroundings, &environment).expect("admitted");
+    let first = admit(Decoded::internal(Box::new(job)));
+    let first_uid = first.object().metadata().uid.clone();
+    let second = admit(first.into_decoded());
+    let meta = second.object().metadata().clone();
+    assert_ne!(meta.uid, first_uid);
+    let job: &Job = second.object().downcast_ref().expect("a job");
+    let spec = job.spec.clone().expect("present");
+    let label = "batch.kubernetes.io/controller-uid";
+    assert_eq!(spec.selector.expect("made").match_labels[label], meta.uid);
+    let labels = spec
+        .template
+        .and_then(|template| template.metadata)
+        .expect("made")
+        .labels;
+    assert_eq!((&labels[label], &labels["job-name"]), (&meta.uid, &meta.name));
 }
