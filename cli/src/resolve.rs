@@ -122,12 +122,16 @@ impl Discovery {
         })
     }
 
-    /// The types of a category, such as `all`.
+    /// The types of a category, such as `all`, each in its first version.
     fn category(&self, name: &str) -> Vec<&ApiResource> {
-        self.resources
-            .iter()
-            .filter(|r| r.categories.iter().any(|c| c == name))
-            .collect()
+        let mut found: Vec<&ApiResource> = Vec::new();
+        for resource in self.resources.iter().filter(|r| r.categories.iter().any(|c| c == name)) {
+            let is_known = |known: &&ApiResource| known.group == resource.group && known.plural == resource.plural;
+            if !found.iter().any(is_known) {
+                found.push(resource);
+            }
+        }
+        found
     }
 
     /// Reads the positional arguments of most verbs: `pods`, `pods a b`, `pods,svc`, `all`, `deploy/a svc/b`.
@@ -261,6 +265,10 @@ mod tests {
             mk("", "Event", "events", &["ev"], &[]),
             mk("events.k8s.io", "Event", "events", &["ev"], &[]),
             mk("apps", "Deployment", "deployments", &["deploy"], &["all"]),
+            ApiResource {
+                version: "v0".to_owned(),
+                ..mk("apps", "Deployment", "deployments", &["deploy"], &["all"])
+            },
         ])
     }
 
@@ -318,7 +326,14 @@ mod tests {
             .of_object(&object(json!({"apiVersion": "v1", "kind": "Deployment"})))
             .unwrap_err();
         assert_eq!(error.exit, Exit::NotFound);
-        assert_eq!(error.help, "there is Deployment of apps/v1; correct apiVersion");
+        assert_eq!(
+            error.help,
+            "there is Deployment of apps/v0, Deployment of apps/v1; correct apiVersion"
+        );
+        let found = discovery
+            .of_object(&object(json!({"apiVersion": "apps/v0", "kind": "Deployment"})))
+            .unwrap();
+        assert_eq!(found.version, "v0");
     }
 
     #[test]

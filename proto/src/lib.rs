@@ -91,6 +91,13 @@ pub mod kubernetes {
             generated_objects!("kubernetes.discovery.v1");
         }
     }
+    /// What happened to objects, in the newer version.
+    pub mod events {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.events.v1");
+        }
+    }
     /// What all kinds share.
     pub mod meta {
         /// Version 1.

@@ -17,6 +17,7 @@ use trireme_proto::api::batch::v1 as batch;
 use trireme_proto::api::coordination::v1 as coordination;
 use trireme_proto::api::core::v1 as core;
 use trireme_proto::api::discovery::v1 as discovery;
+use trireme_proto::api::events::v1 as events;
 use trireme_proto::api::meta::v1 as meta;
 use trireme_proto::api::policy::v1 as policy;
 use trireme_proto::api::scheduling::v1 as scheduling;
@@ -190,6 +191,7 @@ fn other_groups() {
     check::<batch::Job, k8s::batch::v1::Job>();
     check::<coordination::Lease, k8s::coordination::v1::Lease>();
     check::<discovery::EndpointSlice, k8s::discovery::v1::EndpointSlice>();
+    check::<events::Event, k8s::events::v1::Event>();
     check::<policy::PodDisruptionBudget, k8s::policy::v1::PodDisruptionBudget>();
     check::<scheduling::PriorityClass, k8s::scheduling::v1::PriorityClass>();
 }
@@ -214,6 +216,7 @@ fn every_kind_is_judged() {
         "DeleteOptions",
         "Deployment",
         "EndpointSlice",
+        "Event",
         "Event",
         "HorizontalPodAutoscaler",
         "HorizontalPodAutoscaler",

@@ -24,4 +24,5 @@ pub mod selection;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod validation;
+pub mod version;
 pub mod world;

@@ -32,6 +32,10 @@ pub const CONDITION_MESSAGE_BYTES: usize = 32 << 10;
 pub const CONDITION_REASON_BYTES: usize = 1024;
 /// The most bytes of a cron job's name: its jobs have eleven more, and are labels.
 pub const CRON_JOB_NAME_BYTES: usize = 52;
+/// The most bytes of what an event says was being done, in its newer version.
+pub const EVENT_ACTION_BYTES: usize = 128;
+/// The most bytes of the name of the instance that reports an event, in its newer version.
+pub const EVENT_REPORTER_BYTES: usize = 128;
 /// The most bytes of an event's message.
 pub const EVENT_MESSAGE_BYTES: usize = 1024;
 /// The most bytes of an event's reason.

@@ -76,12 +76,25 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
 pub trait KindOps: Send + Sync {
     /// The constant facts.
     fn info(&self) -> &'static KindInfo;
+    /// The functions of the version that objects are stored in: this one, unless it is one of the further
+    /// [versions](crate::version). Every object that these functions take or give is of the stored version.
+    fn stored(&self) -> &'static dyn KindOps;
     /// Decodes Kubernetes protobuf.
     fn from_protobuf(&self, bytes: Bytes) -> Result<Box<dyn Object>, prost::DecodeError>;
     /// Decodes Kubernetes JSON. Unknown fields are left to the caller's deserializer (see `serde_ignored`).
     fn from_json_value(&self, json: serde_json::Value) -> Result<Box<dyn Object>, serde_json::Error>;
     /// Decodes Kubernetes JSON text and calls `unknown` with the path of each unknown field.
     fn from_json(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn Object>, JsonError>;
+    /// The Kubernetes JSON of an object, in this version. `object` is of the stored version of the kind.
+    fn json_of(&self, object: &dyn Object) -> Result<Vec<u8>, serde_json::Error> {
+        object.to_json()
+    }
+    /// The Kubernetes protobuf of an object, in this version. `object` is of the stored version of the kind.
+    fn protobuf_of(&self, object: &dyn Object) -> Bytes {
+        object.to_protobuf()
+    }
+    /// Checks what only a new object that came in this version must be. `object` is of the stored version of the kind.
+    fn validate_create_in_version(&self, _object: &dyn Object, _errors: &mut FieldErrors) {}
     /// The schema of the kind.
     fn schema(&self) -> Option<&'static MessageSchema>;
 }
@@ -207,29 +220,24 @@ impl<K: Kind> KindOps for OpsOf<K> {
         const { &K::INFO }
     }
 
+    fn stored(&self) -> &'static dyn KindOps {
+        const { &Self::new() }
+    }
+
     fn from_protobuf(&self, bytes: Bytes) -> Result<Box<dyn Object>, prost::DecodeError> {
         K::decode(bytes).map(with_metadata)
     }
 
     fn from_json_value(&self, json: serde_json::Value) -> Result<Box<dyn Object>, serde_json::Error> {
-        let name = |field: &str| {
-            json.get(field)
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let named = TypeMeta {
-            api_version: name("apiVersion"),
-            kind: name("kind"),
-        };
-        let decoded = check_type::<K>(&named).and_then(|()| decode_value::<K>(&json).map_err(JsonError::from));
+        let decoded =
+            check_type(&K::INFO, &type_meta_of(&json)).and_then(|()| decode_value::<K>(&json).map_err(JsonError::from));
         decoded
             .map(|decoded| with_metadata(decoded.value))
             .map_err(serde::de::Error::custom)
     }
 
     fn from_json(&self, json: &[u8], unknown: &mut dyn FnMut(String)) -> Result<Box<dyn Object>, JsonError> {
-        check_type::<K>(&TypeMeta::peek(json)?)?;
+        check_type(&K::INFO, &TypeMeta::peek(json)?)?;
         let decoded = decode::<K>(json)?;
         decoded.unknown_fields.into_iter().for_each(unknown);
         Ok(with_metadata(decoded.value))
@@ -250,17 +258,29 @@ impl From<DecodeError> for JsonError {
 }
 
 /// Makes sure that an object has metadata, which everything else relies on.
-fn with_metadata<K: Kind>(mut object: K) -> Box<dyn Object> {
+pub(crate) fn with_metadata<K: Kind>(mut object: K) -> Box<dyn Object> {
     object.metadata_or_default();
     Box::new(object)
 }
 
+/// What a JSON object says that it is.
+pub(crate) fn type_meta_of(json: &serde_json::Value) -> TypeMeta {
+    let name = |field: &str| {
+        let text = json.get(field).and_then(serde_json::Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    TypeMeta {
+        api_version: name("apiVersion"),
+        kind: name("kind"),
+    }
+}
+
 /// An object that says what it is must say that it is of this kind.
-fn check_type<K: Kind>(named: &TypeMeta) -> Result<(), JsonError> {
-    let api_version = kinds::api_version(&K::INFO);
+pub(crate) fn check_type(info: &KindInfo, named: &TypeMeta) -> Result<(), JsonError> {
+    let api_version = kinds::api_version(info);
     for (path, given, expected) in [
         ("apiVersion", &named.api_version, api_version.as_str()),
-        ("kind", &named.kind, K::INFO.kind),
+        ("kind", &named.kind, info.kind),
     ] {
         if !given.is_empty() && given != expected {
             let source = serde::de::Error::custom(format_args!("is {given:?}, expected {expected:?}"));

@@ -199,6 +199,9 @@ pub(crate) fn admit_create(
     metadata::validate(info, object.metadata(), &mut errors);
     object.validate(&mut errors);
     object.validate_create(&mut errors);
+    if let Some(request) = permit.request_info() {
+        request.ops().validate_create_in_version(&*object, &mut errors);
+    }
     refuse_if_any(info, &object.metadata().name, errors)?;
     admission::validate(&request, &*object, surroundings).map_err(|error| not_admitted(info, &request.key, error))?;
     let charges = charge_quotas(None, &*object, surroundings)?;

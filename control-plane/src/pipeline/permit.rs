@@ -3,7 +3,7 @@
 //! A [`Permit`] names what it allows, and the registry refuses to do anything else with it. A node gets
 //! its objects through the node agents' service, which hands it only what is its own (I6).
 
-use trireme_logic::{kind::KindInfo, object::ObjectKey};
+use trireme_logic::{kind::KindInfo, kinds, object::ObjectKey};
 use trireme_store::{
     kv::Leadership,
     lanes::{Asker, Lane},
@@ -157,10 +157,11 @@ impl Permit {
             Scope::Node => false,
             Scope::Request(info) => {
                 // A create does not name its object yet.
+                let stored = kinds::stored_as(kind);
                 let name_fits =
                     info.key().name == key.name || (info.key().name.is_empty() && info.verb() == Verb::Create);
                 verbs.contains(&info.verb())
-                    && is_kind(info.kind(), kind.group, kind.plural)
+                    && is_kind(info.kind(), stored.group, stored.plural)
                     && info.subresource() == subresource
                     && info.key().namespace == key.namespace
                     && name_fits
@@ -188,7 +189,9 @@ fn is_event(info: &RequestInfo) -> bool {
         && info.subresource() == Subresource::None
 }
 
+/// Whatever version of the kind it is.
 fn is_kind(kind: &KindInfo, group: &str, plural: &str) -> bool {
+    let kind = kinds::stored_as(kind);
     kind.plural == plural && kind.group == group
 }
 
@@ -216,7 +219,6 @@ fn forbidden(identity: &Identity, verb: Verb, kind: &KindInfo, subresource: Subr
 
 #[cfg(test)]
 mod tests {
-    use trireme_logic::kinds;
     use trireme_proto::v1::ResourceRef;
 
     use super::*;

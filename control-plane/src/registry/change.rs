@@ -182,11 +182,11 @@ impl Step {
                 gone: false,
             },
             Self::Put(object, value) => Changed {
-                stored: Stored::with_object(object, value, revision),
+                stored: Stored::with_object(object, value, revision).shown_by(before.ops()),
                 gone: false,
             },
             Self::Remove(object, value) => Changed {
-                stored: Stored::with_object(object, value, revision),
+                stored: Stored::with_object(object, value, revision).shown_by(before.ops()),
                 gone: true,
             },
         }

@@ -77,7 +77,7 @@ impl Registry {
                 self.insert(permit, admitted).await?
             };
             let admitted = match inserted {
-                Inserted::Done(stored) => return Ok(stored),
+                Inserted::Done(stored) => return Ok(stored.shown_to(permit)),
                 Inserted::Exists(admitted) => {
                     names_tried += 1;
                     if !generated || names_tried >= limits::GENERATE_NAME_ATTEMPTS_MAX {

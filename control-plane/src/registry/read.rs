@@ -307,7 +307,7 @@ impl Progress {
 
     fn take(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<(), ApiError> {
         for kv in &answer.kvs {
-            let Some(stored) = Stored::of_key_value(kv) else {
+            let Some(stored) = selection.shown(Stored::of_key_value(kv)) else {
                 tracing::warn!(key = %kv.key.escape_ascii(), "passed over a key that is not one of an object");
                 continue;
             };

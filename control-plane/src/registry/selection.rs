@@ -1,6 +1,7 @@
-//! Which objects of a range are meant: label and field selectors, checked against the kind.
+//! Which objects of a range are meant: label and field selectors, checked against the kind; and in which of the kind's
+//! versions they are shown.
 
-use trireme_logic::kind::KindInfo;
+use trireme_logic::{kind::KindInfo, kinds, object::KindOps};
 use trireme_proto::selector::{FieldSelector, LabelSelector};
 
 use super::Stored;
@@ -10,10 +11,12 @@ const NAME: &str = "metadata.name";
 const NAMESPACE: &str = "metadata.namespace";
 
 /// Label and field selectors.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
+    /// The version in which the objects are shown; the stored one if unset.
+    version: Option<&'static dyn KindOps>,
 }
 
 impl Selection {
@@ -46,7 +49,20 @@ impl Selection {
                 )));
             }
         }
-        Ok(Self { labels, fields })
+        let version = kinds::by_resource(info.group, info.version, info.plural);
+        Ok(Self {
+            labels,
+            fields,
+            version,
+        })
+    }
+
+    /// The object in the version in which it is to be shown.
+    pub(super) fn shown(&self, stored: Option<Stored>) -> Option<Stored> {
+        match self.version {
+            Some(version) => stored.map(|stored| stored.shown_by(version)),
+            None => stored,
+        }
     }
 
     /// Whether it leaves nothing out.
@@ -78,5 +94,11 @@ impl Selection {
             }
         }
         Ok(self.labels.is_everything() || self.labels.matches(&stored.object()?.metadata().labels))
+    }
+}
+
+impl std::fmt::Debug for Selection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:?} {:?}", self.labels, self.fields)
     }
 }

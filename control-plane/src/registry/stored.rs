@@ -11,7 +11,7 @@ use trireme_logic::{
 };
 use trireme_store::kv::{KeyValue, Revision};
 
-use crate::{limits, status::ApiError};
+use crate::{limits, pipeline::Permit, status::ApiError};
 
 /// Field number of `metadata` in every kind's message.
 const METADATA_TAG: u32 = 1;
@@ -21,6 +21,7 @@ const RESOURCE_VERSION_TAG: u32 = 6;
 /// One version of an object. It is decoded only when somebody looks inside.
 #[derive(Clone)]
 pub struct Stored {
+    /// Of the API version that it is shown in, which need not be the one it is stored in.
     ops: &'static dyn KindOps,
     key: ObjectKey,
     value: Bytes,
@@ -45,6 +46,24 @@ impl Stored {
         let stored = Self::new(object.ops(), object.key(), value, revision);
         let _ = stored.object.set(Arc::from(object));
         stored
+    }
+
+    /// Shown in the API version of these functions, if they are of the same kind.
+    pub(super) fn shown_by(self, ops: &'static dyn KindOps) -> Self {
+        let (wanted, present) = (ops.stored().info(), self.ops.stored().info());
+        if (wanted.group, wanted.kind) == (present.group, present.kind) {
+            Self { ops, ..self }
+        } else {
+            self
+        }
+    }
+
+    /// Shown in the API version that a request asks for, if it asks for this kind.
+    pub(super) fn shown_to(self, permit: &Permit) -> Self {
+        match permit.request_info() {
+            Some(info) => self.shown_by(info.ops()),
+            None => self,
+        }
     }
 
     /// `None` if the key is not one of an object.
@@ -81,7 +100,7 @@ impl Stored {
         &self.value
     }
 
-    /// A copy of its own, to be changed.
+    /// A copy of its own, in the stored API version, to be changed.
     ///
     /// # Errors
     /// `InternalError` if the stored bytes are not an object of the kind.
@@ -91,13 +110,14 @@ impl Stored {
         }
         let mut object = self
             .ops
+            .stored()
             .from_protobuf(self.value.clone())
             .map_err(|error| self.undecodable(&error))?;
         object.metadata_mut().resource_version = revision_text(self.revision);
         Ok(object)
     }
 
-    /// The object, decoded once.
+    /// The object in the stored API version, decoded once.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
@@ -109,18 +129,27 @@ impl Stored {
         Ok(self.object.get_or_init(|| object))
     }
 
-    /// Kubernetes protobuf, made without decoding.
-    #[must_use]
-    pub fn to_protobuf(&self) -> Bytes {
-        with_revision(&self.value, self.revision)
+    /// Kubernetes protobuf, in the API version that it is shown in. That of the stored one is made without decoding.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn to_protobuf(&self) -> Result<Bytes, ApiError> {
+        let (shown, stored) = (self.ops.info(), self.ops.stored().info());
+        if (shown.group, shown.version) == (stored.group, stored.version) {
+            Ok(with_revision(&self.value, self.revision))
+        } else {
+            Ok(self.ops.protobuf_of(&**self.object()?))
+        }
     }
 
-    /// Kubernetes JSON.
+    /// Kubernetes JSON, in the API version that it is shown in.
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
     pub fn to_json(&self) -> Result<Vec<u8>, ApiError> {
-        self.object()?.to_json().map_err(|error| self.undecodable(&error))
+        self.ops
+            .json_of(&**self.object()?)
+            .map_err(|error| self.undecodable(&error))
     }
 
     fn undecodable(&self, error: &dyn std::fmt::Display) -> ApiError {
@@ -190,7 +219,7 @@ mod tests {
                 value.clone(),
                 revision,
             );
-            let read = Pod::decode(stored.to_protobuf()).expect("decoded");
+            let read = Pod::decode(stored.to_protobuf().expect("stored so")).expect("decoded");
             let mut expected = pod.clone();
             expected.metadata.as_mut().expect("present").resource_version = revision.to_string();
             assert_eq!(read, expected);

@@ -10,6 +10,7 @@ mod nodes;
 mod priorities;
 mod quotas;
 mod updating;
+mod versions;
 mod watching;
 
 use std::sync::Arc;

@@ -37,7 +37,9 @@ impl Registry {
         dry_run: bool,
     ) -> Result<Changed, ApiError> {
         let object = decoded.into_object();
-        let (ops, key) = (object.ops(), target(permit, &object.key()));
+        // The version that was asked for is the one to answer in.
+        let ops = permit.request_info().map_or(object.ops(), |info| info.ops());
+        let key = target(permit, &object.key());
         permit.require(&[Verb::Update], ops.info(), part, &key)?;
         self.require_own_event(permit, &*object).await?;
         let surroundings = self.policies.around_change(ops.info()).await?;

@@ -2,7 +2,8 @@
 //!
 //! A plugin is one file here and one line in [`PLUGINS`]. Plugins first change the object, then, after it
 //! was validated, refuse it or let it pass. They are pure: what they need to know of other objects comes by
-//! [`AdmissionLookup`], and the registry makes what it looked up a precondition of its write.
+//! [`AdmissionLookup`], and the registry makes what it looked up a precondition of its write (but not priority
+//! classes, which a pod is done with once it has its priority).
 //!
 //! Quotas and limit ranges are functions of their own, since the registry charges quotas in the very
 //! transaction that stores the object.

@@ -200,7 +200,10 @@ fn is_surely_gone(reference: &OwnerReference, dependent: &dyn Object, world: &Wo
     } else {
         ""
     };
-    !world.is_unreadable(kind.info(), &ObjectKey::new(namespace, reference.name.as_str()))
+    !world.is_unreadable(
+        kind.stored().info(),
+        &ObjectKey::new(namespace, reference.name.as_str()),
+    )
 }
 
 fn holds(object: &dyn Object) -> bool {

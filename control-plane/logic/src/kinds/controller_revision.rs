@@ -35,20 +35,23 @@ impl Kind for ControllerRevision {
 
     fn validate(&self, errors: &mut FieldErrors) {
         errors.field("revision", |errors| not_negative(self.revision, errors));
-        errors.field("data", |errors| {
-            let data = self.data.as_ref().filter(|data| !data.raw.is_empty());
-            let value = data.map(|data| serde_json::from_slice::<Value>(&data.raw));
-            match value {
-                None | Some(Ok(Value::Null)) => errors.required("data is mandatory"),
-                Some(Ok(Value::Object(_))) => {}
-                Some(Ok(_)) => errors.required("data must be a valid JSON object"),
-                Some(Err(error)) => errors.invalid_unshown(format_args!("error parsing data: {error}")),
-            }
+        errors.field("data", |errors| match state(self) {
+            Ok(Value::Null) => errors.required("data is mandatory"),
+            Ok(Value::Object(_)) => {}
+            Ok(_) => errors.required("data must be a valid JSON object"),
+            Err(why) => errors.invalid_unshown(format_args!("error parsing data: {why}")),
         });
     }
 
     fn validate_update(&self, old: &Self, errors: &mut FieldErrors) {
-        errors.field("data", |errors| unchanged(&self.data, &old.data, errors));
+        // Compared as JSON: what came in another encoding is spelt otherwise.
+        errors.field("data", |errors| {
+            unchanged(
+                &state(self).unwrap_or_default(),
+                &state(old).unwrap_or_default(),
+                errors,
+            )
+        });
     }
 
     fn cells(&self, now: Time) -> Vec<String> {
@@ -62,6 +65,14 @@ impl Kind for ControllerRevision {
             self.revision.to_string(),
             age(meta, now),
         ]
+    }
+}
+
+/// The state as JSON, or why it is none.
+fn state(revision: &ControllerRevision) -> Result<Value, String> {
+    match revision.data.as_ref().filter(|data| !data.raw.is_empty()) {
+        None => Ok(Value::Null),
+        Some(data) => serde_json::from_slice(&data.raw).map_err(|error| error.to_string()),
     }
 }
 

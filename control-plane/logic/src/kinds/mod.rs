@@ -32,9 +32,11 @@ mod stateful_set;
 mod storage_key;
 mod workload;
 
+use std::sync::LazyLock;
+
 use trireme_proto::api::{
     apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
-    autoscaling::v2::HorizontalPodAutoscaler,
+    autoscaling::{self, v2::HorizontalPodAutoscaler},
     batch::v1::{CronJob, Job},
     coordination::v1::Lease,
     core::v1::{
@@ -42,15 +44,21 @@ use trireme_proto::api::{
         ServiceAccount,
     },
     discovery::v1::EndpointSlice,
+    events,
     meta::v1::ObjectMeta,
     policy::v1::PodDisruptionBudget,
     scheduling::v1::PriorityClass,
 };
 
 pub use self::storage_key::{REGISTRY_PREFIX, namespace_prefix, parse_storage_key, storage_key, storage_prefix};
-use crate::object::{KindOps, OpsOf};
+use crate::{
+    kind::KindInfo,
+    object::{KindOps, OpsOf},
+    version::VersionOf,
+};
 
-/// Every kind, in the order in which discovery lists them.
+/// Every kind in every version, in the order in which discovery lists them. The version that is stored comes before
+/// the others.
 pub static KINDS: &[&dyn KindOps] = &[
     &OpsOf::<ConfigMap>::new(),
     &OpsOf::<Event>::new(),
@@ -69,15 +77,35 @@ pub static KINDS: &[&dyn KindOps] = &[
     &OpsOf::<ReplicaSet>::new(),
     &OpsOf::<StatefulSet>::new(),
     &OpsOf::<HorizontalPodAutoscaler>::new(),
+    &VersionOf::<autoscaling::v1::HorizontalPodAutoscaler>::new(),
     &OpsOf::<CronJob>::new(),
     &OpsOf::<Job>::new(),
     &OpsOf::<Lease>::new(),
     &OpsOf::<EndpointSlice>::new(),
+    &VersionOf::<events::v1::Event>::new(),
     &OpsOf::<PodDisruptionBudget>::new(),
     &OpsOf::<PriorityClass>::new(),
 ];
 
-/// The kind served under a group, version and plural name. An empty version is the one there is.
+/// Further versions of kinds.
+static VERSIONS: LazyLock<Vec<&dyn KindOps>> = LazyLock::new(|| {
+    let is_stored = |ops: &&'static dyn KindOps| is_same(ops.info(), ops.stored().info());
+    KINDS.iter().copied().filter(|ops| !is_stored(ops)).collect()
+});
+
+/// The facts of the version in which objects of a kind are stored.
+pub fn stored_as(info: &KindInfo) -> &KindInfo {
+    // There are few of them, so that this costs next to nothing.
+    let version = VERSIONS.iter().find(|ops| is_same(ops.info(), info));
+    version.map_or(info, |ops| ops.stored().info())
+}
+
+fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
+    (one.kind, one.version, one.group) == (other.kind, other.version, other.group)
+}
+
+/// The kind served under a group, version and plural name. An empty version is the one that is stored, if it is of the
+/// group.
 pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static dyn KindOps> {
     KINDS.iter().copied().find(|ops| {
         let info = ops.info();
@@ -85,7 +113,7 @@ pub fn by_resource(group: &str, version: &str, plural: &str) -> Option<&'static 
     })
 }
 
-/// The kind of a group and name, such as `apps` and `Deployment`.
+/// The kind of a group and name, such as `apps` and `Deployment`, in the version that is stored, if it is of the group.
 pub fn by_kind(group: &str, kind: &str) -> Option<&'static dyn KindOps> {
     KINDS
         .iter()
@@ -96,11 +124,14 @@ pub fn by_kind(group: &str, kind: &str) -> Option<&'static dyn KindOps> {
 /// The kind that an object names by its `apiVersion` and `kind`.
 pub fn by_api_version(api_version: &str, kind: &str) -> Option<&'static dyn KindOps> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    by_kind(group, kind).filter(|ops| ops.info().version == version)
+    KINDS.iter().copied().find(|ops| {
+        let info = ops.info();
+        (info.group, info.version, info.kind) == (group, version, kind)
+    })
 }
 
 /// `group/version` of a kind, or the version alone for the core group.
-pub fn api_version(info: &crate::kind::KindInfo) -> String {
+pub fn api_version(info: &KindInfo) -> String {
     if info.group.is_empty() {
         info.version.to_owned()
     } else {

@@ -1,10 +1,10 @@
 //! Where objects live in the store (decision D2).
 //!
 //! `/registry/<group>/<resource>/<namespace>/<name>`, the core group written as `core`; cluster-scoped
-//! kinds have no namespace segment. A prefix always ends with a slash, so that no resource and no
+//! kinds have no namespace segment. All versions of a kind live in one place. A prefix always ends with a slash, so that no resource and no
 //! namespace is the prefix of another.
 
-use super::by_resource;
+use super::{by_resource, stored_as};
 use crate::{
     kind::KindInfo,
     object::{KindOps, ObjectKey},
@@ -18,6 +18,7 @@ const CORE_GROUP: &str = "core";
 
 /// The prefix of all objects of a kind.
 pub fn storage_prefix(info: &KindInfo) -> String {
+    let info = stored_as(info);
     let group = if info.group.is_empty() { CORE_GROUP } else { info.group };
     format!("{REGISTRY_PREFIX}{group}/{}/", info.plural)
 }
@@ -44,6 +45,10 @@ pub fn parse_storage_key(path: &str) -> Option<(&'static dyn KindOps, ObjectKey)
     let mut segments = path.strip_prefix(REGISTRY_PREFIX)?.split('/');
     let (group, plural) = (segments.next()?, segments.next()?);
     let ops = by_resource(if group == CORE_GROUP { "" } else { group }, "", plural)?;
+    if ops.stored().info().group != ops.info().group {
+        // Only the stored version's own place is one.
+        return None;
+    }
     let namespace = if ops.info().namespaced { segments.next()? } else { "" };
     let name = segments.next()?;
     let whole = segments.next().is_none() && !name.is_empty() && ops.info().namespaced != namespace.is_empty();
@@ -62,7 +67,12 @@ mod tests {
             let key = ObjectKey::new(if info.namespaced { "shop" } else { "" }, "web-1");
             let path = storage_key(info, &key);
             let (parsed, parsed_key) = parse_storage_key(&path).expect("a key of ours");
-            assert_eq!((parsed.info().kind, parsed_key), (info.kind, key), "{path}");
+            let stored = ops.stored().info();
+            assert_eq!(
+                (parsed.info().kind, parsed.info().version, parsed_key),
+                (stored.kind, stored.version, key),
+                "{path}"
+            );
         }
     }
 
@@ -90,6 +100,7 @@ mod tests {
             "/registry/core/pods//web",
             "/registry/core/pods/shop/web/x",
             "/registry/core/ships/shop/web",
+            "/registry/events.k8s.io/events/shop/web",
             "/registry/core/nodes/shop/n1",
             "/other/core/pods/shop/web",
         ] {

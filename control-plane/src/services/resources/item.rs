@@ -100,7 +100,7 @@ impl Answer {
 
     fn encode_object(&self, stored: &Stored) -> Result<Bytes, ApiError> {
         match self.encoding {
-            Encoding::Protobuf => Ok(stored.to_protobuf()),
+            Encoding::Protobuf => stored.to_protobuf(),
             Encoding::Json => Ok(stored.to_json()?.into()),
         }
     }

@@ -1,6 +1,9 @@
 //! Events: what happened to objects, for people to read.
 //!
-//! They are kept for a while and then expire; nothing may depend on them.
+//! They are kept for a while and then expire; nothing may depend on them. The newer version of the group
+//! `events.k8s.io` is the same with other names.
+
+mod v1;
 
 use trireme_proto::api::{
     core::v1::{Event, ObjectReference},
@@ -127,16 +130,17 @@ impl Kind for Event {
 
     fn selectable_field(&self, path: &str) -> Option<String> {
         let involved = self.involved_object.clone().unwrap_or_default();
+        // The newer version calls some of the fields by other names.
         match path {
-            "involvedObject.kind" => Some(involved.kind),
-            "involvedObject.namespace" => Some(involved.namespace),
-            "involvedObject.name" => Some(involved.name),
-            "involvedObject.uid" => Some(involved.uid),
-            "involvedObject.apiVersion" => Some(involved.api_version),
-            "involvedObject.resourceVersion" => Some(involved.resource_version),
-            "involvedObject.fieldPath" => Some(involved.field_path),
+            "involvedObject.kind" | "regarding.kind" => Some(involved.kind),
+            "involvedObject.namespace" | "regarding.namespace" => Some(involved.namespace),
+            "involvedObject.name" | "regarding.name" => Some(involved.name),
+            "involvedObject.uid" | "regarding.uid" => Some(involved.uid),
+            "involvedObject.apiVersion" | "regarding.apiVersion" => Some(involved.api_version),
+            "involvedObject.resourceVersion" | "regarding.resourceVersion" => Some(involved.resource_version),
+            "involvedObject.fieldPath" | "regarding.fieldPath" => Some(involved.field_path),
             "reason" => Some(self.reason.clone()),
-            "reportingComponent" => Some(self.reporting_component.clone()),
+            "reportingComponent" | "reportingController" => Some(self.reporting_component.clone()),
             "source" => {
                 let component = self
                     .source

@@ -5,6 +5,7 @@
 mod behavior;
 mod columns;
 mod metrics;
+mod v1;
 
 use trireme_proto::api::{
     autoscaling::v2::{

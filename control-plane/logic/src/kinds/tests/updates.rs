@@ -2,6 +2,7 @@
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
+use trireme_proto::api::apps::v1::ControllerRevision;
 
 use super::{json_of, lines, object};
 use crate::{field_error::FieldErrors, object::Object, validation::metadata};
@@ -391,6 +392,21 @@ fn controller_revisions_keep_their_state() {
         data: Invalid value: {"a":1,"spec":{"template":{"a":null,"b":[1,"2"]}}}: field is immutable
     "#]],
     );
+}
+
+#[test]
+fn a_state_may_be_spelt_otherwise() {
+    let (old, new) = changed("ControllerRevision", &json!({}));
+    let spelt = |revision: &dyn Object, raw: &'static [u8]| {
+        let mut revision = revision.clone_object();
+        let typed: &mut ControllerRevision = revision.downcast_mut().expect("a revision");
+        typed.data.as_mut().expect("a state").raw = bytes::Bytes::from_static(raw);
+        revision
+    };
+    let (old, new) = (spelt(&*old, br#"{"a": 1, "b": 2}"#), spelt(&*new, br#"{"b":2,"a":1}"#));
+    let mut errors = FieldErrors::default();
+    new.validate_update(&*old, &mut errors);
+    assert_eq!(lines(errors), "");
 }
 
 #[test]
