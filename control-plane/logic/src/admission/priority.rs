@@ -84,10 +84,7 @@ impl Resolved {
     fn of_pod(spec: &PodSpec, classes: &PriorityClasses) -> Option<Self> {
         let name = spec.priority_class_name.as_str();
         if name.is_empty() {
-            return Some(
-                default_class(classes)
-                    .map_or_else(|| Self::of_value("", DEFAULT_PRIORITY), |class| Self::of_class(class)),
-            );
+            return Some(default_class(classes).map_or_else(|| Self::of_value("", DEFAULT_PRIORITY), Self::of_class));
         }
         match classes.get(name) {
             Some(class) => Some(Self::of_class(class)),

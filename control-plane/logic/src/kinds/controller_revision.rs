@@ -50,7 +50,7 @@ impl Kind for ControllerRevision {
                 &state(self).unwrap_or_default(),
                 &state(old).unwrap_or_default(),
                 errors,
-            )
+            );
         });
     }
 

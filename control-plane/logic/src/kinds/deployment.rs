@@ -189,7 +189,7 @@ fn validate_strategy(strategy: &DeploymentStrategy, errors: &mut FieldErrors) {
 fn validate_rolling_update(rolling: &RollingUpdateDeployment, errors: &mut FieldErrors) {
     let (unavailable, surge) = (rolling.max_unavailable.as_ref(), rolling.max_surge.as_ref());
     errors.field("maxUnavailable", |errors| {
-        shares::number_or_percent(unavailable, errors)
+        shares::number_or_percent(unavailable, errors);
     });
     errors.field("maxSurge", |errors| shares::number_or_percent(surge, errors));
     errors.field("maxUnavailable", |errors| {

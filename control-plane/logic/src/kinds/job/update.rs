@@ -34,7 +34,7 @@ pub(super) fn validate(job: &Job, old_job: &Job, errors: &mut FieldErrors) {
             unchanged(&new.backoff_limit_per_index, &old.backoff_limit_per_index, errors);
         });
         errors.field("managedBy", |errors| {
-            unchanged(&new.managed_by, &old.managed_by, errors)
+            unchanged(&new.managed_by, &old.managed_by, errors);
         });
         errors.field("successPolicy", |errors| {
             unchanged(&new.success_policy, &old.success_policy, errors);
