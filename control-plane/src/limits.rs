@@ -12,8 +12,38 @@ pub const REQUEST_MAX_BYTES: usize = 3 << 20;
 /// Most unknown-field warnings in one answer.
 pub const WARNINGS_MAX: usize = 32;
 
-/// Most media ranges that are read of a request's `Accept`; what follows is left out of account.
+/// Most parameters behind the path of one request.
+pub const QUERY_PARAMETERS_MAX: usize = 64;
+
+/// Most forms that a client may say it accepts; those after them are not looked at.
 pub const ACCEPT_CLAUSES_MAX: usize = 32;
+
+/// Longest name of a field manager, in bytes.
+pub const FIELD_MANAGER_MAX_BYTES: usize = 128;
+
+/// Most aliases, and most anchors, of one YAML document.
+pub const YAML_ALIASES_MAX: usize = 1_000;
+
+/// Most scalars, lists and maps of one YAML document, each counted as often as aliases repeat it.
+pub const YAML_NODES_MAX: usize = 200_000;
+
+/// Longest sentence of one `Warning` header, in bytes.
+pub const WARNING_MAX_BYTES: usize = 1_024;
+
+/// Smallest answer that is compressed, in bytes.
+pub const GZIP_MIN_BYTES: usize = 128 << 10;
+
+/// An answer is sent in pieces of about this size, in bytes: one object more at most.
+pub const ANSWER_PIECE_BYTES: usize = 64 << 10;
+
+/// Shortest time after which a watch ends that does not say when, in seconds.
+pub const WATCH_TIMEOUT_MIN_SECONDS: u64 = 1_800;
+
+/// Longest such time. It is drawn by lot, so that watches that began together do not end together.
+pub const WATCH_TIMEOUT_MAX_SECONDS: u64 = 3_600;
+
+/// Objects of a collection that are deleted at the same time.
+pub const COLLECTION_DELETES_CONCURRENT: usize = 16;
 
 /// Longest `continue` token, in bytes.
 pub const CONTINUE_MAX_BYTES: usize = 4 << 10;

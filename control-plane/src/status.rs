@@ -11,6 +11,9 @@ use std::{fmt, time::Duration};
 use trireme_logic::{field_error::FieldError, kind::KindInfo};
 use trireme_proto::api::meta::v1::{Status, StatusCause, StatusDetails};
 
+/// The API group of options.
+const META_GROUP: &str = "meta.k8s.io";
+
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
@@ -32,8 +35,12 @@ pub enum Reason {
     Expired,
     /// The resource does not have this verb.
     MethodNotAllowed,
+    /// None of the forms that the client takes can be made.
+    NotAcceptable,
     /// The object or request is too large.
     RequestEntityTooLarge,
+    /// The body is of a form that is not read.
+    UnsupportedMediaType,
     /// Too much at once; come back later.
     TooManyRequests,
     /// It took too long. Nothing was changed.
@@ -44,6 +51,8 @@ pub enum Reason {
     UnknownOutcome,
     /// A fault of the server.
     InternalError,
+    /// This server does not do it yet.
+    NotImplemented,
 }
 
 /// One field or thing that is wrong.
@@ -88,7 +97,10 @@ impl Reason {
             Self::Invalid => "Invalid",
             Self::Expired => "Expired",
             Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::NotAcceptable => "NotAcceptable",
             Self::RequestEntityTooLarge => "RequestEntityTooLarge",
+            Self::UnsupportedMediaType => "UnsupportedMediaType",
+            Self::NotImplemented => "NotImplemented",
             Self::TooManyRequests => "TooManyRequests",
             Self::Timeout | Self::UnknownOutcome => "Timeout",
             Self::ServiceUnavailable => "ServiceUnavailable",
@@ -105,12 +117,15 @@ impl Reason {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Expired => 410,
             Self::RequestEntityTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
             Self::Invalid => 422,
             Self::TooManyRequests => 429,
             Self::InternalError => 500,
+            Self::NotImplemented => 501,
             Self::ServiceUnavailable => 503,
             Self::Timeout | Self::UnknownOutcome => 504,
         }
@@ -124,6 +139,24 @@ pub(crate) fn qualified(info: &KindInfo) -> String {
     } else {
         format!("{}.{}", info.plural, info.group)
     }
+}
+
+/// All errors in one line.
+fn in_words(errors: &[FieldError]) -> String {
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    match all.as_slice() {
+        [one] => one.clone(),
+        _ => format!("[{}]", all.join(", ")),
+    }
+}
+
+fn causes_of(errors: &[FieldError]) -> Vec<Cause> {
+    let cause = |error: &FieldError| Cause {
+        reason: error.reason.cause().to_owned(),
+        field: error.field.clone(),
+        message: error.message.clone(),
+    };
+    errors.iter().map(cause).collect()
 }
 
 impl ApiError {
@@ -230,27 +263,55 @@ impl ApiError {
     /// `Pod "x" is invalid: [first, second]`
     #[must_use]
     pub fn invalid(info: &KindInfo, name: &str, errors: &[FieldError]) -> Self {
-        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let kind = if info.group.is_empty() {
             info.kind.to_owned()
         } else {
             format!("{}.{}", info.kind, info.group)
         };
-        let list = match all.as_slice() {
-            [one] => one.clone(),
-            _ => format!("[{}]", all.join(", ")),
-        };
+        let list = in_words(errors);
         let mut error =
             Self::new(Reason::Invalid, format!("{kind} \"{name}\" is invalid: {list}")).about(info, info.kind, name);
-        error.0.causes = errors
-            .iter()
-            .map(|error| Cause {
-                reason: error.reason.cause().to_owned(),
-                field: error.field.clone(),
-                message: error.message.clone(),
-            })
-            .collect();
+        error.0.causes = causes_of(errors);
         error
+    }
+
+    /// The options of a request break rules. `kind` is theirs, such as `ListOptions`.
+    #[must_use]
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
+        let mut error = Self::new(
+            Reason::Invalid,
+            format!("{kind}.{META_GROUP} \"\" is invalid: {}", in_words(errors)),
+        );
+        error.0.group = META_GROUP;
+        kind.clone_into(&mut error.0.kind);
+        error.0.causes = causes_of(errors);
+        error
+    }
+
+    /// None of the forms that a client takes can be made; `made` are those that can.
+    #[must_use]
+    pub fn not_acceptable(made: &[&str]) -> Self {
+        let list = made.join(", ");
+        Self::new(
+            Reason::NotAcceptable,
+            format!("only the following media types are accepted: {list}"),
+        )
+    }
+
+    /// The body is of a form that is not read; `read` are those that are.
+    #[must_use]
+    pub fn unsupported_media_type(read: &[&str]) -> Self {
+        let list = read.join(", ");
+        Self::new(
+            Reason::UnsupportedMediaType,
+            format!("the body of the request was in an unknown format - accepted media types include: {list}"),
+        )
+    }
+
+    /// This server does not do it yet.
+    #[must_use]
+    pub fn not_implemented(message: impl Into<String>) -> Self {
+        Self::new(Reason::NotImplemented, message)
     }
 
     /// The revision asked for is no longer kept.

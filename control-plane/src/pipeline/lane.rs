@@ -13,6 +13,7 @@ use super::{Role, Verb};
 pub fn lane_of(role: Role, verb: Verb, limit: usize) -> Lane {
     match (role, verb) {
         (Role::Server | Role::Node | Role::System, _) => Lane::System,
+        (Role::Admin | Role::Anonymous, Verb::DeleteCollection) => Lane::Bulk,
         (Role::Admin | Role::Anonymous, Verb::List) if !(1..=SMALL_RANGE_KEYS).contains(&limit) => Lane::Bulk,
         (
             Role::Admin | Role::Anonymous,
@@ -39,6 +40,7 @@ mod tests {
             (Role::Admin, Verb::List, SMALL_RANGE_KEYS, Lane::Users),
             (Role::Admin, Verb::List, SMALL_RANGE_KEYS + 1, Lane::Bulk),
             (Role::Admin, Verb::List, 0, Lane::Bulk),
+            (Role::Admin, Verb::DeleteCollection, 0, Lane::Bulk),
         ] {
             assert_eq!(lane_of(role, verb, limit), lane, "{role:?} {verb:?} {limit}");
         }

@@ -41,6 +41,8 @@ pub enum Verb {
     Patch,
     /// Delete an object.
     Delete,
+    /// Delete the objects of a range.
+    DeleteCollection,
 }
 
 /// Part of an object that is served on its own.
@@ -58,6 +60,12 @@ pub enum Subresource {
     Finalize,
     /// A pod's log.
     Log,
+    /// A pod's removal, as far as its disruption budgets allow.
+    Eviction,
+    /// Containers that are added to a pod that runs.
+    EphemeralContainers,
+    /// What a pod's containers may use, changed while it runs.
+    Resize,
 }
 
 /// What is asked, in known terms.
@@ -81,6 +89,7 @@ impl Verb {
             Self::Update => "update",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
         }
     }
 
@@ -100,6 +109,9 @@ impl Subresource {
             Self::Binding => "binding",
             Self::Finalize => "finalize",
             Self::Log => "log",
+            Self::Eviction => "eviction",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
         }
     }
 
@@ -111,6 +123,9 @@ impl Subresource {
             Self::Binding,
             Self::Finalize,
             Self::Log,
+            Self::Eviction,
+            Self::EphemeralContainers,
+            Self::Resize,
         ]
         .into_iter()
         .find(|subresource| subresource.as_str() == name)
@@ -119,8 +134,8 @@ impl Subresource {
     fn has_verb(self, verb: Verb) -> bool {
         match self {
             Self::None => true,
-            Self::Status | Self::Scale => matches!(verb, Verb::Get | Verb::Update | Verb::Patch),
-            Self::Binding => verb == Verb::Create,
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => matches!(verb, Verb::Get | Verb::Update | Verb::Patch),
+            Self::Binding | Self::Eviction => verb == Verb::Create,
             Self::Finalize => verb == Verb::Update,
             Self::Log => verb == Verb::Get,
         }
@@ -150,7 +165,7 @@ impl RequestInfo {
                 verb.as_str()
             )));
         }
-        let one_object = verb.names_one_object() || subresource == Subresource::Binding;
+        let one_object = verb.names_one_object() || subresource != Subresource::None;
         check_names(info, verb, resource, one_object)?;
         let key = ObjectKey::new(resource.namespace.as_str(), resource.name.as_str());
         Ok(Self {

@@ -71,18 +71,19 @@ impl Registry {
         key: &ObjectKey,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
-        let info = ops.info();
-        permit.require(&[Verb::Delete], info, Subresource::None, key)?;
-        let seconds = options.grace_period_seconds.unwrap_or(0);
-        if !(0..=limits::GRACE_PERIOD_MAX_SECONDS).contains(&seconds) {
-            let limit = limits::GRACE_PERIOD_MAX_SECONDS;
-            return Err(ApiError::bad_request(format!(
-                "the grace period must be between 0 and {limit} seconds, not {seconds}"
-            )));
-        }
-        if !options.resource_version.is_empty() {
-            parse_revision(&options.resource_version)?;
-        }
+        permit.require(&[Verb::Delete], ops.info(), Subresource::None, key)?;
+        options.check()?;
+        self.delete_permitted(permit, ops, key, options).await
+    }
+
+    /// The same, once it is known that it may be done.
+    pub(super) async fn delete_permitted(
+        &self,
+        permit: &Permit,
+        ops: &'static dyn KindOps,
+        key: &ObjectKey,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, ApiError> {
         let now = self.environment.timestamp();
         let attempts = Attempts::of_write(options.dry_run);
         let changed = self
@@ -92,6 +93,23 @@ impl Registry {
             stored: changed.stored,
             gone: changed.gone,
         })
+    }
+}
+
+impl DeleteOptions {
+    /// Refuses what no deletion can be asked for.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        let seconds = self.grace_period_seconds.unwrap_or(0);
+        if !(0..=limits::GRACE_PERIOD_MAX_SECONDS).contains(&seconds) {
+            let limit = limits::GRACE_PERIOD_MAX_SECONDS;
+            return Err(ApiError::bad_request(format!(
+                "the grace period must be between 0 and {limit} seconds, not {seconds}"
+            )));
+        }
+        if !self.resource_version.is_empty() {
+            parse_revision(&self.resource_version)?;
+        }
+        Ok(())
     }
 }
 

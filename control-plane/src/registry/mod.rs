@@ -12,6 +12,8 @@ mod charge;
 mod continue_token;
 mod create;
 mod delete;
+mod delete_collection;
+mod list;
 mod node;
 mod patch;
 mod policy;
@@ -38,6 +40,7 @@ use trireme_store::kv::{Compare, CompareResult, CompareTarget, KeyRange, Kv, Op,
 
 pub use change::Changed;
 pub use delete::{DeleteOptions, Deleted, Propagation};
+pub use list::{ListEnd, ObjectList};
 pub use node::ReportOutcome;
 pub use patch::PatchRequest;
 pub use read::{ListPage, ListRequest, ReadFrom};

@@ -1,5 +1,8 @@
 //! Reading one object, or a range page by page.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use trireme_logic::{
     kinds,
     object::{KindOps, ObjectKey},
@@ -11,9 +14,7 @@ use trireme_store::{
 
 use super::{
     Registry, Selection, Stored,
-    continue_token::ContinueToken,
-    object_range,
-    turns::{Turns, bulk},
+    object_range, turns::Turns,
 };
 use crate::{
     limits,
@@ -30,6 +31,8 @@ pub enum ReadFrom {
     Anything,
     /// A number: not older than this.
     NotOlderThan(Revision),
+    /// A number, and this one alone. One object is never read so.
+    Exactly(Revision),
 }
 
 /// What to list.
@@ -75,11 +78,18 @@ impl ReadFrom {
         }
     }
 
-    fn consistency(self) -> Consistency {
+    pub(super) fn consistency(self) -> Consistency {
         match self {
             Self::Latest => Consistency::Linearizable,
             Self::Anything => Consistency::Serializable,
-            Self::NotOlderThan(revision) => Consistency::AtLeast(revision),
+            Self::NotOlderThan(revision) | Self::Exactly(revision) => Consistency::AtLeast(revision),
+        }
+    }
+
+    pub(super) fn exact_revision(self) -> Option<Revision> {
+        match self {
+            Self::Exactly(revision) => Some(revision),
+            Self::Latest | Self::Anything | Self::NotOlderThan(_) => None,
         }
     }
 }
@@ -130,47 +140,39 @@ impl Registry {
     /// # Errors
     /// `BadRequest` for a bad `continue`, `Expired` if its revision is gone.
     pub async fn list(
-        &self,
+        self: &Arc<Self>,
         permit: &Permit,
         ops: &'static dyn KindOps,
         request: &ListRequest,
     ) -> Result<ListPage, ApiError> {
-        let place = ObjectKey::new(request.namespace.as_str(), "");
-        permit.require(&[Verb::List], ops.info(), Subresource::None, &place)?;
-        let prefix = kinds::namespace_prefix(ops.info(), &request.namespace);
-        let mut progress = Progress::new(KeyRange::prefix(prefix.clone()));
-        let mut turns = self.turns(permit, request.limit);
-        // Later pages are of a fixed revision, which any replica that has it answers alike.
-        let mut consistency = request.from.consistency();
-        if !request.continue_token.is_empty() {
-            let token = ContinueToken::decode(&request.continue_token, prefix.as_bytes())?;
-            progress.range.start = token.start;
-            progress.revision = token.revision;
-            consistency = Consistency::AtLeast(token.revision);
-        }
-        loop {
-            let wanted = match request.limit {
-                0 => limits::LIST_CHUNK_ITEMS,
-                limit => (limit - progress.items.len()).min(limits::LIST_CHUNK_ITEMS),
-            };
-            let seat = turns.next().await?;
-            let answer = self.read_chunk(&progress, wanted, consistency).await?;
-            if progress.revision == 0 {
-                progress.revision = answer.revision;
+        let mut list = self.begin_list(permit, Verb::List, ops, request, true)?;
+        let mut items = Vec::new();
+        let end = loop {
+            items.append(&mut list.next().await?);
+            if let Some(end) = list.end() {
+                break end.clone();
             }
-            consistency = Consistency::AtLeast(progress.revision);
-            let next = next_start(&answer);
-            progress.take(&answer, &request.selection)?;
-            drop(seat);
-            turns.keep(progress.bytes)?;
-            let Some(next) = next else {
-                return Ok(progress.last_page(turns));
-            };
-            progress.range.start = next;
-            if request.limit > 0 && progress.items.len() >= request.limit {
-                return self.page(progress, turns, &prefix, &request.selection).await;
-            }
-        }
+        };
+        Ok(ListPage {
+            items,
+            revision: list.revision(),
+            continue_token: end.continue_token,
+            remaining: end.remaining,
+            room: list.into_room(),
+        })
+    }
+
+    /// The revision of everything that was acknowledged so far.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn latest_revision(&self, ops: &'static dyn KindOps) -> Result<Revision, ApiError> {
+        let request = RangeRequest {
+            limit: 1,
+            keys_only: true,
+            ..RangeRequest::latest(KeyRange::prefix(kinds::namespace_prefix(ops.info(), "")))
+        };
+        Ok(self.bounded_range(request, Consistency::Linearizable).await?.revision)
     }
 
     /// Reads a chunk of a range in its turn: its selected objects, and where the next one begins. The first is of the
@@ -195,13 +197,14 @@ impl Registry {
         }
         progress.take(&answer, selection)?;
         drop(seat);
-        turns.keep(std::mem::take(&mut progress.bytes))?;
+        turns.keep(progress.bytes)?;
+        progress.forget_bytes();
         let next = next_start(&answer);
         let has_more = next.is_some();
         if let Some(next) = next {
             progress.range.start = next;
         }
-        Ok((std::mem::take(&mut progress.items), has_more))
+        Ok((progress.take_items(), has_more))
     }
 
     pub(super) async fn read_chunk(
@@ -223,40 +226,6 @@ impl Registry {
             )),
             other => Ok(other?),
         }
-    }
-
-    async fn page(
-        &self,
-        progress: Progress,
-        turns: Turns,
-        prefix: &str,
-        selection: &Selection,
-    ) -> Result<ListPage, ApiError> {
-        let token = ContinueToken {
-            revision: progress.revision,
-            start: progress.range.start.clone(),
-        };
-        // How many of the rest a selector would keep is not known without reading them. And a page is not to wait for large
-        // work, which counting may be: clients must do without.
-        let is_busy = self.kv.lanes().is_some_and(|lanes| lanes.is_bulk_busy());
-        let remaining = if selection.is_everything() && !is_busy {
-            let (asker, range) = (bulk(turns.flow()), progress.range.clone());
-            match self.kv.count_in(asker, range, progress.revision).await {
-                Ok(count) => i64::try_from(count).ok(),
-                // The page is good without it.
-                Err(KvError::Overloaded(_)) => None,
-                Err(error) => return Err(error.into()),
-            }
-        } else {
-            None
-        };
-        Ok(ListPage {
-            items: progress.items,
-            revision: progress.revision,
-            continue_token: token.encode(prefix.as_bytes())?,
-            remaining,
-            room: turns.into_room(),
-        })
     }
 
     pub(super) async fn read_one(
@@ -300,12 +269,68 @@ impl Progress {
         }
     }
 
+    /// Goes on where a page ended, at its revision.
+    pub(super) fn begin_at(&mut self, start: Bytes, revision: Revision) {
+        self.range.start = start;
+        self.revision = revision;
+    }
+
+    /// Goes on after what was read.
+    pub(super) fn go_on_at(&mut self, start: Bytes) {
+        self.range.start = start;
+    }
+
+    /// Shows this revision and no other.
+    pub(super) fn fix(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+
+    /// Shows what the first reading came upon.
+    pub(super) fn show(&mut self, revision: Revision) {
+        if self.revision == 0 {
+            self.revision = revision;
+        }
+    }
+
+    /// What is left of the range.
+    pub(super) fn range(&self) -> KeyRange {
+        self.range.clone()
+    }
+
+    /// Where that begins.
+    pub(super) fn start(&self) -> Bytes {
+        self.range.start.clone()
+    }
+
+    /// The same, with nothing read.
+    pub(super) fn rest(&self) -> Self {
+        Self {
+            revision: self.revision,
+            ..Self::new(self.range.clone())
+        }
+    }
+
+    /// What the items take that were read and not forgotten, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The items are somebody else's now.
+    pub(super) fn take_items(&mut self) -> Vec<Stored> {
+        std::mem::take(&mut self.items)
+    }
+
+    /// And are with the client.
+    pub(super) fn forget_bytes(&mut self) {
+        self.bytes = 0;
+    }
+
     /// The revision that everything shows; 0 if nothing was read yet.
     pub(super) fn revision(&self) -> Revision {
         self.revision
     }
 
-    fn take(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<(), ApiError> {
+    pub(super) fn take(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<(), ApiError> {
         for kv in &answer.kvs {
             let Some(stored) = selection.shown(Stored::of_key_value(kv)) else {
                 tracing::warn!(key = %kv.key.escape_ascii(), "passed over a key that is not one of an object");
@@ -318,20 +343,10 @@ impl Progress {
         }
         Ok(())
     }
-
-    fn last_page(self, turns: Turns) -> ListPage {
-        ListPage {
-            items: self.items,
-            revision: self.revision,
-            continue_token: String::new(),
-            remaining: None,
-            room: turns.into_room(),
-        }
-    }
 }
 
 /// The key after the last one read, if there are more.
-fn next_start(answer: &RangeResponse) -> Option<bytes::Bytes> {
+pub(super) fn next_start(answer: &RangeResponse) -> Option<Bytes> {
     let last = answer.kvs.last().filter(|_| answer.more)?;
     let mut next = Vec::with_capacity(last.key.len() + 1);
     next.extend_from_slice(&last.key);

@@ -4,3 +4,4 @@ pub mod cluster;
 pub mod internal;
 pub mod node;
 pub mod resources;
+pub(crate) mod verbs;

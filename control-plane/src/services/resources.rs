@@ -5,12 +5,13 @@
 mod discovery;
 mod explain;
 mod item;
-mod logs;
+pub(crate) mod logs;
 mod watching;
 
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
 use tonic::{Request, Response, Status};
 use trireme_logic::{object::ObjectKey, patch::PatchType};
 use trireme_proto::v1::{
@@ -27,10 +28,9 @@ pub use logs::LogSource;
 use self::item::Answer;
 use crate::{
     limits,
-    pipeline::{
-        Decoded, Identity, Permit, RawRequest, RequestInfo, Subresource, Validation, Verb, decode_binding, decode_scale,
-    },
+    pipeline::{Identity, Permit, RawRequest, Validation, Verb},
     registry::{self, DeleteOptions, Propagation, ReadFrom, Registry, Selection},
+    services::verbs::{self, Sent, WriteOptions, requested},
     status::ApiError,
     transport::Peer,
 };
@@ -61,19 +61,9 @@ impl ResourcesService {
     }
 
     async fn get_item(&self, permit: &Permit, request: &GetRequest) -> Result<Item, ApiError> {
-        let _seat = self.registry.admit(permit, 0).await?;
-        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
+        let answer = self.answer(request.encoding, request.view)?;
         let from = ReadFrom::parse(&request.resource_version)?;
-        let (ops, key) = (info.ops(), info.key());
-        if info.subresource() == Subresource::Scale {
-            let (scale, stored) = self.registry.get_scale(permit, ops, key, from).await?;
-            return answer.scale(&scale, &stored);
-        }
-        let stored = self
-            .registry
-            .get_part(permit, ops, info.subresource(), key, from)
-            .await?;
-        answer.single(&stored, Vec::new())
+        answer.outcome(&verbs::get(&self.registry, permit, from).await?, Vec::new())
     }
 
     async fn list_items(&self, permit: &Permit, request: ListRequest) -> Result<Response<ListResponse>, ApiError> {
@@ -121,76 +111,40 @@ impl ResourcesService {
     }
 
     async fn create_item(&self, permit: &Permit, request: CreateRequest) -> Result<Item, ApiError> {
-        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
-        let (body, validation) = (request.object, validation(request.field_validation)?);
-        if info.subresource() == Subresource::Binding {
-            let binding = decode_binding(body, answer.encoding())?;
-            let changed = self
-                .registry
-                .create_binding(permit, info.key(), &binding, request.dry_run)
-                .await?;
-            return answer.single(&changed.stored, Vec::new());
-        }
-        let mut decoded = Decoded::decode(permit, body, answer.encoding(), validation)?;
-        let warnings = decoded.take_warnings();
-        let stored = self.registry.create(permit, decoded, request.dry_run).await?;
-        answer.single(&stored, warnings)
+        let answer = self.answer(request.encoding, request.view)?;
+        let (sent, options) = (
+            sent(request.object, &answer),
+            options(request.dry_run, request.field_validation)?,
+        );
+        let written = verbs::create(&self.registry, permit, sent, options).await?;
+        answer.outcome(&written.outcome, written.warnings)
     }
 
     async fn update_item(&self, permit: &Permit, request: UpdateRequest) -> Result<Item, ApiError> {
-        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
-        let (body, validation) = (request.object, validation(request.field_validation)?);
-        let (ops, key) = (info.ops(), info.key());
-        if info.subresource() == Subresource::Scale {
-            let scale = decode_scale(body, answer.encoding())?;
-            let (scale, stored) = self
-                .registry
-                .update_scale(permit, ops, key, &scale, request.dry_run)
-                .await?;
-            return answer.scale(&scale, &stored);
-        }
-        let mut decoded = Decoded::decode(permit, body, answer.encoding(), validation)?;
-        let warnings = decoded.take_warnings();
-        let changed = self
-            .registry
-            .update_part(permit, decoded, info.subresource(), request.dry_run)
-            .await?;
-        answer.single(&changed.stored, warnings)
+        let answer = self.answer(request.encoding, request.view)?;
+        let (sent, options) = (
+            sent(request.object, &answer),
+            options(request.dry_run, request.field_validation)?,
+        );
+        let written = verbs::update(&self.registry, permit, sent, options).await?;
+        answer.outcome(&written.outcome, written.warnings)
     }
 
     async fn patch_item(&self, permit: &Permit, request: PatchRequest) -> Result<Item, ApiError> {
-        let (info, answer) = (requested(permit)?, self.answer(request.encoding, request.view)?);
-        let (ops, key, part) = (info.ops(), info.key(), info.subresource());
+        let answer = self.answer(request.encoding, request.view)?;
         let patch_type = match v1::PatchType::try_from(request.patch_type) {
             Ok(v1::PatchType::Merge) => PatchType::Merge,
             Ok(v1::PatchType::Json) => PatchType::Json,
             Ok(v1::PatchType::StrategicMerge) => PatchType::StrategicMerge,
             Err(_) => return Err(unknown("patch type", request.patch_type)),
         };
-        let patch = request.patch;
-        if part == Subresource::Scale {
-            let (scale, stored) = self
-                .registry
-                .patch_scale(permit, ops, key, (patch_type, &patch), request.dry_run)
-                .await?;
-            return answer.scale(&scale, &stored);
-        }
-        let validation = validation(request.field_validation)?;
-        let wanted = registry::PatchRequest {
-            patch_type,
-            patch,
-            validation,
-            dry_run: request.dry_run,
-        };
-        let (changed, warnings) = self.registry.patch(permit, ops, part, key, &wanted).await?;
-        answer.single(&changed.stored, warnings)
+        let options = options(request.dry_run, request.field_validation)?;
+        let written = verbs::patch(&self.registry, permit, patch_type, request.patch, options).await?;
+        answer.outcome(&written.outcome, written.warnings)
     }
 
     async fn delete_item(&self, permit: &Permit, request: DeleteRequest) -> Result<DeleteResponse, ApiError> {
-        let (info, answer) = (
-            requested(permit)?,
-            self.answer(request.encoding, v1::View::Object as i32)?,
-        );
+        let answer = self.answer(request.encoding, v1::View::Object as i32)?;
         let propagation = match v1::PropagationPolicy::try_from(request.propagation_policy) {
             Ok(v1::PropagationPolicy::Background) => Propagation::Background,
             Ok(v1::PropagationPolicy::Foreground) => Propagation::Foreground,
@@ -204,7 +158,7 @@ impl ResourcesService {
             resource_version: request.precondition_resource_version,
             dry_run: request.dry_run,
         };
-        let deleted = self.registry.delete(permit, info.ops(), info.key(), &options).await?;
+        let deleted = verbs::delete(&self.registry, permit, &options).await?;
         Ok(DeleteResponse {
             item: Some(answer.item(&deleted.stored)?),
             gone: deleted.gone,
@@ -220,10 +174,15 @@ fn permit<T>(request: &Request<T>, verb: Verb, resource: Option<&ResourceRef>) -
     Permit::request(&RawRequest { peer, verb, resource })
 }
 
-fn requested(permit: &Permit) -> Result<&RequestInfo, ApiError> {
-    permit
-        .request_info()
-        .ok_or_else(|| ApiError::internal("the permit is for no request"))
+/// What a request sends, in the form in which it wants its answer.
+fn sent(body: Bytes, answer: &Answer) -> Sent {
+    let encoding = answer.encoding();
+    Sent { body, encoding }
+}
+
+fn options(dry_run: bool, field_validation: i32) -> Result<WriteOptions, ApiError> {
+    let validation = validation(field_validation)?;
+    Ok(WriteOptions { dry_run, validation })
 }
 
 fn validation(value: i32) -> Result<Validation, ApiError> {
@@ -272,25 +231,21 @@ impl Resources for ResourcesService {
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Create, request.get_ref().resource.as_ref())?;
-        let _seat = self.registry.admit(&permit, request.get_ref().object.len()).await?;
         Ok(Response::new(self.create_item(&permit, request.into_inner()).await?))
     }
 
     async fn update(&self, request: Request<UpdateRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Update, request.get_ref().resource.as_ref())?;
-        let _seat = self.registry.admit(&permit, request.get_ref().object.len()).await?;
         Ok(Response::new(self.update_item(&permit, request.into_inner()).await?))
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Item>, Status> {
         let permit = permit(&request, Verb::Patch, request.get_ref().resource.as_ref())?;
-        let _seat = self.registry.admit(&permit, request.get_ref().patch.len()).await?;
         Ok(Response::new(self.patch_item(&permit, request.into_inner()).await?))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
         let permit = permit(&request, Verb::Delete, request.get_ref().resource.as_ref())?;
-        let _seat = self.registry.admit(&permit, 0).await?;
         Ok(Response::new(self.delete_item(&permit, request.into_inner()).await?))
     }
 
@@ -308,6 +263,6 @@ impl Resources for ResourcesService {
         let permit = permit(&request, Verb::Get, Some(&pod))?;
         let key = ObjectKey::new(wanted.namespace.as_str(), wanted.pod.as_str());
         let stream = logs::logs(&self.registry, &*self.logs, &permit, &key, request.into_inner()).await?;
-        Ok(Response::new(stream))
+        Ok(Response::new(stream.map(|chunk| chunk.map_err(Status::from)).boxed()))
     }
 }

@@ -40,14 +40,18 @@ impl Reason {
     #[must_use]
     pub fn grpc_code(self) -> Code {
         match self {
-            Self::BadRequest | Self::Invalid | Self::RequestEntityTooLarge => Code::InvalidArgument,
+            Self::BadRequest
+            | Self::Invalid
+            | Self::NotAcceptable
+            | Self::RequestEntityTooLarge
+            | Self::UnsupportedMediaType => Code::InvalidArgument,
             Self::Unauthorized => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
             Self::NotFound => Code::NotFound,
             Self::AlreadyExists => Code::AlreadyExists,
             Self::Conflict => Code::Aborted,
             Self::Expired => Code::OutOfRange,
-            Self::MethodNotAllowed => Code::Unimplemented,
+            Self::MethodNotAllowed | Self::NotImplemented => Code::Unimplemented,
             Self::TooManyRequests => Code::ResourceExhausted,
             // A timeout here means that nothing was changed, which gRPC can only say as "unavailable".
             Self::Timeout | Self::ServiceUnavailable => Code::Unavailable,

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use prost::Message;
 use trireme_logic::kind::KindInfo;
 use trireme_proto::{
-    api::{
-        autoscaling::v1::Scale,
-        meta::v1::{PartialObjectMetadata, Time},
-    },
+    api::{autoscaling::v1::Scale, meta::v1::Time},
     v1::{Column, Encoding, Item, View},
 };
 
-use crate::{registry::Stored, status::ApiError};
+use crate::{
+    registry::Stored,
+    services::verbs::{Outcome, metadata_of},
+    status::ApiError,
+};
 
 /// How a request wants its answer.
 #[derive(Debug, Clone)]
@@ -61,8 +62,16 @@ impl Answer {
         })
     }
 
+    /// What was read or written.
+    pub(super) fn outcome(&self, outcome: &Outcome, warnings: Vec<String>) -> Result<Item, ApiError> {
+        match outcome {
+            Outcome::Object(stored) => self.single(stored, warnings),
+            Outcome::Scale(scale, stored) => self.scale(scale, stored),
+        }
+    }
+
     /// The only object of an answer.
-    pub(super) fn single(&self, stored: &Stored, warnings: Vec<String>) -> Result<Item, ApiError> {
+    fn single(&self, stored: &Stored, warnings: Vec<String>) -> Result<Item, ApiError> {
         Ok(Item {
             warnings,
             columns: self.columns(stored.kind()),
@@ -71,7 +80,7 @@ impl Answer {
     }
 
     /// The scale of an object.
-    pub(super) fn scale(&self, scale: &Scale, stored: &Stored) -> Result<Item, ApiError> {
+    fn scale(&self, scale: &Scale, stored: &Stored) -> Result<Item, ApiError> {
         let object = match self.encoding {
             Encoding::Protobuf => scale.encode_to_vec(),
             Encoding::Json => serde_json::to_vec(scale).map_err(no_json)?,
@@ -106,9 +115,7 @@ impl Answer {
     }
 
     fn encode_metadata(&self, stored: &Stored) -> Result<Bytes, ApiError> {
-        let metadata = PartialObjectMetadata {
-            metadata: Some(stored.object()?.metadata().clone()),
-        };
+        let metadata = metadata_of(stored)?;
         match self.encoding {
             Encoding::Protobuf => Ok(metadata.encode_to_vec().into()),
             Encoding::Json => Ok(serde_json::to_vec(&metadata).map_err(no_json)?.into()),

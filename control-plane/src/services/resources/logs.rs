@@ -1,7 +1,6 @@
 //! Logs: which node and container a request means; the bytes come from the node.
 
-use futures::{StreamExt, stream::BoxStream};
-use tonic::Status;
+use futures::stream::BoxStream;
 use trireme_logic::object::ObjectKey;
 use trireme_proto::{
     api::core::v1::{Pod, PodSpec},
@@ -29,13 +28,13 @@ pub trait LogSource: Send + Sync + 'static {
 }
 
 /// Finds the pod, and asks its node.
-pub(super) async fn logs(
+pub(crate) async fn logs(
     registry: &Registry,
     source: &dyn LogSource,
     permit: &Permit,
     key: &ObjectKey,
     mut request: LogsRequest,
-) -> Result<BoxStream<'static, Result<LogsChunk, Status>>, ApiError> {
+) -> Result<BoxStream<'static, Result<LogsChunk, ApiError>>, ApiError> {
     let stored = registry
         .get_part(permit, ops_of("", "pods"), Subresource::Log, key, ReadFrom::Latest)
         .await?;
@@ -56,8 +55,7 @@ pub(super) async fn logs(
         pod_uid: object.metadata().uid.clone(),
         logs: Some(request),
     };
-    let stream = source.logs(&spec.node_name, fetch).await?;
-    Ok(stream.map(|chunk| chunk.map_err(Status::from)).boxed())
+    source.logs(&spec.node_name, fetch).await
 }
 
 /// The container that is meant: the one named, or the only one.
