@@ -30,6 +30,9 @@ pub const YAML_NODES_MAX: usize = 200_000;
 /// Longest sentence of one `Warning` header, in bytes.
 pub const WARNING_MAX_BYTES: usize = 1_024;
 
+/// When a client comes back whose body had no room.
+pub const BODY_RETRY: Duration = Duration::from_secs(1);
+
 /// Smallest answer that is compressed, in bytes.
 pub const GZIP_MIN_BYTES: usize = 128 << 10;
 

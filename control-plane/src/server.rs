@@ -42,7 +42,7 @@ use crate::{
     },
     transport::{
         Admits, BoundListener, CertificateSource, Connector, ListenError, MetricsReaders, MetricsSource, Readiness,
-        TlsError, api_router, metrics_router, peer_router, server_config,
+        RestService, TlsError, api_router, metrics_router, peer_router, server_config,
     },
 };
 use home::Home;
@@ -170,7 +170,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
 
     let server = Server::assemble(&home, store.clone(), connector, environment.clone());
     let api_tls = server_config(certificates.clone(), &ca_pem)?;
-    let router = api_router(server.routes(&home), server.readiness())
+    let router = api_router(server.routes(&home), server.readiness(), server.rest())
         .merge(metrics_router(server.metrics(), MetricsReaders::Admins));
     let stop_api = stop.child_token();
     tasks.spawn(async move {
@@ -317,6 +317,11 @@ impl Server {
             .add_service(cluster.into_server())
             .add_service(NodeAgentServer::new(nodes).max_decoding_message_size(NODE_MESSAGE_MAX_BYTES))
             .add_service(ServerInternalServer::new(internal))
+    }
+
+    /// The Kubernetes API over REST.
+    fn rest(&self) -> Arc<RestService> {
+        RestService::new(self.registry.clone(), self.tunnel.clone())
     }
 
     /// Ready while there is a leader and this server's world keeps up with its replica.

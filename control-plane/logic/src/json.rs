@@ -3,8 +3,11 @@
 //! Everything that turns bytes of a client into a [`Value`] goes through [`parse`], so that depth has one
 //! limit. What the value means is not known here.
 
+mod duplicates;
+
 use serde_json::Value;
 
+pub use self::duplicates::parse_last_wins;
 use crate::limits;
 
 /// Why text was not read.

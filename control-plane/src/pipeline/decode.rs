@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use trireme_logic::{
-    json, kinds,
+    json,
+    kind::KindInfo,
+    kinds,
     object::{KindOps, Object},
 };
 use trireme_proto::{
@@ -75,7 +77,7 @@ impl Decoded {
             Encoding::Protobuf => {
                 let object = ops
                     .from_protobuf(body)
-                    .map_err(|error| not_readable(ops.info().kind, &error))?;
+                    .map_err(|error| not_readable(ops.info(), &error))?;
                 Ok(Self {
                     object,
                     warnings: Vec::new(),
@@ -122,49 +124,64 @@ pub fn decode_binding(body: Bytes, encoding: Encoding) -> Result<Binding, ApiErr
     decode_message("Binding", body, encoding)
 }
 
-fn decode_message<M>(kind: &str, body: Bytes, encoding: Encoding) -> Result<M, ApiError>
+/// Decodes a message that is no stored object.
+///
+/// # Errors
+/// As [`Decoded::decode`].
+pub(crate) fn decode_message<M>(kind: &str, body: Bytes, encoding: Encoding) -> Result<M, ApiError>
 where
     M: prost::Message + Default + serde::de::DeserializeOwned,
 {
     check_size(body.len())?;
     match encoding {
-        Encoding::Protobuf => M::decode(body).map_err(|error| not_readable(kind, &error)),
+        Encoding::Protobuf => M::decode(body).map_err(|error| no_message(kind, &error)),
         Encoding::Json => {
             check_depth(&body)?;
-            serde_json::from_slice(&body).map_err(|error| not_readable(kind, &error))
+            serde_json::from_slice(&body).map_err(|error| no_message(kind, &error))
         }
     }
 }
 
 fn from_json(ops: &'static dyn KindOps, body: &[u8], validation: Validation) -> Result<Decoded, ApiError> {
     check_depth(body)?;
-    check_type(ops, body)?;
-    let mut unknown = Vec::new();
-    let mut note = |path: String| {
-        if unknown.len() < limits::WARNINGS_MAX {
-            unknown.push(path);
+    match read_json(ops, body, Vec::new(), validation) {
+        Err(error) => {
+            // A field that stands twice is what the reader does not get over; it is rare, and told apart only then.
+            let Ok((value, twice)) = json::parse_last_wins(body) else {
+                return Err(error);
+            };
+            if twice.is_empty() {
+                return Err(error);
+            }
+            let remarks = twice.iter().map(|path| format!("duplicate field {path:?}")).collect();
+            read_json(ops, value.to_string().as_bytes(), remarks, validation)
         }
-    };
+        decoded => decoded,
+    }
+}
+
+/// `remarks` are what is known to be wrong already.
+fn read_json(
+    ops: &'static dyn KindOps,
+    body: &[u8],
+    mut remarks: Vec<String>,
+    validation: Validation,
+) -> Result<Decoded, ApiError> {
+    check_type(ops, body)?;
+    let mut note = |path: String| remarks.push(format!("unknown field {path:?}"));
     let object = ops
         .from_json(body, &mut note)
-        .map_err(|error| not_readable(ops.info().kind, &error))?;
-    match validation {
-        Validation::Strict if !unknown.is_empty() => {
-            let list: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-            Err(ApiError::bad_request(format!(
-                "strict decoding error: {}",
-                list.join(", ")
-            )))
+        .map_err(|error| not_readable(ops.info(), &error))?;
+    remarks.truncate(limits::WARNINGS_MAX);
+    let warnings = match validation {
+        Validation::Strict if !remarks.is_empty() => {
+            let error = format!("strict decoding error: {}", remarks.join(", "));
+            return Err(not_readable(ops.info(), &error));
         }
-        Validation::Strict | Validation::Ignore => Ok(Decoded {
-            object,
-            warnings: Vec::new(),
-        }),
-        Validation::Warn => {
-            let warnings = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-            Ok(Decoded { object, warnings })
-        }
-    }
+        Validation::Strict | Validation::Ignore => Vec::new(),
+        Validation::Warn => remarks,
+    };
+    Ok(Decoded { object, warnings })
 }
 
 /// What a document says that it is.
@@ -178,7 +195,7 @@ struct TypeMeta {
 /// A document that says what it is must say what it is sent as.
 fn check_type(ops: &'static dyn KindOps, body: &[u8]) -> Result<(), ApiError> {
     let info = ops.info();
-    let named: TypeMeta = serde_json::from_slice(body).map_err(|error| not_readable(info.kind, &error))?;
+    let named: TypeMeta = serde_json::from_slice(body).map_err(|error| not_readable(info, &error))?;
     let expected = kinds::api_version(info);
     match (
         named.kind.filter(|kind| !kind.is_empty()),
@@ -215,7 +232,15 @@ fn check_depth(body: &[u8]) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn not_readable(kind: &str, error: &dyn std::fmt::Display) -> ApiError {
+/// In Kubernetes' words, which its clients show.
+fn not_readable(info: &KindInfo, error: &dyn std::fmt::Display) -> ApiError {
+    let KindInfo { kind, version, .. } = info;
+    ApiError::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
+    ))
+}
+
+fn no_message(kind: &str, error: &dyn std::fmt::Display) -> ApiError {
     ApiError::bad_request(format!("the body is not a {kind}: {error}"))
 }
 
@@ -251,16 +276,41 @@ mod tests {
         let error = decode(TYPO, Validation::Strict).expect_err("refused");
         assert_eq!(
             error.message(),
-            r#"strict decoding error: unknown field "spec.contianers""#
+            r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.contianers""#
         );
         assert_eq!(error.reason(), Reason::BadRequest);
     }
 
     #[test]
+    fn fields_that_stand_twice_are_warned_about_refused_or_overruled() {
+        let twice =
+            r#"{"metadata":{"name":"a","labels":{"x":"1","x":"2"}},"spec":{"nodeName":"m","nodeName":"n","oars":2}}"#;
+        let remarks = [
+            r#"duplicate field "metadata.labels.x""#,
+            r#"duplicate field "spec.nodeName""#,
+            r#"unknown field "spec.oars""#,
+        ];
+        let warned = decode(twice, Validation::Warn).expect("accepted");
+        assert_eq!(warned.warnings(), remarks);
+        assert_eq!(warned.object().metadata().labels["x"], "2");
+        assert_eq!(warned.object().selectable_field("spec.nodeName").as_deref(), Some("n"));
+        let ignored = decode(twice, Validation::Ignore).expect("accepted");
+        assert!(ignored.warnings().is_empty());
+        let error = decode(twice, Validation::Strict).expect_err("refused");
+        let words = format!("strict decoding error: {}", remarks.join(", "));
+        assert!(error.message().ends_with(&words), "{error}");
+        let kinds = r#"{"kind":"Pod","kind":"Pod","metadata":{"name":"a"}}"#;
+        assert_eq!(
+            decode(kinds, Validation::Warn).expect("accepted").warnings(),
+            [r#"duplicate field "kind""#]
+        );
+    }
+
+    #[test]
     fn bad_bodies_say_where() {
         for (json, words) in [
-            ("{", "not a Pod"),
-            ("[]", "not a Pod"),
+            ("{", "cannot be handled as a Pod"),
+            ("[]", "cannot be handled as a Pod"),
             (r#"{"spec":{"containers":"none"}}"#, "spec.containers"),
             (
                 r#"{"kind":"Service","apiVersion":"v1"}"#,

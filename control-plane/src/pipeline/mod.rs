@@ -14,6 +14,7 @@ mod request;
 
 pub use admit::Admitted;
 pub use calls::{check_call, roles_admitted};
+pub(crate) use decode::decode_message;
 pub use decode::{Decoded, Validation, decode_binding, decode_scale};
 pub use identity::{Identity, Role};
 pub use lane::lane_of;

@@ -134,7 +134,9 @@ impl Subresource {
     fn has_verb(self, verb: Verb) -> bool {
         match self {
             Self::None => true,
-            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => matches!(verb, Verb::Get | Verb::Update | Verb::Patch),
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => {
+                matches!(verb, Verb::Get | Verb::Update | Verb::Patch)
+            }
             Self::Binding | Self::Eviction => verb == Verb::Create,
             Self::Finalize => verb == Verb::Update,
             Self::Log => verb == Verb::Get,

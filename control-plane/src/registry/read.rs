@@ -12,10 +12,7 @@ use trireme_store::{
     lanes::Answer,
 };
 
-use super::{
-    Registry, Selection, Stored,
-    object_range, turns::Turns,
-};
+use super::{Registry, Selection, Stored, object_range, turns::Turns};
 use crate::{
     limits,
     pipeline::{Permit, Subresource, Verb},

@@ -66,6 +66,12 @@ impl Stored {
         }
     }
 
+    /// An object that is not stored anywhere, to be shown like one that is.
+    pub(crate) fn made_up(object: Box<dyn Object>, revision: Revision) -> Self {
+        let value = object.to_protobuf();
+        Self::with_object(object, value, revision)
+    }
+
     /// `None` if the key is not one of an object.
     pub(crate) fn of_key_value(kv: &KeyValue) -> Option<Self> {
         let (ops, key) = kinds::parse_storage_key(std::str::from_utf8(&kv.key).ok()?)?;
@@ -164,8 +170,9 @@ impl std::fmt::Debug for Stored {
     }
 }
 
+/// Nothing for 0: what a dry run made is stored nowhere.
 pub(super) fn revision_text(revision: Revision) -> String {
-    revision.to_string()
+    if revision == 0 { String::new() } else { revision.to_string() }
 }
 
 /// The stored form of an object: without its revision, within the size limit.

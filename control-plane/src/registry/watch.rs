@@ -198,6 +198,12 @@ impl ObjectWatch {
         }
     }
 
+    /// Everything up to this revision was delivered, or is about to be.
+    #[must_use]
+    pub fn position(&self) -> Revision {
+        self.position
+    }
+
     /// What has come in but was not taken yet.
     #[must_use]
     pub fn has_pending(&self) -> bool {

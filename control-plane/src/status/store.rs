@@ -1,8 +1,13 @@
 //! What a failure of the store means to a client.
 
+use std::time::Duration;
+
 use trireme_store::kv::KvError;
 
-use super::ApiError;
+use super::{ApiError, Cause};
+
+/// When to come back for a revision that this server has not reached.
+const FUTURE_RETRY: Duration = Duration::from_secs(1);
 
 impl From<KvError> for ApiError {
     fn from(error: KvError) -> Self {
@@ -11,7 +16,14 @@ impl From<KvError> for ApiError {
                 "The resourceVersion for the provided watch or list is too old: {requested} ({oldest})"
             )),
             KvError::FutureRevision { requested, current } => {
+                let cause = Cause {
+                    reason: "ResourceVersionTooLarge".to_owned(),
+                    field: String::new(),
+                    message: "Too large resource version".to_owned(),
+                };
                 Self::timeout(format!("Too large resource version: {requested}, current: {current}"))
+                    .cause(cause)
+                    .retry_after(FUTURE_RETRY)
             }
             KvError::Invalid(why) => Self::bad_request(why),
             KvError::LeaseNotFound { .. } | KvError::LeaseExists { .. } | KvError::KeyNotFound => {

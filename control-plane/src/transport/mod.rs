@@ -12,6 +12,7 @@ mod etcd;
 mod listener;
 mod metrics;
 mod peer;
+mod rest;
 mod routes;
 mod tls;
 
@@ -20,6 +21,7 @@ pub use etcd::{EtcdCallers, EtcdDirect, etcd_router};
 pub use listener::{Admits, BoundListener, ListenError};
 pub use metrics::{MetricsReaders, MetricsSource, metrics_router};
 pub use peer::Peer;
+pub use rest::RestService;
 pub use routes::{Readiness, api_router, peer_router, quarantined_router};
 pub use tls::{CertificateSource, TlsError, client_config, server_config};
 

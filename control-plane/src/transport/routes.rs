@@ -1,6 +1,6 @@
-//! What answers on a port: gRPC services, and a few plain HTTP paths for people and probes.
+//! What answers on a port: gRPC services, the Kubernetes API over REST, and a few plain HTTP paths for people and probes.
 //!
-//! Every gRPC call passes the table of roles first. The REST interface will be added to [`api_router`].
+//! Every gRPC call passes the table of roles first. What is neither gRPC nor has a route here is the REST interface's.
 
 use std::sync::Arc;
 
@@ -8,14 +8,19 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
+    handler::Handler,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use tonic::service::Routes;
 
-use super::{documents, peer::Peer};
+use super::{
+    documents,
+    peer::Peer,
+    rest::{self, Probe, RestService},
+};
 use crate::{
     VERSION,
     pipeline::{Identity, check_call},
@@ -28,12 +33,12 @@ pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// The version of Kubernetes whose objects and semantics are served.
 const KUBERNETES_MINOR: &str = "36";
 
-/// The API port: the services given, reflection, health, `/healthz`, `/livez`, `/readyz`, `/version`, and the documents that
-/// describe the API.
+/// The API port: the services given, reflection, health, `/healthz`, `/livez`, `/readyz`, `/version`, the documents that
+/// describe the API, and REST.
 ///
 /// # Panics
 /// If the program's own descriptors are broken.
-pub fn api_router(services: Routes, readiness: Readiness) -> Router {
+pub fn api_router(services: Routes, readiness: Readiness, rest: Arc<RestService>) -> Router {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(trireme_proto::FILE_DESCRIPTOR_SET)
@@ -45,15 +50,32 @@ pub fn api_router(services: Routes, readiness: Readiness) -> Router {
         .add_service(health)
         .add_service(reflection().build_v1().expect(broken))
         .add_service(reflection().build_v1alpha().expect(broken));
-    services
+    let mut router = services
         .into_axum_router()
-        .route("/healthz", get(alive))
-        .route("/livez", get(alive))
-        .route("/readyz", get(ready).with_state(readiness))
         .route("/version", get(version))
-        .route("/version/", get(version))
-        .merge(documents::router())
+        .merge(documents::router());
+    for (which, path) in [
+        (Probe::Health, "/healthz"),
+        (Probe::Live, "/livez"),
+        (Probe::Ready, "/readyz"),
+    ] {
+        let readiness = readiness.clone();
+        let answer = move |uri: Uri| std::future::ready(rest::probe(which, &uri, &readiness));
+        router = router
+            .route(path, get(answer.clone()))
+            .route(&format!("{path}/{{check}}"), get(answer));
+    }
+    router
+        .fallback_service(no_route.with_state(rest))
         .layer(middleware::from_fn(check_role))
+}
+
+/// A call of a method that nobody serves, or REST.
+async fn no_route(rest: State<Arc<RestService>>, request: Request) -> Response {
+    if is_grpc(request.headers()) {
+        return tonic::Status::unimplemented("").into_http::<Body>();
+    }
+    rest::serve(rest, request).await
 }
 
 /// The API port of a server that is quarantined: the services given, which are few, `/livez`, and a health that says no.

@@ -4,6 +4,7 @@ mod bounds;
 mod clients;
 mod joining;
 mod port;
+mod rest;
 
 use std::{
     sync::{
@@ -19,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use trireme_client::{Client, ClientConfig, Identity};
 use trireme_proto::v1::{FetchLogs, LogsChunk, ServerStatusResponse};
-use trireme_store::{Alarm, AlarmKind, Backup, LocalKv, Member, MemberNode, Role, StoreStatus};
+use trireme_store::{Alarm, AlarmKind, Backup, LocalKv, Member, MemberNode, Role, StoreStatus, kv::Kv};
 
-use super::{Admits, BoundListener, CertificateSource, api_router, listener::Bounds, server_config};
+use super::{Admits, BoundListener, CertificateSource, RestService, api_router, listener::Bounds, server_config};
 use crate::{
     environment::Environment,
     pki::{CertificateAuthority, IssuedIdentity, Profile, TokenStore},
@@ -39,6 +40,7 @@ struct TestServer {
     environment: Environment,
     address: String,
     control: Arc<FakeControl>,
+    kv: Arc<LocalKv>,
     ready: Arc<AtomicBool>,
     certificates: Arc<CertificateSource>,
     stop: CancellationToken,
@@ -77,9 +79,10 @@ impl TestServer {
             control: control.clone(),
             peers: Arc::new(NoPeers),
             authority: authority.clone(),
-            tokens: TokenStore::new(kv, environment.clone(), authority.digest()),
+            tokens: TokenStore::new(kv.clone(), environment.clone(), authority.digest()),
             environment: environment.clone(),
         };
+        let rest = RestService::new(registry.clone(), Arc::new(CannedLogs));
         let resources = ResourcesService::new(registry, Arc::new(CannedLogs));
         let routes = Routes::new(resources.into_server()).add_service(cluster.into_server());
         let readiness = {
@@ -93,17 +96,23 @@ impl TestServer {
             })
         };
         let stop = CancellationToken::new();
-        let served = tokio::spawn(listener.serve(tls, api_router(routes, readiness), admits, stop.clone()));
+        let served = tokio::spawn(listener.serve(tls, api_router(routes, readiness, rest), admits, stop.clone()));
         Self {
             authority,
             environment,
             address,
             control,
+            kv,
             ready,
             certificates,
             stop,
             served,
         }
+    }
+
+    /// Forgets all history.
+    async fn compact(&self) {
+        self.kv.compact(self.kv.applied_revision()).await.expect("compacted");
     }
 
     fn issue(&self, profile: &Profile) -> IssuedIdentity {

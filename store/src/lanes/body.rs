@@ -12,20 +12,34 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::codegen::http::Response;
+use tonic::codegen::http::{Extensions, Response};
 
 use super::Answer;
 use crate::limits;
 
-/// A response's extension that carries its answer's room to the body.
+/// A response's extension that carries its answer's room to the body; `None` if the body holds the room by itself.
 #[derive(Debug, Clone)]
-struct Carried(#[expect(dead_code, reason = "it is held, not looked at")] Arc<Answer>);
+struct Carried(#[expect(dead_code, reason = "it is held, not looked at")] Option<Arc<Answer>>);
 
 /// Puts an answer's room onto a response, to be released once a [`HeldBody`] has given everything away.
 pub fn carry<T>(response: &mut tonic::Response<T>, answer: Answer) {
+    carry_extension(response.extensions_mut(), answer);
+}
+
+/// The same for a response of plain HTTP.
+pub fn carry_http<B>(response: &mut Response<B>, answer: Answer) {
+    carry_extension(response.extensions_mut(), answer);
+}
+
+/// Marks a response whose body takes its room by itself, slice by slice: its client is looked after like others.
+pub fn look_after<B>(response: &mut Response<B>) {
+    response.extensions_mut().insert(Carried(None));
+}
+
+fn carry_extension(extensions: &mut Extensions, answer: Answer) {
     answer.complete();
     if answer.is_held() {
-        response.extensions_mut().insert(Carried(Arc::new(answer)));
+        extensions.insert(Carried(Some(Arc::new(answer))));
     }
 }
 

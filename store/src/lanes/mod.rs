@@ -25,7 +25,7 @@ mod tests;
 use std::time::Duration;
 
 pub use answer::Answer;
-pub use body::{HeldBody, carry, is_carried, release};
+pub use body::{HeldBody, carry, carry_http, is_carried, look_after, release};
 pub use shell::{Lanes, Seat, in_turns};
 pub use sizes::{LaneSize, LaneSizes};
 

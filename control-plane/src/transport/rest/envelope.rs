@@ -94,7 +94,12 @@ pub(super) fn unwrap(body: Bytes) -> Result<Unknown, ApiError> {
     };
     let unknown = Unknown::decode(body.slice_ref(inner))
         .map_err(|error| ApiError::bad_request(format!("the protobuf envelope is not readable: {error}")))?;
-    if !unknown.content_encoding.is_empty() || !matches!(unknown.content_type.as_str(), "" | "application/vnd.kubernetes.protobuf") {
+    if !unknown.content_encoding.is_empty()
+        || !matches!(
+            unknown.content_type.as_str(),
+            "" | "application/vnd.kubernetes.protobuf"
+        )
+    {
         return Err(ApiError::bad_request(format!(
             "the protobuf envelope holds {:?} packed as {:?}, which is not read",
             unknown.content_type, unknown.content_encoding
@@ -146,7 +151,10 @@ mod tests {
         for object in [&b""[..], b"abc", &[7; 300]] {
             let read = unwrap(wrap("apps/v1", "Deployment", object).into()).expect("an envelope");
             let named = read.type_meta.expect("named");
-            assert_eq!((named.api_version.as_str(), named.kind.as_str()), ("apps/v1", "Deployment"));
+            assert_eq!(
+                (named.api_version.as_str(), named.kind.as_str()),
+                ("apps/v1", "Deployment")
+            );
             assert_eq!(read.raw, object);
         }
     }

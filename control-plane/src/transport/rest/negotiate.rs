@@ -95,6 +95,9 @@ impl Format {
 }
 
 impl PatchForm {
+    /// The media types that are served.
+    pub(super) const SERVED: [&str; 3] = [PATCHES[0].0, PATCHES[1].0, PATCHES[2].0];
+
     /// The form of a patch that was sent as `content_type`.
     ///
     /// # Errors
@@ -264,23 +267,83 @@ mod tests {
             ("application/yaml", One, Yaml, Shape::Object),
             ("APPLICATION/JSON; charset=utf-8", One, Json, Shape::Object),
             ("application/vnd.kubernetes.protobuf", Range, Protobuf, Shape::Object),
-            ("application/vnd.kubernetes.protobuf,application/json", Range, Protobuf, Shape::Object),
-            ("text/html, application/json;q=0.9, application/yaml;q=0.95", One, Yaml, Shape::Object),
-            ("application/json;q=0.5, application/yaml;q=0.5", One, Json, Shape::Object),
+            (
+                "application/vnd.kubernetes.protobuf,application/json",
+                Range,
+                Protobuf,
+                Shape::Object,
+            ),
+            (
+                "text/html, application/json;q=0.9, application/yaml;q=0.95",
+                One,
+                Yaml,
+                Shape::Object,
+            ),
+            (
+                "application/json;q=0.5, application/yaml;q=0.5",
+                One,
+                Json,
+                Shape::Object,
+            ),
             ("application/json;q=0, application/yaml;q=0.1", One, Yaml, Shape::Object),
             (kubectl, Range, Json, TABLE),
             (kubectl, One, Json, TABLE),
             (kubectl, Events, Json, TABLE),
-            ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", Range, Json, Shape::Table { version: "v1beta1" }),
-            ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Range, Json, Shape::Object),
+            (
+                "application/json;as=Table;v=v1beta1;g=meta.k8s.io",
+                Range,
+                Json,
+                Shape::Table { version: "v1beta1" },
+            ),
+            (
+                "application/json;as=Table;v=v9;g=meta.k8s.io,application/json",
+                Range,
+                Json,
+                Shape::Object,
+            ),
             // A table has no protobuf: the next is taken.
-            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1;g=meta.k8s.io", Range, Json, TABLE),
-            ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json", Range, Protobuf, METADATA_LIST),
-            ("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", One, Json, METADATA),
-            ("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Events, Json, METADATA),
-            ("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io, application/json", Range, Json, Shape::Object),
-            ("application/vnd.kubernetes.protobuf;stream=watch", Events, Protobuf, Shape::Object),
-            ("application/json;stream=watch,application/json", Range, Json, Shape::Object),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1;g=meta.k8s.io",
+                Range,
+                Json,
+                TABLE,
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json",
+                Range,
+                Protobuf,
+                METADATA_LIST,
+            ),
+            (
+                "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+                One,
+                Json,
+                METADATA,
+            ),
+            (
+                "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+                Events,
+                Json,
+                METADATA,
+            ),
+            (
+                "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io, application/json",
+                Range,
+                Json,
+                Shape::Object,
+            ),
+            (
+                "application/vnd.kubernetes.protobuf;stream=watch",
+                Events,
+                Protobuf,
+                Shape::Object,
+            ),
+            (
+                "application/json;stream=watch,application/json",
+                Range,
+                Json,
+                Shape::Object,
+            ),
             ("application/yaml, application/json", Events, Json, Shape::Object),
         ] {
             let accepted = Accepted::negotiate(accept, answer).unwrap_or_else(|error| panic!("{accept}: {error}"));
@@ -295,14 +358,25 @@ mod tests {
             ("application/yaml", AnswerOf::Events),
             ("application/json;as=Table;v=v1;g=example.com", AnswerOf::Range),
             ("application/json;as=Ship;v=v1;g=meta.k8s.io", AnswerOf::Range),
-            ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", AnswerOf::Range),
-            ("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", AnswerOf::Range),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
+                AnswerOf::Range,
+            ),
+            (
+                "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+                AnswerOf::Range,
+            ),
             ("application/json;stream=watch", AnswerOf::Range),
             ("application/json;q=0", AnswerOf::One),
         ] {
             let error = Accepted::negotiate(accept, answer).expect_err(accept);
             assert_eq!(error.reason().http_code(), 406, "{accept}");
-            assert!(error.message().starts_with("only the following media types are accepted: application/json, application"), "{error}");
+            assert!(
+                error
+                    .message()
+                    .starts_with("only the following media types are accepted: application/json, application"),
+                "{error}"
+            );
         }
     }
 
@@ -316,14 +390,30 @@ mod tests {
     #[test]
     fn bodies_are_of_known_forms() {
         assert_eq!(Format::of_body("").expect("JSON"), Format::Json);
-        assert_eq!(Format::of_body("application/yaml; charset=utf-8").expect("YAML"), Format::Yaml);
+        assert_eq!(
+            Format::of_body("application/yaml; charset=utf-8").expect("YAML"),
+            Format::Yaml
+        );
         let error = Format::of_body("text/plain").expect_err("refused");
         assert_eq!(error.reason().http_code(), 415);
-        assert!(error.message().ends_with("application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+        assert!(
+            error
+                .message()
+                .ends_with("application/json, application/yaml, application/vnd.kubernetes.protobuf")
+        );
         let merge = PatchForm::of_body("application/merge-patch+json").expect("known");
         assert_eq!(merge, PatchForm::Patch(PatchType::Merge));
-        assert_eq!(PatchForm::of_body("application/apply-patch+yaml").expect("known"), PatchForm::Apply);
-        assert_eq!(PatchForm::of_body("application/json").expect_err("refused").reason().http_code(), 415);
+        assert_eq!(
+            PatchForm::of_body("application/apply-patch+yaml").expect("known"),
+            PatchForm::Apply
+        );
+        assert_eq!(
+            PatchForm::of_body("application/json")
+                .expect_err("refused")
+                .reason()
+                .http_code(),
+            415
+        );
         assert_eq!(PatchForm::of_body("").expect_err("refused").reason().http_code(), 415);
     }
 }

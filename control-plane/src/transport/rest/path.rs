@@ -91,21 +91,44 @@ mod tests {
             ("/api/v1/namespaces", "|v1|namespaces|||", false),
             ("/api/v1/namespaces/shop", "|v1|namespaces||shop|", false),
             ("/api/v1/namespaces/shop/status", "|v1|namespaces||shop|status", false),
-            ("/api/v1/namespaces/shop/finalize", "|v1|namespaces||shop|finalize", false),
+            (
+                "/api/v1/namespaces/shop/finalize",
+                "|v1|namespaces||shop|finalize",
+                false,
+            ),
             ("/api/v1/nodes/n1", "|v1|nodes||n1|", false),
             ("/api/v1/nodes/n1/proxy/stats/summary", "|v1|nodes||n1|proxy", false),
-            ("/api/v1/namespaces/a/services/b:80/proxy/x", "|v1|services|a|b:80|proxy", false),
+            (
+                "/api/v1/namespaces/a/services/b:80/proxy/x",
+                "|v1|services|a|b:80|proxy",
+                false,
+            ),
             ("/apis/apps/v1/deployments", "apps|v1|deployments|||", false),
-            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "apps|v1|deployments|a|b|scale", false),
+            (
+                "/apis/apps/v1/namespaces/a/deployments/b/scale",
+                "apps|v1|deployments|a|b|scale",
+                false,
+            ),
             ("/api/v1/watch/pods", "|v1|pods|||", true),
             ("/api/v1/watch/namespaces/shop/pods/web", "|v1|pods|shop|web|", true),
             ("/api/v1/watch/namespaces/shop", "|v1|namespaces||shop|", true),
-            ("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io|v1|clusterroles||system:node|", false),
+            (
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+                "rbac.authorization.k8s.io|v1|clusterroles||system:node|",
+                false,
+            ),
             // What is in a name is for the pipeline to refuse.
             ("/api/v1/namespaces/a/pods/b%2Fc", "|v1|pods|a|b/c|", false),
         ] {
             let place = Place::parse(path).unwrap_or_else(|| panic!("{path} names something"));
-            let ResourceRef { group, version, resource, namespace, name, subresource } = place.resource;
+            let ResourceRef {
+                group,
+                version,
+                resource,
+                namespace,
+                name,
+                subresource,
+            } = place.resource;
             let actual = [group, version, resource, namespace, name, subresource].join("|");
             assert_eq!((actual.as_str(), place.is_watch), (expected, is_watch), "{path}");
         }
@@ -114,9 +137,23 @@ mod tests {
     #[test]
     fn other_paths_name_nothing() {
         for path in [
-            "", "/", "/api", "/api/v1", "/api/v1/", "/apis", "/apis/apps", "/apis/apps/v1", "/openapi/v3", "/healthz",
-            "/api/v1/watch", "/api/v1//pods", "/api/v1/namespaces//pods", "/api/v1/namespaces/a/pods/b/log/more",
-            "/api/v1/watch/namespaces/a/pods/b/log", "/api/v1/pods%ff", "api/v1/pods",
+            "",
+            "/",
+            "/api",
+            "/api/v1",
+            "/api/v1/",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/openapi/v3",
+            "/healthz",
+            "/api/v1/watch",
+            "/api/v1//pods",
+            "/api/v1/namespaces//pods",
+            "/api/v1/namespaces/a/pods/b/log/more",
+            "/api/v1/watch/namespaces/a/pods/b/log",
+            "/api/v1/pods%ff",
+            "api/v1/pods",
         ] {
             assert_eq!(Place::parse(path), None, "{path}");
         }

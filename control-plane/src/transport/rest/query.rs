@@ -53,7 +53,8 @@ impl Query {
         self.0.get(name).and_then(|values| values.first()).map(String::as_str)
     }
 
-    fn all(&self, name: &str) -> &[String] {
+    /// Every value.
+    pub(super) fn all(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
@@ -123,7 +124,13 @@ mod tests {
 
     #[test]
     fn booleans_are_as_kubernetes_reads_them() {
-        for (text, expected) in [("w=0", false), ("w=False", false), ("w=1", true), ("w=true", true), ("w=no", true)] {
+        for (text, expected) in [
+            ("w=0", false),
+            ("w=False", false),
+            ("w=1", true),
+            ("w=true", true),
+            ("w=no", true),
+        ] {
             assert_eq!(Query::parse(text).expect("read").boolean("w"), Some(expected), "{text}");
         }
     }

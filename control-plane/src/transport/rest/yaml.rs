@@ -49,8 +49,8 @@ pub(super) fn read(body: &[u8], validation: Validation) -> Result<Read, ApiError
 /// # Errors
 /// `InternalError` if it cannot be written.
 pub(super) fn write(json: &[u8]) -> Result<String, ApiError> {
-    let value: Value = serde_json::from_slice(json)
-        .map_err(|error| ApiError::internal("an answer is no JSON").context(error))?;
+    let value: Value =
+        serde_json::from_slice(json).map_err(|error| ApiError::internal("an answer is no JSON").context(error))?;
     serde_saphyr::to_string(&value).map_err(|error| ApiError::internal("an answer has no YAML").context(error))
 }
 
@@ -97,8 +97,14 @@ mod tests {
     #[test]
     fn documents_as_people_write_them() {
         assert_eq!(value("a: 1\r\nb: |\r\n  one\r\n"), json!({"a": 1, "b": "one\n"}));
-        assert_eq!(value("\u{feff}---\na: y\nb: no\nc: true\n"), json!({"a": "y", "b": "no", "c": true}));
-        assert_eq!(value("base: &b {x: 1}\nmore: {<<: *b, y: 2}\n"), json!({"base": {"x": 1}, "more": {"x": 1, "y": 2}}));
+        assert_eq!(
+            value("\u{feff}---\na: y\nb: no\nc: true\n"),
+            json!({"a": "y", "b": "no", "c": true})
+        );
+        assert_eq!(
+            value("base: &b {x: 1}\nmore: {<<: *b, y: 2}\n"),
+            json!({"base": {"x": 1}, "more": {"x": 1, "y": 2}})
+        );
         assert_eq!(value("{\"a\": null}"), json!({"a": null}));
     }
 
@@ -133,18 +139,64 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let text = ["", " ", "1", "1.0", "1e3", "0x1f", "true", "no", "y", "null", "~", "- a", "a: b", "#", "&a", "*a", "!x",
-            "%", "@", "`", "'", "\"", "\\", "a\nb\n", "\n", " a", "a ", "{}", "[]", "2001-01-01", "<<", "=", ".inf", "\u{7f}",
-            "\u{85}", "é\u{2028}", "-", "?", "---", "...", "012", "+1", "1_000", "a\tb", "\u{0}"];
+        let text = [
+            "",
+            " ",
+            "1",
+            "1.0",
+            "1e3",
+            "0x1f",
+            "true",
+            "no",
+            "y",
+            "null",
+            "~",
+            "- a",
+            "a: b",
+            "#",
+            "&a",
+            "*a",
+            "!x",
+            "%",
+            "@",
+            "`",
+            "'",
+            "\"",
+            "\\",
+            "a\nb\n",
+            "\n",
+            " a",
+            "a ",
+            "{}",
+            "[]",
+            "2001-01-01",
+            "<<",
+            "=",
+            ".inf",
+            "\u{7f}",
+            "\u{85}",
+            "é\u{2028}",
+            "-",
+            "?",
+            "---",
+            "...",
+            "012",
+            "+1",
+            "1_000",
+            "a\tb",
+            "\u{0}",
+        ];
         for part in text {
             for value in [json!({"k": part}), json!([part]), json!({part: {"x": [[part], {}]}})] {
                 let yaml = write(value.to_string().as_bytes()).expect("YAML");
-                let read = read(yaml.as_bytes(), Validation::Strict).unwrap_or_else(|error| panic!("{yaml:?}: {error}"));
+                let read =
+                    read(yaml.as_bytes(), Validation::Strict).unwrap_or_else(|error| panic!("{yaml:?}: {error}"));
                 let back: Value = serde_json::from_slice(&read.json).expect("JSON");
                 assert_eq!(back, value, "{yaml:?}");
             }
         }
-        let numbers = json!({"a": 0, "b": -5, "c": 1.5, "d": 9_007_199_254_740_993_i64, "e": true, "f": null, "g": [], "h": {}});
+        let numbers =
+            json!({"a": 0, "b": -5, "c": 1.5, "d": 9_007_199_254_740_993_i64, "e": true, "f": null, "g": [], "h": {}});
         assert_eq!(value(&write(numbers.to_string().as_bytes()).expect("YAML")), numbers);
     }
 }

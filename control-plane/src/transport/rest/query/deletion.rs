@@ -90,16 +90,25 @@ mod tests {
             ..Sent::default()
         };
         let options = delete_options(Some(body), &query).expect("read");
-        assert_eq!((options.grace_period_seconds, options.propagation), (None, Propagation::Orphan));
+        assert_eq!(
+            (options.grace_period_seconds, options.propagation),
+            (None, Propagation::Orphan)
+        );
         assert_eq!((options.uid.as_str(), options.dry_run), ("u", false));
         let query = Query::parse("orphanDependents=false").expect("a query");
-        assert_eq!(delete_options(None, &query).expect("read").propagation, Propagation::Background);
+        assert_eq!(
+            delete_options(None, &query).expect("read").propagation,
+            Propagation::Background
+        );
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
         for (text, words) in [
-            ("propagationPolicy=Sink", "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sink\": supported values: \"Background\", \"Foreground\", \"Orphan\""),
+            (
+                "propagationPolicy=Sink",
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sink\": supported values: \"Background\", \"Foreground\", \"Orphan\"",
+            ),
             ("propagationPolicy=Orphan&orphanDependents=true", "cannot be both set"),
             ("dryRun=1", "dryRun: Unsupported value"),
             ("gracePeriodSeconds=soon", "no number"),

@@ -198,7 +198,10 @@ mod tests {
             ("resourceVersion=0&limit=5", ReadFrom::Anything),
             ("resourceVersion=7", ReadFrom::NotOlderThan(7)),
             ("resourceVersion=7&limit=5", ReadFrom::Exactly(7)),
-            ("resourceVersion=7&limit=5&resourceVersionMatch=NotOlderThan", ReadFrom::NotOlderThan(7)),
+            (
+                "resourceVersion=7&limit=5&resourceVersionMatch=NotOlderThan",
+                ReadFrom::NotOlderThan(7),
+            ),
             ("resourceVersion=7&resourceVersionMatch=Exact", ReadFrom::Exactly(7)),
         ] {
             assert_eq!(list(text).expect(text).from, expected, "{text}");
@@ -208,12 +211,32 @@ mod tests {
     #[test]
     fn lists_that_make_no_sense_are_refused_in_kubernetes_words() {
         for (text, code, words) in [
-            ("resourceVersionMatch=Exact", 422, "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"),
-            ("resourceVersionMatch=Exact&resourceVersion=0", 422, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""),
-            ("resourceVersionMatch=Newer&resourceVersion=1", 422, "Unsupported value: \"Newer\": supported values: \"Exact\", \"NotOlderThan\", \"\""),
-            ("resourceVersionMatch=Exact&resourceVersion=1&continue=x", 422, "resourceVersionMatch is forbidden when continue is provided"),
+            (
+                "resourceVersionMatch=Exact",
+                422,
+                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
+            (
+                "resourceVersionMatch=Exact&resourceVersion=0",
+                422,
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ),
+            (
+                "resourceVersionMatch=Newer&resourceVersion=1",
+                422,
+                "Unsupported value: \"Newer\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+            ),
+            (
+                "resourceVersionMatch=Exact&resourceVersion=1&continue=x",
+                422,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ),
             ("sendInitialEvents=true", 422, "sendInitialEvents is forbidden for list"),
-            ("resourceVersion=5&continue=x", 400, "specifying resource version is not allowed when using continue"),
+            (
+                "resourceVersion=5&continue=x",
+                400,
+                "specifying resource version is not allowed when using continue",
+            ),
             ("resourceVersion=abc", 400, "Invalid value: \"abc\""),
             ("limit=-1", 400, "must not be negative"),
             ("limit=x", 400, "no number"),
@@ -226,7 +249,10 @@ mod tests {
 
     #[test]
     fn where_a_watch_begins() {
-        let present = |not_older_than, is_told| WatchStart::Present { not_older_than, is_told };
+        let present = |not_older_than, is_told| WatchStart::Present {
+            not_older_than,
+            is_told,
+        };
         let streamed = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1";
         let from_now = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
         for (text, expected) in [
@@ -241,16 +267,31 @@ mod tests {
             assert_eq!(watch(&text).expect("read").start, expected, "{text}");
         }
         let timeout = watch("timeoutSeconds=5&allowWatchBookmarks=true").expect("read");
-        assert_eq!((timeout.timeout, timeout.bookmarks), (Some(Duration::from_secs(5)), true));
+        assert_eq!(
+            (timeout.timeout, timeout.bookmarks),
+            (Some(Duration::from_secs(5)), true)
+        );
     }
 
     #[test]
     fn watches_that_make_no_sense_are_refused() {
         for (text, words) in [
-            ("sendInitialEvents=true", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-            ("sendInitialEvents=true&resourceVersionMatch=Exact&allowWatchBookmarks=1", "requires setting resourceVersionMatch"),
-            ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "allowWatchBookmarks"),
-            ("resourceVersionMatch=NotOlderThan", "is forbidden for watch unless sendInitialEvents is provided"),
+            (
+                "sendInitialEvents=true",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ),
+            (
+                "sendInitialEvents=true&resourceVersionMatch=Exact&allowWatchBookmarks=1",
+                "requires setting resourceVersionMatch",
+            ),
+            (
+                "sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+                "allowWatchBookmarks",
+            ),
+            (
+                "resourceVersionMatch=NotOlderThan",
+                "is forbidden for watch unless sendInitialEvents is provided",
+            ),
         ] {
             let error = watch(text).expect_err(text);
             assert_eq!(error.reason().http_code(), 422, "{text}");

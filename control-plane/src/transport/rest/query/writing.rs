@@ -102,18 +102,42 @@ mod tests {
         assert!(options.dry_run && options.validation == Validation::Strict && options.field_manager == "me");
         let options = parse("", WriteVerb::Update).expect("read");
         assert!(!options.dry_run && options.validation == Validation::Warn && !options.force);
-        assert!(parse("force=true&fieldManager=me", WriteVerb::Apply).expect("read").force);
+        assert!(
+            parse("force=true&fieldManager=me", WriteVerb::Apply)
+                .expect("read")
+                .force
+        );
     }
 
     #[test]
     fn what_is_not_an_option_is_refused_in_kubernetes_words() {
         let long = "x".repeat(limits::FIELD_MANAGER_MAX_BYTES + 1);
         for (text, verb, words) in [
-            ("dryRun=Some", WriteVerb::Create, "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\""),
-            ("fieldValidation=Lax", WriteVerb::Update, "UpdateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Lax\": supported values: \"Ignore\", \"Strict\", \"Warn\""),
-            ("force=true", WriteVerb::Patch, "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"),
-            ("", WriteVerb::Apply, "fieldManager: Required value: is required for apply patch"),
-            (&format!("fieldManager={long}"), WriteVerb::Create, "may not be more than 128 bytes"),
+            (
+                "dryRun=Some",
+                WriteVerb::Create,
+                "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"Some\": supported values: \"All\"",
+            ),
+            (
+                "fieldValidation=Lax",
+                WriteVerb::Update,
+                "UpdateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"Lax\": supported values: \"Ignore\", \"Strict\", \"Warn\"",
+            ),
+            (
+                "force=true",
+                WriteVerb::Patch,
+                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
+            ),
+            (
+                "",
+                WriteVerb::Apply,
+                "fieldManager: Required value: is required for apply patch",
+            ),
+            (
+                &format!("fieldManager={long}"),
+                WriteVerb::Create,
+                "may not be more than 128 bytes",
+            ),
             ("fieldManager=a%0ab", WriteVerb::Create, "printable"),
         ] {
             let error = parse(text, verb).expect_err(text);
