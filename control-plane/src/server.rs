@@ -170,7 +170,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
 
     let server = Server::assemble(&home, store.clone(), connector, environment.clone());
     let api_tls = server_config(certificates.clone(), &ca_pem)?;
-    let router = api_router(server.routes(&home), server.readiness(), server.rest())
+    let router = api_router(server.routes(&home), &server.readiness(), server.rest())
         .merge(metrics_router(server.metrics(), MetricsReaders::Admins));
     let stop_api = stop.child_token();
     tasks.spawn(async move {

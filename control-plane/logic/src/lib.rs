@@ -10,6 +10,7 @@ pub mod controller;
 pub mod controllers;
 pub mod cron;
 pub mod discovery;
+pub mod disruption;
 pub mod field_error;
 pub mod human;
 pub mod json;

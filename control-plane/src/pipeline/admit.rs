@@ -12,11 +12,12 @@ use trireme_logic::{
     },
     field_error::{FieldError, FieldErrorReason, FieldErrors},
     kind::KindInfo,
+    kinds::pod::part::{self, PodPart},
     object::{Object, ObjectKey},
     validation::metadata,
 };
 use trireme_proto::api::{
-    core::v1::{LimitRange, Namespace, ResourceQuota},
+    core::v1::{LimitRange, Namespace, Pod, ResourceQuota},
     meta::v1::ObjectMeta,
 };
 use trireme_store::kv::Revision;
@@ -353,6 +354,12 @@ pub(crate) fn admit_update_among(
             metadata::validate_update(object.metadata(), old.metadata(), &mut errors);
             object.validate_status_update(old, &mut errors);
         }
+        Subresource::EphemeralContainers => {
+            change_pod_part(PodPart::EphemeralContainers, &mut *object, old, &mut errors)?;
+        }
+        Subresource::Resize => {
+            change_pod_part(PodPart::Resources, &mut *object, old, &mut errors)?;
+        }
         _ => {
             object.set_defaults();
             object.prepare_update(old);
@@ -382,6 +389,24 @@ pub(crate) fn admit_update_among(
     } else {
         ChangeOutcome::Replace(object)
     }))
+}
+
+/// Makes of a pod that was sent the old one with nothing but one part changed.
+fn change_pod_part(
+    part: PodPart,
+    object: &mut dyn Object,
+    old: &dyn Object,
+    errors: &mut FieldErrors,
+) -> Result<(), ApiError> {
+    object.set_defaults();
+    keep_metadata(object.metadata_mut(), old.metadata());
+    let no_pod = || ApiError::internal("a pod is not a pod");
+    let old_pod = old.downcast_ref::<Pod>().ok_or_else(no_pod)?;
+    let pod = object.downcast_mut::<Pod>().ok_or_else(no_pod)?;
+    part::prepare(part, pod, old_pod);
+    part::validate(part, pod, old_pod, errors);
+    object.validate(errors);
+    Ok(())
 }
 
 /// The revision and uid that a client names are those it made its change for.

@@ -1,10 +1,13 @@
 //! Deleting an object: at once, or marked first while a grace period or finalizers hold it.
 
 use jiff::Timestamp;
-use trireme_logic::object::{KindOps, Object, ObjectKey};
+use trireme_logic::{
+    field_error::FieldErrors,
+    object::{KindOps, Object, ObjectKey},
+};
 use trireme_proto::api::{
     core::v1::Namespace,
-    meta::v1::{ObjectMeta, Time},
+    meta::v1::{DeleteOptions as SentOptions, ObjectMeta, Time},
 };
 
 use super::{
@@ -20,6 +23,10 @@ use crate::{
     status::ApiError,
 };
 
+const DRY_RUN_ALL: &str = "All";
+const BACKGROUND: &str = "Background";
+const FOREGROUND: &str = "Foreground";
+const ORPHAN: &str = "Orphan";
 const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 const ORPHAN_FINALIZER: &str = "orphan";
 
@@ -97,6 +104,27 @@ impl Registry {
 }
 
 impl DeleteOptions {
+    /// Reads the options as clients send them.
+    ///
+    /// # Errors
+    /// `Invalid` for options that contradict each other or are not known.
+    pub fn of_sent(sent: SentOptions) -> Result<Self, ApiError> {
+        refuse_nonsense(&sent)?;
+        let propagation = match (sent.propagation_policy.as_deref(), sent.orphan_dependents) {
+            (Some(FOREGROUND), _) => Propagation::Foreground,
+            (Some(ORPHAN), _) | (None, Some(true)) => Propagation::Orphan,
+            _ => Propagation::Background,
+        };
+        let preconditions = sent.preconditions.unwrap_or_default();
+        Ok(Self {
+            grace_period_seconds: sent.grace_period_seconds,
+            propagation,
+            uid: preconditions.uid.unwrap_or_default(),
+            resource_version: preconditions.resource_version.unwrap_or_default(),
+            dry_run: !sent.dry_run.is_empty(),
+        })
+    }
+
     /// Refuses what no deletion can be asked for.
     pub(super) fn check(&self) -> Result<(), ApiError> {
         let seconds = self.grace_period_seconds.unwrap_or(0);
@@ -110,6 +138,32 @@ impl DeleteOptions {
             parse_revision(&self.resource_version)?;
         }
         Ok(())
+    }
+}
+
+fn refuse_nonsense(sent: &SentOptions) -> Result<(), ApiError> {
+    let mut errors = FieldErrors::default();
+    errors.field("propagationPolicy", |errors| {
+        let Some(policy) = sent.propagation_policy.as_deref() else {
+            return;
+        };
+        if sent.orphan_dependents.is_some() {
+            errors.invalid(policy, "orphanDependents and deletionPropagation cannot be both set");
+        }
+        if !matches!(policy, BACKGROUND | FOREGROUND | ORPHAN) {
+            errors.not_supported(policy, &[BACKGROUND, FOREGROUND, ORPHAN]);
+        }
+    });
+    errors.field("dryRun", |errors| {
+        for value in sent.dry_run.iter().filter(|value| *value != DRY_RUN_ALL) {
+            errors.not_supported(value, &[DRY_RUN_ALL]);
+        }
+    });
+    let errors = errors.into_errors();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_options("DeleteOptions", &errors))
     }
 }
 

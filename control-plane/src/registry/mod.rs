@@ -13,6 +13,7 @@ mod continue_token;
 mod create;
 mod delete;
 mod delete_collection;
+mod evict;
 mod list;
 mod node;
 mod patch;
@@ -40,6 +41,7 @@ use trireme_store::kv::{Compare, CompareResult, CompareTarget, KeyRange, Kv, Op,
 
 pub use change::Changed;
 pub use delete::{DeleteOptions, Deleted, Propagation};
+pub use evict::Eviction;
 pub use list::{ListEnd, ObjectList};
 pub use node::ReportOutcome;
 pub use patch::PatchRequest;

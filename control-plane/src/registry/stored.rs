@@ -172,7 +172,11 @@ impl std::fmt::Debug for Stored {
 
 /// Nothing for 0: what a dry run made is stored nowhere.
 pub(super) fn revision_text(revision: Revision) -> String {
-    if revision == 0 { String::new() } else { revision.to_string() }
+    if revision == 0 {
+        String::new()
+    } else {
+        revision.to_string()
+    }
 }
 
 /// The stored form of an object: without its revision, within the size limit.

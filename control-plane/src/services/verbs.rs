@@ -10,7 +10,7 @@ use trireme_proto::{
 
 use crate::{
     pipeline::{Decoded, Permit, RequestInfo, Subresource, Validation, decode_binding, decode_scale},
-    registry::{self, DeleteOptions, Deleted, ReadFrom, Registry, Stored},
+    registry::{self, DeleteOptions, Deleted, Eviction, ReadFrom, Registry, Stored},
     status::ApiError,
 };
 
@@ -101,6 +101,11 @@ pub(crate) async fn create(
 ) -> Result<Written, ApiError> {
     let info = requested(permit)?;
     let _seat = registry.admit(permit, sent.body.len()).await?;
+    if info.subresource() == Subresource::Eviction {
+        let eviction = Eviction::decode(&sent.body, sent.encoding)?;
+        let deleted = registry.evict(permit, info.key(), eviction, options.dry_run).await?;
+        return Ok(deleted.stored.into());
+    }
     if info.subresource() == Subresource::Binding {
         let binding = decode_binding(sent.body, sent.encoding)?;
         let changed = registry

@@ -38,7 +38,7 @@ const KUBERNETES_MINOR: &str = "36";
 ///
 /// # Panics
 /// If the program's own descriptors are broken.
-pub fn api_router(services: Routes, readiness: Readiness, rest: Arc<RestService>) -> Router {
+pub fn api_router(services: Routes, readiness: &Readiness, rest: Arc<RestService>) -> Router {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(trireme_proto::FILE_DESCRIPTOR_SET)

@@ -85,7 +85,7 @@ impl TestServer {
         let rest = RestService::new(registry.clone(), Arc::new(CannedLogs));
         let resources = ResourcesService::new(registry, Arc::new(CannedLogs));
         let routes = Routes::new(resources.into_server()).add_service(cluster.into_server());
-        let readiness = {
+        let readiness: super::Readiness = {
             let ready = ready.clone();
             Arc::new(move || {
                 if ready.load(Ordering::SeqCst) {
@@ -96,7 +96,7 @@ impl TestServer {
             })
         };
         let stop = CancellationToken::new();
-        let served = tokio::spawn(listener.serve(tls, api_router(routes, readiness, rest), admits, stop.clone()));
+        let served = tokio::spawn(listener.serve(tls, api_router(routes, &readiness, rest), admits, stop.clone()));
         Self {
             authority,
             environment,

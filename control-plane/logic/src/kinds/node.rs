@@ -34,7 +34,7 @@ impl Kind for Node {
         short_names: &["no"],
         categories: &[],
         namespaced: false,
-        subresources: &["status"],
+        subresources: &["status", "proxy"],
         columns: &[
             column("Status", "Whether the node is ready, and whether it takes pods."),
             column("Roles", "The node's roles, from its labels."),

@@ -36,7 +36,7 @@ impl Kind for Service {
         short_names: &["svc"],
         categories: &["all"],
         namespaced: true,
-        subresources: &["status"],
+        subresources: &["status", "proxy"],
         columns: &[
             column("Type", "How the service is reached."),
             column("Cluster-IP", "Its address inside the cluster."),

@@ -15,7 +15,7 @@ impl Kind for ServiceAccount {
         short_names: &["sa"],
         categories: &[],
         namespaced: true,
-        subresources: &[],
+        subresources: &["token"],
         columns: &[column("Secrets", "How many secrets the account names."), AGE],
         selectable_fields: &[],
         name_rule: NameRule::DnsSubdomain,

@@ -72,7 +72,7 @@ pub(super) fn document(
             })
         }
         Format::Protobuf => {
-            let unknown = envelope::unwrap(body)?;
+            let unknown = envelope::unwrap(&body)?;
             let named = unknown.type_meta.unwrap_or_default();
             let (api_version, kind) = expected;
             if !named.kind.is_empty() && named.kind != kind {

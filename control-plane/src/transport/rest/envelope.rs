@@ -86,7 +86,7 @@ pub(super) fn wrap(api_version: &str, kind: &str, object: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// `BadRequest` if there is none.
-pub(super) fn unwrap(body: Bytes) -> Result<Unknown, ApiError> {
+pub(super) fn unwrap(body: &Bytes) -> Result<Unknown, ApiError> {
     let Some(inner) = body.strip_prefix(MAGIC.as_slice()) else {
         return Err(ApiError::bad_request(
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
@@ -135,7 +135,7 @@ pub(super) mod testing {
             let (frame, rest) = rest.split_at(length);
             stream = rest;
             let event = WatchEvent::decode(frame).expect("an event");
-            let object = unwrap(event.object.unwrap_or_default().raw).expect("an envelope");
+            let object = unwrap(&event.object.unwrap_or_default().raw).expect("an envelope");
             events.push((event.event, object.type_meta.unwrap_or_default().kind, object.raw));
         }
         events
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn envelopes_go_on_and_come_off() {
         for object in [&b""[..], b"abc", &[7; 300]] {
-            let read = unwrap(wrap("apps/v1", "Deployment", object).into()).expect("an envelope");
+            let read = unwrap(&wrap("apps/v1", "Deployment", object).into()).expect("an envelope");
             let named = read.type_meta.expect("named");
             assert_eq!(
                 (named.api_version.as_str(), named.kind.as_str()),
@@ -167,7 +167,7 @@ mod tests {
         };
         let packed = [MAGIC.as_slice(), &packed.encode_to_vec()].concat();
         for body in [&b""[..], b"{}", b"k8s", b"k8s\0\xff", &packed] {
-            let error = unwrap(Bytes::copy_from_slice(body)).expect_err("refused");
+            let error = unwrap(&Bytes::copy_from_slice(body)).expect_err("refused");
             assert_eq!(error.reason(), crate::status::Reason::BadRequest);
         }
     }

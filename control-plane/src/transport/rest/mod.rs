@@ -214,7 +214,7 @@ fn require_post(method: &Method) -> Result<(), ApiError> {
 /// What an envelope holds.
 #[cfg(test)]
 pub(super) fn unwrapped_for_tests(body: &[u8]) -> bytes::Bytes {
-    envelope::unwrap(bytes::Bytes::copy_from_slice(body))
+    envelope::unwrap(&bytes::Bytes::copy_from_slice(body))
         .expect("an envelope")
         .raw
 }

@@ -46,7 +46,10 @@ impl RestService {
         let options = WriteOptions::parse(&asked.query, WriteVerb::Create)?;
         let document = self.document(asked, body, &options).await?;
         let written = verbs::create(&self.registry, &asked.permit, document.sent, plain(&options)).await?;
-        if requested(&asked.permit)?.subresource() == Subresource::Binding {
+        if matches!(
+            requested(&asked.permit)?.subresource(),
+            Subresource::Binding | Subresource::Eviction
+        ) {
             return success(asked.parts, asked.wishes, StatusCode::CREATED, None);
         }
         let warnings = [document.warnings, written.warnings].concat();

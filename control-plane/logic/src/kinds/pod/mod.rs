@@ -4,6 +4,7 @@
 //! it was made. Its status belongs to the node that runs it.
 
 mod columns;
+pub mod part;
 mod qos;
 pub mod resources;
 mod update;
@@ -40,7 +41,18 @@ impl Kind for Pod {
         short_names: &["po"],
         categories: &["all"],
         namespaced: true,
-        subresources: &["status", "binding", "log"],
+        subresources: &[
+            "status",
+            "attach",
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "proxy",
+            "resize",
+        ],
         columns: &[
             column("Ready", "Containers that are ready, of all."),
             column("Status", "What the pod is doing, or what keeps it from it."),

@@ -1,17 +1,9 @@
 //! Options of deletions, which come in the body or, without one, behind the path.
 
-use trireme_logic::field_error::FieldErrors;
 use trireme_proto::api::meta::v1::DeleteOptions as Sent;
 
-use super::{DRY_RUN_ALL, Query, refuse_if_any};
-use crate::{
-    registry::{DeleteOptions, Propagation},
-    status::ApiError,
-};
-
-const BACKGROUND: &str = "Background";
-const FOREGROUND: &str = "Foreground";
-const ORPHAN: &str = "Orphan";
+use super::Query;
+use crate::{registry::DeleteOptions, status::ApiError};
 
 /// How to delete, as a body says or, if there is none, the query.
 ///
@@ -22,20 +14,7 @@ pub(in super::super) fn delete_options(body: Option<Sent>, query: &Query) -> Res
         Some(sent) => sent,
         None => from_query(query)?,
     };
-    check(&sent)?;
-    let propagation = match (sent.propagation_policy.as_deref(), sent.orphan_dependents) {
-        (Some(FOREGROUND), _) => Propagation::Foreground,
-        (Some(ORPHAN), _) | (None, Some(true)) => Propagation::Orphan,
-        _ => Propagation::Background,
-    };
-    let preconditions = sent.preconditions.unwrap_or_default();
-    Ok(DeleteOptions {
-        grace_period_seconds: sent.grace_period_seconds,
-        propagation,
-        uid: preconditions.uid.unwrap_or_default(),
-        resource_version: preconditions.resource_version.unwrap_or_default(),
-        dry_run: !sent.dry_run.is_empty(),
-    })
+    DeleteOptions::of_sent(sent)
 }
 
 fn from_query(query: &Query) -> Result<Sent, ApiError> {
@@ -48,32 +27,12 @@ fn from_query(query: &Query) -> Result<Sent, ApiError> {
     })
 }
 
-fn check(sent: &Sent) -> Result<(), ApiError> {
-    let mut errors = FieldErrors::default();
-    errors.field("propagationPolicy", |errors| {
-        let Some(policy) = sent.propagation_policy.as_deref() else {
-            return;
-        };
-        if sent.orphan_dependents.is_some() {
-            errors.invalid(policy, "orphanDependents and deletionPropagation cannot be both set");
-        }
-        if !matches!(policy, BACKGROUND | FOREGROUND | ORPHAN) {
-            errors.not_supported(policy, &[BACKGROUND, FOREGROUND, ORPHAN]);
-        }
-    });
-    errors.field("dryRun", |errors| {
-        for value in sent.dry_run.iter().filter(|value| *value != DRY_RUN_ALL) {
-            errors.not_supported(value, &[DRY_RUN_ALL]);
-        }
-    });
-    refuse_if_any("DeleteOptions", errors)
-}
-
 #[cfg(test)]
 mod tests {
     use trireme_proto::api::meta::v1::Preconditions;
 
     use super::*;
+    use crate::registry::Propagation;
 
     #[test]
     fn options_come_from_the_body_or_the_query() {

@@ -234,6 +234,95 @@ async fn a_pod_is_bound_by_either_path() {
 }
 
 #[tokio::test]
+async fn a_pod_is_evicted() {
+    let server = TestServer::start().await;
+    let admin = Http::admin(&server);
+    admin.post(PODS, &pod("a")).await.good();
+    let eviction = |name: &str, uid: &str| {
+        let options = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": uid}});
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}, "deleteOptions": options})
+    };
+    let target = format!("{PODS}/a/eviction");
+    let other = admin.post(&target, &eviction("b", "")).await;
+    assert_status(
+        &other,
+        StatusCode::BAD_REQUEST,
+        "BadRequest",
+        "does not match name in Eviction",
+    );
+    let stranger = admin.post(&target, &eviction("a", "other")).await;
+    assert_status(
+        &stranger,
+        StatusCode::CONFLICT,
+        "Conflict",
+        "UID in precondition: other",
+    );
+    let uid = admin.get(&format!("{PODS}/a")).await.json()["metadata"]["uid"]
+        .as_str()
+        .expect("a uid")
+        .to_owned();
+    admin
+        .post(&format!("{target}?dryRun=All"), &eviction("a", &uid))
+        .await
+        .good();
+    assert_eq!(admin.get(&format!("{PODS}/a")).await.code, 200);
+    let evicted = admin.post(&target, &eviction("a", &uid)).await;
+    assert_eq!((evicted.code, &evicted.json()["status"]), (201, &json!("Success")));
+    assert_eq!(admin.get(&format!("{PODS}/a")).await.code, 404);
+    assert_eq!(admin.post(&target, &eviction("a", "")).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_pod_gets_containers_to_look_into_it_and_other_resources() {
+    let server = TestServer::start().await;
+    let admin = Http::admin(&server);
+    let mut created = pod("a");
+    created["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+    admin.post(PODS, &created).await.good();
+    let target = format!("{PODS}/a/ephemeralcontainers");
+    let patch = r#"{"spec":{"ephemeralContainers":[{"name":"look","image":"tools:1","targetContainerName":"main"}]}}"#;
+    let kind = "application/strategic-merge-patch+json";
+    let patched = admin.send(Method::PATCH, &target, kind, patch).await.good().json();
+    assert_eq!(patched["spec"]["ephemeralContainers"][0]["name"], "look");
+    let mut read = admin.get(&target).await.good().json();
+    read["spec"]["ephemeralContainers"] = json!([]);
+    let removed = admin.send(Method::PUT, &target, JSON, read.to_string()).await;
+    assert_status(
+        &removed,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Invalid",
+        "may not be removed",
+    );
+    // The plain way is no way.
+    let plain = admin
+        .send(Method::PUT, &format!("{PODS}/a"), JSON, read.to_string())
+        .await;
+    assert_eq!(plain.code, 422);
+
+    let patch = r#"{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"2"}},"image":"other:1"}]}}"#;
+    let resized = admin
+        .send(Method::PATCH, &format!("{PODS}/a/resize"), kind, patch)
+        .await
+        .good()
+        .json();
+    let container = &resized["spec"]["containers"][0];
+    assert_eq!(
+        (&container["resources"]["requests"]["cpu"], &container["image"]),
+        (&json!("2"), &json!("hello:1"))
+    );
+    let patch = r#"{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":null}}}]}}"#;
+    let class = admin
+        .send(Method::PATCH, &format!("{PODS}/a/resize"), kind, patch)
+        .await;
+    assert_status(
+        &class,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Invalid",
+        "Pod QOS Class may not change",
+    );
+}
+
+#[tokio::test]
 async fn deletions_answer_as_kubernetes_does() {
     let server = TestServer::start().await;
     let admin = Http::admin(&server);
