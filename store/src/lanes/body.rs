@@ -171,6 +171,23 @@ mod tests {
         assert!(!slow.is_cancelled(), "nobody looks after what is gone");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_of_a_body_that_has_its_own_room_is_cut_off_too() {
+        let frames: VecDeque<Bytes> = vec![Bytes::from_static(b"piece"); 3].into();
+        let mut response = Response::new(Frames(frames));
+        assert!(!is_carried(&response));
+        look_after(&mut response);
+        assert!(is_carried(&response));
+        let stalled = CancellationToken::new();
+        let mut body = release(response, &stalled).into_body();
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        assert!(frame.is_some());
+        tokio::time::sleep(limits::ANSWER_PATIENCE / 2).await;
+        assert!(!stalled.is_cancelled());
+        tokio::time::sleep(2 * limits::ANSWER_PATIENCE).await;
+        assert!(stalled.is_cancelled());
+    }
+
     #[tokio::test]
     async fn room_is_held_until_everything_is_handed_over_in_pieces() {
         let lanes = Lanes::new(LaneSizes::of_processors(1));

@@ -3,6 +3,7 @@
 use trireme_store::lanes::{Flow, Lanes, LanesUse, Seat};
 
 use super::*;
+use crate::limits;
 use crate::registry::{ListPage, ListRequest, ObjectWatch, Selection, WatchChange, WatchRequest};
 
 async fn list(harness: &Harness, limit: usize) -> Result<ListPage, ApiError> {
@@ -88,6 +89,51 @@ async fn a_list_holds_room_until_its_client_has_it() {
     drop((page, small));
     let LanesUse { users, bulk, .. } = lanes(&harness).usage();
     assert_eq!((users.answer_bytes, bulk.answer_bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn a_list_in_slices_holds_room_for_one_of_them() {
+    let harness = Harness::new().await;
+    create_large(&harness, 8).await;
+    let permit = admin(Verb::List, "configmaps", "", "");
+    let request = ListRequest {
+        namespace: String::new(),
+        selection: Selection::everything(),
+        limit: 0,
+        continue_token: String::new(),
+        from: ReadFrom::Latest,
+    };
+    let ops = ops_of("", "configmaps");
+    let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");
+    let (mut names, mut slices) = (Vec::new(), 0);
+    while list.end().is_none() {
+        let objects = list.next().await.expect("a slice");
+        if slices == 0 {
+            // What happens meanwhile is not seen: all slices show one revision.
+            harness.create(mk_config_map("large-2-late")).await.expect("created");
+        }
+        slices += 1;
+        names.extend(objects.iter().map(|stored| stored.key().name.clone()));
+        let LanesUse { bulk, .. } = lanes(&harness).usage();
+        let most = (limits::LIST_CHUNK_BYTES + limits::OBJECT_MAX_BYTES) as u64;
+        assert!(bulk.answer_bytes <= most, "{bulk:?}");
+        assert_eq!(bulk.seats_in_use, 0);
+    }
+    let expected: Vec<String> = (0..8).map(|index| format!("large-{index}")).collect();
+    assert_eq!((names, slices > 2), (expected, true));
+    assert!(list.revision() < harness.revision());
+    drop(list);
+    // The rest of a list that is read again is the same rest.
+    let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");
+    let first = list.next().await.expect("a slice").len();
+    let mut again = list.rest_again(&permit);
+    let mut rest = 0;
+    while again.end().is_none() {
+        rest += again.next().await.expect("a slice").len();
+    }
+    assert_eq!(first + rest, 9);
+    drop((list, again));
+    assert_eq!(lanes(&harness).usage().bulk.answer_bytes, 0);
 }
 
 #[tokio::test]
