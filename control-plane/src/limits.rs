@@ -150,6 +150,12 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest HTTP header block, in bytes.
 pub const HEADERS_MAX_BYTES: u32 = 64 << 10;
 
+/// Most headers of one HTTP/1.1 request.
+pub const HEADERS_MAX: usize = 100;
+
+/// What is read ahead of one HTTP/1.1 connection, in bytes. Headers that do not fit are refused.
+pub const HTTP1_BUFFER_BYTES: usize = 128 << 10;
+
 /// HTTP/2 streams at a time on one connection.
 pub const STREAMS_MAX: u32 = 10_000;
 

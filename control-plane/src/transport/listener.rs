@@ -223,7 +223,12 @@ impl BoundListener {
 
 fn http_builder(headers: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(headers)
+        .max_headers(limits::HEADERS_MAX)
+        .max_buf_size(limits::HTTP1_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -73,6 +73,19 @@ impl<'a> Http<'a> {
         self.ask(Method::GET, target, &[], "").await
     }
 
+    /// The code of an answer over HTTP/2; `None` if there is none.
+    async fn try_with_header(&self, target: &str, value: &str) -> Option<u16> {
+        let io = TokioIo::new(connect(self.server, &self.profile).await);
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::get(format!("https://localhost{target}"))
+            .header("x-large", value)
+            .body(Full::new(Bytes::new()));
+        let answer = sender.send_request(request.expect("a request"));
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an end");
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
     async fn get_as(&self, target: &str, accept: &str) -> Reply {
         self.ask(Method::GET, target, &[("accept", accept)], "").await
     }

@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{super::super::listener::Bounds, *};
+use crate::limits;
 
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_its_request_and_harms_nobody() {
@@ -26,6 +27,32 @@ async fn a_body_that_does_not_come_ends_its_request_and_harms_nobody() {
         said.starts_with("HTTP/1.1 504 ") && said.contains("did not come in time"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn headers_beyond_their_bounds_are_refused() {
+    let server = TestServer::start().await;
+    let admin = Http::admin(&server);
+    let many: String = (0..limits::HEADERS_MAX)
+        .map(|index| format!("x-{index}: y\r\n"))
+        .collect();
+    let large = format!("x-large: {}\r\n", "y".repeat(limits::HTTP1_BUFFER_BYTES));
+    for headers in [many, large] {
+        let mut stream = connect(&server, &Profile::admin()).await;
+        let head = format!("GET {MAPS} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        // The server may hang up before it has all of it.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut said = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+        let _ = read.expect("the connection ends");
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 431 "), "{said}");
+        admin.get(MAPS).await.good();
+    }
+    let refused = admin
+        .try_with_header(MAPS, &"y".repeat(limits::HEADERS_MAX_BYTES as usize))
+        .await;
+    assert!(refused.is_none_or(|code| code >= 400));
 }
 
 #[tokio::test]
