@@ -10,6 +10,9 @@ use crate::names;
 
 /// Messages whose JSON is not an object of their fields; their code is handwritten in `src/scalars`.
 pub(crate) const SCALARS: &[&str] = &[
+    "kubernetes.authentication.v1.ExtraValue",
+    "kubernetes.authorization.v1.ExtraValue",
+    "kubernetes.certificates.v1.ExtraValue",
     "kubernetes.meta.v1.FieldsV1",
     "kubernetes.meta.v1.IntOrString",
     "kubernetes.meta.v1.MicroTime",

@@ -22,6 +22,7 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         "Quantity" => "Quantity",
         "IntOrString" => "IntOrString",
         "FieldsV1" | "RawExtension" => "Any",
+        "ExtraValue" => "Strings",
         _ => "Object",
     };
     let kind = message

@@ -52,6 +52,20 @@ pub mod kubernetes {
             generated_objects!("kubernetes.apps.v1");
         }
     }
+    /// Questions about who somebody is.
+    pub mod authentication {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.authentication.v1");
+        }
+    }
+    /// Questions about what somebody may do.
+    pub mod authorization {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.authorization.v1");
+        }
+    }
     /// Autoscalers, and the scale subresource.
     pub mod autoscaling {
         /// Version 1.
@@ -68,6 +82,13 @@ pub mod kubernetes {
         /// Version 1.
         pub mod v1 {
             generated_objects!("kubernetes.batch.v1");
+        }
+    }
+    /// Requests for certificates.
+    pub mod certificates {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.certificates.v1");
         }
     }
     /// Leases.
@@ -117,6 +138,34 @@ pub mod kubernetes {
         /// Version 1.
         pub mod v1 {
             generated_objects!("kubernetes.scheduling.v1");
+        }
+    }
+    /// How traffic comes in, and who may talk to whom.
+    pub mod networking {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.networking.v1");
+        }
+    }
+    /// Ways to run containers.
+    pub mod node {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.node.v1");
+        }
+    }
+    /// Who may do what.
+    pub mod rbac {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.rbac.v1");
+        }
+    }
+    /// Classes of volumes, and the drivers that make and attach them.
+    pub mod storage {
+        /// Version 1.
+        pub mod v1 {
+            generated_objects!("kubernetes.storage.v1");
         }
     }
 }

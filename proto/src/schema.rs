@@ -112,6 +112,8 @@ pub enum JsonForm {
     IntOrString,
     /// Any JSON.
     Any,
+    /// A list of strings.
+    Strings,
 }
 
 /// The unit of ownership in a list, in server-side apply.

@@ -11,16 +11,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use trireme_proto::api::apps::v1 as apps;
+use trireme_proto::api::authentication::v1 as authentication;
+use trireme_proto::api::authorization::v1 as authorization;
 use trireme_proto::api::autoscaling::v1 as autoscaling;
 use trireme_proto::api::autoscaling::v2 as autoscaling_v2;
 use trireme_proto::api::batch::v1 as batch;
+use trireme_proto::api::certificates::v1 as certificates;
 use trireme_proto::api::coordination::v1 as coordination;
 use trireme_proto::api::core::v1 as core;
 use trireme_proto::api::discovery::v1 as discovery;
 use trireme_proto::api::events::v1 as events;
 use trireme_proto::api::meta::v1 as meta;
+use trireme_proto::api::networking::v1 as networking;
+use trireme_proto::api::node::v1 as node;
 use trireme_proto::api::policy::v1 as policy;
+use trireme_proto::api::rbac::v1 as rbac;
 use trireme_proto::api::scheduling::v1 as scheduling;
+use trireme_proto::api::storage::v1 as storage;
 use trireme_proto::json::{self, JsonMessage};
 use trireme_proto::schema::{self, FieldSchema, JsonForm, MessageSchema, Scalar, Shape, ValueType};
 
@@ -56,6 +63,7 @@ fn full_field(field: &FieldSchema) -> Value {
             (JsonForm::Quantity, _) => json!(format!("{}Gi", field.number)),
             (JsonForm::IntOrString, _) if field.number.is_multiple_of(2) => json!(field.number),
             (JsonForm::IntOrString, _) => json!(format!("{}%", field.number)),
+            (JsonForm::Strings, _) => json!([format!("text-{}", field.number)]),
             (JsonForm::Any, _) => json!({"f:metadata": {"f:labels": {"f:app": {}}}}),
         },
     };
@@ -159,10 +167,12 @@ const KNOWN_TO_JUDGE_ONLY: &[&str] = &["\"f:app\": Object {},"];
 fn core_kinds() {
     check::<core::Binding, k8s::core::v1::Binding>();
     check::<core::ConfigMap, k8s::core::v1::ConfigMap>();
+    check::<core::Endpoints, k8s::core::v1::Endpoints>();
     check::<core::Event, k8s::core::v1::Event>();
     check::<core::LimitRange, k8s::core::v1::LimitRange>();
     check::<core::Namespace, k8s::core::v1::Namespace>();
     check::<core::Node, k8s::core::v1::Node>();
+    check::<core::PersistentVolume, k8s::core::v1::PersistentVolume>();
     check::<core::PersistentVolumeClaim, k8s::core::v1::PersistentVolumeClaim>();
     check::<core::ReplicationController, k8s::core::v1::ReplicationController>();
     check::<core::ResourceQuota, k8s::core::v1::ResourceQuota>();
@@ -197,6 +207,32 @@ fn other_groups() {
 }
 
 #[test]
+fn networking_storage_and_nodes() {
+    check::<networking::Ingress, k8s::networking::v1::Ingress>();
+    check::<networking::IngressClass, k8s::networking::v1::IngressClass>();
+    check::<networking::NetworkPolicy, k8s::networking::v1::NetworkPolicy>();
+    check::<node::RuntimeClass, k8s::node::v1::RuntimeClass>();
+    check::<storage::CsiDriver, k8s::storage::v1::CSIDriver>();
+    check::<storage::CsiNode, k8s::storage::v1::CSINode>();
+    check::<storage::StorageClass, k8s::storage::v1::StorageClass>();
+    check::<storage::VolumeAttachment, k8s::storage::v1::VolumeAttachment>();
+}
+
+#[test]
+fn who_may_do_what() {
+    check::<authentication::SelfSubjectReview, k8s::authentication::v1::SelfSubjectReview>();
+    check::<authorization::LocalSubjectAccessReview, k8s::authorization::v1::LocalSubjectAccessReview>();
+    check::<authorization::SelfSubjectAccessReview, k8s::authorization::v1::SelfSubjectAccessReview>();
+    check::<authorization::SelfSubjectRulesReview, k8s::authorization::v1::SelfSubjectRulesReview>();
+    check::<authorization::SubjectAccessReview, k8s::authorization::v1::SubjectAccessReview>();
+    check::<certificates::CertificateSigningRequest, k8s::certificates::v1::CertificateSigningRequest>();
+    check::<rbac::ClusterRole, k8s::rbac::v1::ClusterRole>();
+    check::<rbac::ClusterRoleBinding, k8s::rbac::v1::ClusterRoleBinding>();
+    check::<rbac::Role, k8s::rbac::v1::Role>();
+    check::<rbac::RoleBinding, k8s::rbac::v1::RoleBinding>();
+}
+
+#[test]
 fn status_and_options() {
     check::<meta::Status, k8s_meta::Status>();
     let options = schema::kind("", "v1", "DeleteOptions").unwrap();
@@ -209,6 +245,11 @@ fn status_and_options() {
 fn every_kind_is_judged() {
     let judged = [
         "Binding",
+        "CSIDriver",
+        "CSINode",
+        "CertificateSigningRequest",
+        "ClusterRole",
+        "ClusterRoleBinding",
         "ConfigMap",
         "ControllerRevision",
         "CronJob",
@@ -216,15 +257,21 @@ fn every_kind_is_judged() {
         "DeleteOptions",
         "Deployment",
         "EndpointSlice",
+        "Endpoints",
         "Event",
         "Event",
         "HorizontalPodAutoscaler",
         "HorizontalPodAutoscaler",
+        "Ingress",
+        "IngressClass",
         "Job",
         "Lease",
         "LimitRange",
+        "LocalSubjectAccessReview",
         "Namespace",
+        "NetworkPolicy",
         "Node",
+        "PersistentVolume",
         "PersistentVolumeClaim",
         "Pod",
         "PodDisruptionBudget",
@@ -233,12 +280,21 @@ fn every_kind_is_judged() {
         "ReplicaSet",
         "ReplicationController",
         "ResourceQuota",
+        "Role",
+        "RoleBinding",
+        "RuntimeClass",
         "Scale",
         "Secret",
+        "SelfSubjectAccessReview",
+        "SelfSubjectReview",
+        "SelfSubjectRulesReview",
         "Service",
         "ServiceAccount",
         "StatefulSet",
         "Status",
+        "StorageClass",
+        "SubjectAccessReview",
+        "VolumeAttachment",
     ];
     let mut kinds: Vec<_> = schema::messages()
         .iter()

@@ -1,7 +1,8 @@
 //! Messages whose JSON is not an object of their fields: times, quantities, integers that may be
-//! percentages, and what is kept as the JSON it came as.
+//! percentages, lists of values, and what is kept as the JSON it came as.
 
 mod any;
+mod extra_value;
 mod int_or_string;
 mod quantity;
 mod time;

@@ -136,6 +136,7 @@ impl Definitions {
                 json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"})
             }
             (JsonForm::Any, _) => json!({"type": "object"}),
+            (JsonForm::Strings, _) => json!({"type": "array", "items": {"type": "string"}}),
         };
         if !message.doc.is_empty() {
             definition["description"] = json!(message.doc);
