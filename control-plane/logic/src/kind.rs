@@ -31,7 +31,7 @@ pub struct KindInfo {
     pub categories: &'static [&'static str],
     /// True if objects live in namespaces.
     pub namespaced: bool,
-    /// Subresources served: `status`, `scale`, `binding`, `log`.
+    /// Subresources served: `status`, `scale`, `binding`, `log`, `approval`.
     pub subresources: &'static [&'static str],
     /// Table columns: the cells of [`Kind::cells`] answer to these. The name comes before them, unless one of
     /// them is called `Name` itself.
@@ -99,6 +99,13 @@ pub trait Kind:
     /// Prepares a status update of `old`: keeps everything of `old` but the status.
     fn prepare_status_update(&mut self, _old: &Self) {}
 
+    /// Prepares an update of `old` through `part`, a subresource of its own kind such as `approval`: keeps
+    /// everything of `old` that the subresource is not about.
+    fn prepare_part_update(&mut self, _part: &str, _old: &Self) {}
+
+    /// Fills in times that the server sets, in a new object or a change of `old`. Called after the preparations.
+    fn stamp(&mut self, _old: Option<&Self>, _now: Time) {}
+
     /// Checks the object by itself. Metadata is checked for all kinds alike, elsewhere.
     fn validate(&self, _errors: &mut FieldErrors) {}
 
@@ -110,6 +117,9 @@ pub trait Kind:
 
     /// Checks a status update from `old`.
     fn validate_status_update(&self, _old: &Self, _errors: &mut FieldErrors) {}
+
+    /// Checks an update from `old` through `part`.
+    fn validate_part_update(&self, _part: &str, _old: &Self, _errors: &mut FieldErrors) {}
 
     /// The table row without the name: one cell for each of [`KindInfo::columns`].
     fn cells(&self, now: Time) -> Vec<String>;

@@ -72,6 +72,30 @@ pub const SUCCEEDED_INDEXES_BYTES: usize = 64 << 10;
 pub const MANAGED_BY_BYTES: usize = 63;
 /// The highest priority that a class of users may have.
 pub const USER_PRIORITY: i32 = 1_000_000_000;
+/// The most bytes of the name of an ingress class's controller.
+pub const INGRESS_CONTROLLER_BYTES: usize = 250;
+/// The most parameters of a storage class.
+pub const STORAGE_PARAMETERS: usize = 512;
+/// The most bytes of the parameters of a storage class together, keys and values.
+pub const STORAGE_PARAMETERS_SIZE_BYTES: usize = 256 << 10;
+/// The most bytes of a CSI driver's name.
+pub const CSI_DRIVER_NAME_BYTES: usize = 63;
+/// The most bytes of what a CSI driver calls a node.
+pub const CSI_NODE_ID_BYTES: usize = 256;
+/// The fewest seconds between two updates of how many volumes a node can have.
+pub const NODE_ALLOCATABLE_UPDATE_SECONDS_MIN: i64 = 10;
+/// The fewest seconds for which a token that a CSI driver is given is good.
+pub const TOKEN_EXPIRATION_SECONDS_MIN: i64 = 600;
+/// The most seconds for which a token that a CSI driver is given is good.
+pub const TOKEN_EXPIRATION_SECONDS_MAX: i64 = 1 << 32;
+/// The most bytes that a driver may say of an attached volume together, keys and values.
+pub const ATTACHMENT_METADATA_SIZE_BYTES: usize = 256 << 10;
+/// The most bytes of a message about a failure to attach or detach a volume.
+pub const VOLUME_ERROR_MESSAGE_BYTES: usize = 1024;
+/// The fewest seconds for which a certificate may be asked for.
+pub const CERTIFICATE_SECONDS_MIN: i32 = 600;
+/// The most bytes of a signer's name: a domain, a slash, a label, a dot and a subdomain.
+pub const SIGNER_NAME_BYTES: usize = 571;
 /// The most seconds of a service's client affinity.
 pub const AFFINITY_TIMEOUT_SECONDS: i32 = 86_400;
 

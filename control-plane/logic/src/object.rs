@@ -54,6 +54,10 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
     fn prepare_update(&mut self, old: &dyn Object);
     /// See [`Kind::prepare_status_update`]. `old` is of the same kind.
     fn prepare_status_update(&mut self, old: &dyn Object);
+    /// See [`Kind::prepare_part_update`]. `old` is of the same kind.
+    fn prepare_part_update(&mut self, part: &str, old: &dyn Object);
+    /// See [`Kind::stamp`]. `old` is of the same kind.
+    fn stamp(&mut self, old: Option<&dyn Object>, now: Time);
     /// See [`Kind::validate`].
     fn validate(&self, errors: &mut FieldErrors);
     /// See [`Kind::validate_create`].
@@ -62,6 +66,8 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
     fn validate_update(&self, old: &dyn Object, errors: &mut FieldErrors);
     /// See [`Kind::validate_status_update`]. `old` is of the same kind.
     fn validate_status_update(&self, old: &dyn Object, errors: &mut FieldErrors);
+    /// See [`Kind::validate_part_update`]. `old` is of the same kind.
+    fn validate_part_update(&self, part: &str, old: &dyn Object, errors: &mut FieldErrors);
     /// For downcasts.
     fn as_any(&self) -> &dyn Any;
     /// For downcasts.
@@ -190,6 +196,14 @@ impl<K: Kind> Object for K {
         Kind::prepare_status_update(self, same_kind(old));
     }
 
+    fn prepare_part_update(&mut self, part: &str, old: &dyn Object) {
+        Kind::prepare_part_update(self, part, same_kind(old));
+    }
+
+    fn stamp(&mut self, old: Option<&dyn Object>, now: Time) {
+        Kind::stamp(self, old.map(same_kind), now);
+    }
+
     fn validate(&self, errors: &mut FieldErrors) {
         Kind::validate(self, errors);
     }
@@ -204,6 +218,10 @@ impl<K: Kind> Object for K {
 
     fn validate_status_update(&self, old: &dyn Object, errors: &mut FieldErrors) {
         Kind::validate_status_update(self, same_kind(old), errors);
+    }
+
+    fn validate_part_update(&self, part: &str, old: &dyn Object, errors: &mut FieldErrors) {
+        Kind::validate_part_update(self, part, same_kind(old), errors);
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -3,33 +3,52 @@
 //! Adding a kind is one `impl Kind` in a file of its own and one line in [`KINDS`] (and its message in
 //! `proto/`). Nothing else in the project lists kinds.
 
+pub mod certificate_signing_request;
+mod cluster_role;
+mod cluster_role_binding;
 mod columns;
 mod config_map;
 mod controller_revision;
 mod cron_job;
+mod csi_driver;
+mod csi_node;
 mod daemon_set;
 mod deployment;
 mod endpoint_slice;
+mod endpoints;
 mod event;
 mod horizontal_pod_autoscaler;
+mod ingress;
+mod ingress_class;
 mod job;
 mod lease;
 mod limit_range;
 mod namespace;
+mod network_policy;
 mod node;
+mod persistent_volume;
+pub mod persistent_volume_claim;
 pub mod pod;
 mod pod_disruption_budget;
 pub mod pod_spec;
+mod pod_template;
 pub mod priority_class;
+mod rbac;
 mod replica_set;
 mod replicas;
 mod replication_controller;
 mod resource_quota;
+mod role;
+mod role_binding;
+mod runtime_class;
 mod secret;
 mod service;
 mod service_account;
 mod stateful_set;
+pub mod storage_class;
 mod storage_key;
+mod volume_attachment;
+mod volumes;
 mod workload;
 
 use std::sync::LazyLock;
@@ -38,16 +57,21 @@ use trireme_proto::api::{
     apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
     autoscaling::{self, v2::HorizontalPodAutoscaler},
     batch::v1::{CronJob, Job},
+    certificates::v1::CertificateSigningRequest,
     coordination::v1::Lease,
     core::v1::{
-        ConfigMap, Event, LimitRange, Namespace, Node, Pod, ReplicationController, ResourceQuota, Secret, Service,
-        ServiceAccount,
+        ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
     },
     discovery::v1::EndpointSlice,
     events,
     meta::v1::ObjectMeta,
+    networking::v1::{Ingress, IngressClass, NetworkPolicy},
+    node::v1::RuntimeClass,
     policy::v1::PodDisruptionBudget,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     scheduling::v1::PriorityClass,
+    storage::v1::{CsiDriver, CsiNode, StorageClass, VolumeAttachment},
 };
 
 pub use self::storage_key::{REGISTRY_PREFIX, namespace_prefix, parse_storage_key, storage_key, storage_prefix};
@@ -61,11 +85,15 @@ use crate::{
 /// the others.
 pub static KINDS: &[&dyn KindOps] = &[
     &OpsOf::<ConfigMap>::new(),
+    &OpsOf::<Endpoints>::new(),
     &OpsOf::<Event>::new(),
     &OpsOf::<LimitRange>::new(),
     &OpsOf::<Namespace>::new(),
     &OpsOf::<Node>::new(),
+    &OpsOf::<PersistentVolume>::new(),
+    &OpsOf::<PersistentVolumeClaim>::new(),
     &OpsOf::<Pod>::new(),
+    &OpsOf::<PodTemplate>::new(),
     &OpsOf::<ReplicationController>::new(),
     &OpsOf::<ResourceQuota>::new(),
     &OpsOf::<Secret>::new(),
@@ -85,6 +113,19 @@ pub static KINDS: &[&dyn KindOps] = &[
     &VersionOf::<events::v1::Event>::new(),
     &OpsOf::<PodDisruptionBudget>::new(),
     &OpsOf::<PriorityClass>::new(),
+    &OpsOf::<Ingress>::new(),
+    &OpsOf::<IngressClass>::new(),
+    &OpsOf::<NetworkPolicy>::new(),
+    &OpsOf::<StorageClass>::new(),
+    &OpsOf::<CsiDriver>::new(),
+    &OpsOf::<CsiNode>::new(),
+    &OpsOf::<VolumeAttachment>::new(),
+    &OpsOf::<RuntimeClass>::new(),
+    &OpsOf::<Role>::new(),
+    &OpsOf::<RoleBinding>::new(),
+    &OpsOf::<ClusterRole>::new(),
+    &OpsOf::<ClusterRoleBinding>::new(),
+    &OpsOf::<CertificateSigningRequest>::new(),
 ];
 
 /// Further versions of kinds.

@@ -55,6 +55,21 @@ pub fn dns_subdomain(value: &str) -> Vec<String> {
     complaints
 }
 
+/// An RFC 1123 subdomain after `*.`.
+pub fn wildcard_dns_subdomain(value: &str) -> Vec<String> {
+    let mut complaints = too_long(value, limits::DNS_SUBDOMAIN_BYTES);
+    if !value
+        .strip_prefix("*.")
+        .is_some_and(|rest| rest.split('.').all(is_dns_label))
+    {
+        let rule = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must \
+                    consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character";
+        let pattern = format!(r"\*\.{SUBDOMAIN_PATTERN}");
+        complaints.push(pattern_error(rule, &pattern, &["*.example.com"]));
+    }
+    complaints
+}
+
 /// An RFC 1035 label.
 pub fn dns_label_1035(value: &str) -> Vec<String> {
     let mut complaints = too_long(value, limits::DNS_LABEL_BYTES);
@@ -346,6 +361,12 @@ mod tests {
                 dns_subdomain,
                 &["a", "a.b-c.1", &long_label],
                 &["", ".", "a..b", "a.", "a_b", &long_name],
+            ),
+            (
+                "wildcard",
+                wildcard_dns_subdomain,
+                &["*.a", "*.a.b"],
+                &["a.b", "*", "*.", "*a.b", "a.*.b", "*.*.a"],
             ),
             ("label 1035", dns_label_1035, &["a", "a1"], &["1a", "", "a.b"]),
             (

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use trireme_proto::api::core::v1::{
-    Affinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, TopologySpreadConstraint,
+    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, TopologySpreadConstraint,
     WeightedPodAffinityTerm,
 };
 
@@ -17,17 +17,9 @@ pub(super) fn affinity(affinity: &Affinity, errors: &mut FieldErrors) {
     errors.field("nodeAffinity", |errors| {
         let Some(node) = &affinity.node_affinity else { return };
         if let Some(required) = &node.required_during_scheduling_ignored_during_execution {
-            errors.field(
-                "requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms",
-                |errors| {
-                    if required.node_selector_terms.is_empty() {
-                        errors.required("must have at least one node selector term");
-                    }
-                    for (index, term) in required.node_selector_terms.iter().enumerate() {
-                        errors.index(index, |errors| node_selector_term(term, errors));
-                    }
-                },
-            );
+            errors.field("requiredDuringSchedulingIgnoredDuringExecution", |errors| {
+                node_selector(required, errors);
+            });
         }
         errors.field("preferredDuringSchedulingIgnoredDuringExecution", |errors| {
             for (index, term) in node
@@ -96,6 +88,18 @@ pub(super) fn spread(constraints: &[TopologySpreadConstraint], errors: &mut Fiel
             }
         });
     }
+}
+
+/// Checks a choice of nodes. The path is that of the selector.
+pub(crate) fn node_selector(selector: &NodeSelector, errors: &mut FieldErrors) {
+    errors.field("nodeSelectorTerms", |errors| {
+        if selector.node_selector_terms.is_empty() {
+            errors.required("must have at least one node selector term");
+        }
+        for (index, term) in selector.node_selector_terms.iter().enumerate() {
+            errors.index(index, |errors| node_selector_term(term, errors));
+        }
+    });
 }
 
 fn node_selector_term(term: &NodeSelectorTerm, errors: &mut FieldErrors) {

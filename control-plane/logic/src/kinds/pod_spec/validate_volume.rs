@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use trireme_proto::api::core::v1::{DownwardApiVolumeFile, KeyToPath, Volume, VolumeProjection, VolumeSource};
+use trireme_proto::api::core::v1::{
+    DownwardApiVolumeFile, HostPathVolumeSource, KeyToPath, Volume, VolumeProjection, VolumeSource,
+};
 
 use crate::{
     field_error::FieldErrors,
@@ -39,31 +41,7 @@ fn volume_source(source: &VolumeSource, errors: &mut FieldErrors) {
         _ => errors.forbidden("may not specify more than 1 volume type"),
     }
     if let Some(host_path) = &source.host_path {
-        errors.field("hostPath", |errors| {
-            errors.field("path", |errors| match host_path.path.as_str() {
-                "" => errors.required(""),
-                path if path.split('/').any(|segment| segment == "..") => {
-                    errors.invalid(path, "must not contain '..'");
-                }
-                _ => {}
-            });
-            errors.field("type", |errors| {
-                let types = [
-                    "",
-                    "DirectoryOrCreate",
-                    "Directory",
-                    "FileOrCreate",
-                    "File",
-                    "Socket",
-                    "CharDevice",
-                    "BlockDevice",
-                ];
-                let given = host_path.r#type.as_deref().unwrap_or_default();
-                if !types.contains(&given) {
-                    errors.not_supported(given, &types[1..]);
-                }
-            });
-        });
+        errors.field("hostPath", |errors| self::host_path(host_path, errors));
     }
     if let Some(limit) = source
         .empty_dir
@@ -113,6 +91,33 @@ fn volume_source(source: &VolumeSource, errors: &mut FieldErrors) {
             });
         });
     }
+}
+
+/// Checks a file or folder of the node. The path is that of the source.
+pub(crate) fn host_path(host_path: &HostPathVolumeSource, errors: &mut FieldErrors) {
+    errors.field("path", |errors| match host_path.path.as_str() {
+        "" => errors.required(""),
+        path if path.split('/').any(|segment| segment == "..") => {
+            errors.invalid(path, "must not contain '..'");
+        }
+        _ => {}
+    });
+    errors.field("type", |errors| {
+        let types = [
+            "",
+            "DirectoryOrCreate",
+            "Directory",
+            "FileOrCreate",
+            "File",
+            "Socket",
+            "CharDevice",
+            "BlockDevice",
+        ];
+        let given = host_path.r#type.as_deref().unwrap_or_default();
+        if !types.contains(&given) {
+            errors.not_supported(given, &types[1..]);
+        }
+    });
 }
 
 fn count_sources(source: &VolumeSource) -> usize {

@@ -10,7 +10,7 @@ use crate::testing::{CREATED_AT_SECONDS, at};
 const AGE_SECONDS: i64 = 3 * 3600;
 
 /// One line a column, wide ones marked by `*`.
-fn check(given: &Value, expected: &Expect) {
+pub(super) fn check(given: &Value, expected: &Expect) {
     let mut json = given.clone();
     json["metadata"]["creationTimestamp"] = json!(at(0).to_string());
     let object = object(&json);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{json_of, object, pod};
 
-fn created(given: &Value) -> Value {
+pub(super) fn created(given: &Value) -> Value {
     let mut object = object(given);
     object.set_defaults();
     object.prepare_create();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{json_of, object, pod};
 
-fn check(given: &Value, expected: &Expect) {
+pub(super) fn check(given: &Value, expected: &Expect) {
     let mut object = object(given);
     object.set_defaults();
     let text = serde_json::to_string_pretty(&json_of(&*object)).expect("is JSON");
@@ -21,7 +21,7 @@ pub(super) fn examples() -> Vec<Value> {
         {"name": "main", "image": "web:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
     let ending = json!({"metadata": {"labels": {"app": "web"}},
         "spec": {"restartPolicy": "OnFailure", "containers": [{"name": "main", "image": "web:1"}]}});
-    vec![
+    let mut examples = vec![
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": "1"}, "binaryData": {"b": "AAE="}}),
         json!({"apiVersion": "v1", "kind": "Event", "metadata": meta, "involvedObject": {"kind": "Pod", "name": "web", "namespace": "shop"},
             "reason": "Started", "message": "it started", "type": "Normal", "count": 2}),
@@ -65,7 +65,13 @@ pub(super) fn examples() -> Vec<Value> {
         json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta,
             "spec": {"minAvailable": "50%", "selector": {"matchLabels": {"app": "web"}}}}),
         json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000}),
-    ]
+    ];
+    examples.extend(super::networking::examples());
+    examples.extend(super::volumes::examples());
+    examples.extend(super::templates::examples());
+    examples.extend(super::roles::examples());
+    examples.extend(super::certificates::examples());
+    examples
 }
 
 /// The example of a kind.
@@ -78,11 +84,13 @@ pub(super) fn example(kind: &str) -> Value {
 
 #[test]
 fn examples_name_every_kind_and_are_valid() {
-    let given: Vec<String> = examples()
+    let mut given: Vec<String> = examples()
         .iter()
         .map(|json| json["kind"].as_str().unwrap_or_default().to_owned())
         .collect();
-    let kinds: Vec<&str> = crate::kinds::KINDS.iter().map(|ops| ops.info().kind).collect();
+    let mut kinds: Vec<&str> = crate::kinds::KINDS.iter().map(|ops| ops.info().kind).collect();
+    given.sort_unstable();
+    kinds.sort_unstable();
     assert_eq!(given, kinds);
     for json in examples() {
         assert_eq!(super::complaints(&json), "", "{json}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{complaints, pod};
 use crate::limits;
 
-fn check(given: &Value, expected: &Expect) {
+pub(super) fn check(given: &Value, expected: &Expect) {
     expected.assert_eq(&complaints(given));
 }
 
@@ -28,7 +28,7 @@ fn merge(into: &mut Value, more: Value) {
     json_patch::merge(into, &more);
 }
 
-fn example(kind: &str, more: Value) -> Value {
+pub(super) fn example(kind: &str, more: Value) -> Value {
     let mut found = super::defaults::example(kind);
     merge(&mut found, more);
     found

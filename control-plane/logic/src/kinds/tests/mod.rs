@@ -2,11 +2,16 @@
 #![allow(clippy::needless_pass_by_value, reason = "tables of `json!` values read better")]
 
 mod cells;
+mod certificates;
 mod create;
 mod defaults;
 mod invalid;
+mod networking;
+mod roles;
+mod templates;
 mod updates;
 mod versions;
+mod volumes;
 
 use serde_json::Value;
 

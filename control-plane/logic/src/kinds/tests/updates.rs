@@ -8,7 +8,7 @@ use super::{json_of, lines, object};
 use crate::{field_error::FieldErrors, object::Object, validation::metadata};
 
 /// The stored example of a kind, changed by a merge patch.
-fn changed(kind: &str, patch: &Value) -> (Box<dyn Object>, Box<dyn Object>) {
+pub(super) fn changed(kind: &str, patch: &Value) -> (Box<dyn Object>, Box<dyn Object>) {
     let example = super::defaults::example(kind);
     let mut old = object(&example);
     old.set_defaults();
@@ -21,7 +21,7 @@ fn changed(kind: &str, patch: &Value) -> (Box<dyn Object>, Box<dyn Object>) {
     (old, new)
 }
 
-fn check(kind: &str, patch: &Value, expected: &Expect) {
+pub(super) fn check(kind: &str, patch: &Value, expected: &Expect) {
     let (old, mut new) = changed(kind, patch);
     metadata::prepare_update(new.metadata_mut(), old.metadata());
     new.prepare_update(&*old);
@@ -31,7 +31,7 @@ fn check(kind: &str, patch: &Value, expected: &Expect) {
     expected.assert_eq(&lines(errors));
 }
 
-fn check_status(kind: &str, old_status: &Value, status: &Value, expected: &Expect) {
+pub(super) fn check_status(kind: &str, old_status: &Value, status: &Value, expected: &Expect) {
     let (mut old, mut new) = changed(kind, &json!({"status": status}));
     let mut json = json_of(&*old);
     json["status"] = old_status.clone();
@@ -66,11 +66,16 @@ fn generation_counts_changes_of_the_spec() {
         ("Node", json!({"spec": {"unschedulable": true}}), 2),
         ("EndpointSlice", json!({"endpoints": []}), 2),
     ] {
-        let (old, mut new) = changed(kind, &patch);
-        metadata::prepare_update(new.metadata_mut(), old.metadata());
-        new.prepare_update(&*old);
-        assert_eq!(new.metadata().generation, generation, "{kind} {patch}");
+        assert_eq!(generation_after(kind, &patch), generation, "{kind} {patch}");
     }
+}
+
+/// The generation after a patch of an example that was stored with generation 1, or none.
+pub(super) fn generation_after(kind: &str, patch: &Value) -> i64 {
+    let (old, mut new) = changed(kind, patch);
+    metadata::prepare_update(new.metadata_mut(), old.metadata());
+    new.prepare_update(&*old);
+    new.metadata().generation
 }
 
 #[test]
@@ -83,6 +88,9 @@ fn the_two_halves_do_not_touch_each_other() {
         let status = match kind {
             "CronJob" => json!({"lastScheduleTime": "2026-01-02T03:04:05Z"}),
             "ResourceQuota" => json!({"used": {"pods": "1"}}),
+            "Ingress" => json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}),
+            "PersistentVolume" => json!({"phase": "Bound"}),
+            "VolumeAttachment" => json!({"attached": true}),
             _ => json!({"conditions": [{"type": "A", "status": "True"}]}),
         };
         let (old, mut new) = changed(kind, &json!({"status": status}));
