@@ -12,13 +12,17 @@ use trireme_logic::{
     },
     field_error::{FieldError, FieldErrorReason, FieldErrors},
     kind::KindInfo,
-    kinds::pod::part::{self, PodPart},
+    kinds::{
+        certificate_signing_request,
+        pod::part::{self, PodPart},
+    },
     object::{Object, ObjectKey},
     validation::metadata,
 };
 use trireme_proto::api::{
+    certificates::v1::CertificateSigningRequest,
     core::v1::{LimitRange, Namespace, Pod, ResourceQuota},
-    meta::v1::ObjectMeta,
+    meta::v1::{ObjectMeta, Time},
 };
 use trireme_store::kv::Revision;
 
@@ -51,6 +55,8 @@ pub(crate) struct Surroundings {
     pub(crate) limit_ranges: Vec<Arc<LimitRange>>,
     /// Those of the cluster.
     pub(crate) priority_classes: Arc<PriorityClasses>,
+    /// The storage class of claims that name none.
+    pub(crate) default_storage_class: Option<String>,
 }
 
 /// A quota with the object's share added.
@@ -111,6 +117,10 @@ impl AdmissionLookup for Surroundings {
 
     fn priority_classes(&self) -> Arc<PriorityClasses> {
         self.priority_classes.clone()
+    }
+
+    fn default_storage_class(&self) -> Option<String> {
+        self.default_storage_class.clone()
     }
 }
 
@@ -190,6 +200,8 @@ pub(crate) fn admit_create(
     let name_is_generated = identify_new(permit, info, object.metadata_mut(), environment)?;
     object.set_defaults();
     object.prepare_create();
+    set_requester(permit, &mut *object);
+    object.stamp(None, environment.now());
     let request = AdmissionRequest {
         operation: Operation::Create,
         info,
@@ -315,7 +327,15 @@ pub(crate) fn charge_quotas(
     Ok(charges)
 }
 
-/// Makes a change of `old` ready to be stored, if it depends on nothing but the object.
+/// A request for a certificate says who asks for it: whoever sent it.
+fn set_requester(permit: &Permit, object: &mut dyn Object) {
+    if let Some(request) = object.downcast_mut::<CertificateSigningRequest>() {
+        let identity = permit.identity();
+        certificate_signing_request::set_requester(request, &identity.user(), identity.groups());
+    }
+}
+
+/// Makes a change of `old` ready to be stored, if it depends on nothing but the object. `now` is when it is made.
 ///
 /// # Errors
 /// As [`admit_update_among`].
@@ -324,11 +344,12 @@ pub(crate) fn admit_update(
     old: &dyn Object,
     decoded: Decoded,
     part: Subresource,
+    now: Time,
 ) -> Result<AdmittedChange, ApiError> {
-    admit_update_among(permit, old, decoded, part, &Surroundings::default())
+    admit_update_among(permit, old, decoded, part, now, &Surroundings::default())
 }
 
-/// Makes a change of `old` ready to be stored.
+/// Makes a change of `old` ready to be stored. `now` is when it is made.
 ///
 /// # Errors
 /// `BadRequest`, `Conflict` if `old` is not the version or object that the change was made for, `Invalid`, `Forbidden`.
@@ -337,6 +358,7 @@ pub(crate) fn admit_update_among(
     old: &dyn Object,
     decoded: Decoded,
     part: Subresource,
+    now: Time,
     surroundings: &Surroundings,
 ) -> Result<AdmittedChange, ApiError> {
     let mut object = decoded.into_object();
@@ -350,6 +372,7 @@ pub(crate) fn admit_update_among(
         Subresource::Status => {
             object.set_defaults();
             object.prepare_status_update(old);
+            object.stamp(Some(old), now);
             keep_metadata(object.metadata_mut(), old.metadata());
             metadata::validate_update(object.metadata(), old.metadata(), &mut errors);
             object.validate_status_update(old, &mut errors);
@@ -360,9 +383,18 @@ pub(crate) fn admit_update_among(
         Subresource::Resize => {
             change_pod_part(PodPart::Resources, &mut *object, old, &mut errors)?;
         }
+        Subresource::Approval => {
+            object.set_defaults();
+            object.prepare_part_update(part.as_str(), old);
+            object.stamp(Some(old), now);
+            metadata::validate(info, object.metadata(), &mut errors);
+            metadata::validate_update(object.metadata(), old.metadata(), &mut errors);
+            object.validate_part_update(part.as_str(), old, &mut errors);
+        }
         _ => {
             object.set_defaults();
             object.prepare_update(old);
+            object.stamp(Some(old), now);
             metadata::validate(info, object.metadata(), &mut errors);
             metadata::validate_update(object.metadata(), old.metadata(), &mut errors);
             object.validate(&mut errors);

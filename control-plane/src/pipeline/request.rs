@@ -66,6 +66,8 @@ pub enum Subresource {
     EphemeralContainers,
     /// What a pod's containers may use, changed while it runs.
     Resize,
+    /// Whether a request for a certificate is approved.
+    Approval,
 }
 
 /// What is asked, in known terms.
@@ -112,6 +114,7 @@ impl Subresource {
             Self::Eviction => "eviction",
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
+            Self::Approval => "approval",
         }
     }
 
@@ -126,6 +129,7 @@ impl Subresource {
             Self::Eviction,
             Self::EphemeralContainers,
             Self::Resize,
+            Self::Approval,
         ]
         .into_iter()
         .find(|subresource| subresource.as_str() == name)
@@ -134,7 +138,7 @@ impl Subresource {
     fn has_verb(self, verb: Verb) -> bool {
         match self {
             Self::None => true,
-            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize => {
+            Self::Status | Self::Scale | Self::EphemeralContainers | Self::Resize | Self::Approval => {
                 matches!(verb, Verb::Get | Verb::Update | Verb::Patch)
             }
             Self::Binding | Self::Eviction => verb == Verb::Create,
@@ -303,6 +307,10 @@ mod tests {
             (Verb::Get, "||pods|shop|web"),
             (Verb::Get, "|v1|pods|shop|web|status"),
             (Verb::Update, "apps|v1|deployments|shop|web|scale"),
+            (
+                Verb::Update,
+                "certificates.k8s.io|v1|certificatesigningrequests||robot|approval",
+            ),
             (Verb::Create, "||pods|shop|web|binding"),
             (Verb::Create, "||pods|shop"),
             (Verb::List, "||pods"),

@@ -1,11 +1,12 @@
-//! Quotas where an object that exists comes to take up more, or less: a service that opens ports on the nodes.
+//! Quotas where an object that exists comes to take up more, or less: a service that opens ports on the nodes, a claim
+//! that grows.
 //!
 //! Most changes take up nothing, and cost nothing here. What a finished pod gives back is summed up by the quota
 //! controller, so that the states of a namespace's pods do not all wait for one quota.
 
 use bytes::Bytes;
 use trireme_logic::object::Object;
-use trireme_proto::api::core::v1::{Pod, ResourceQuota, Service};
+use trireme_proto::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use trireme_store::kv::{Consistency, Txn};
 
 use super::{Registry, at_revision, object_range, ops_of, put, stored::encode};
@@ -45,6 +46,12 @@ impl Registry {
 fn may_take_more(old: &dyn Object, new: &dyn Object) -> bool {
     if let (Some(old), Some(new)) = (old.downcast_ref::<Service>(), new.downcast_ref::<Service>()) {
         return old.spec != new.spec;
+    }
+    if let (Some(old), Some(new)) = (
+        old.downcast_ref::<PersistentVolumeClaim>(),
+        new.downcast_ref::<PersistentVolumeClaim>(),
+    ) {
+        return old.spec != new.spec || old.status != new.status;
     }
     if let (Some(old), Some(new)) = (old.downcast_ref::<Pod>(), new.downcast_ref::<Pod>()) {
         let containers = |pod: &Pod| {

@@ -52,7 +52,14 @@ impl Registry {
             .change(permit, ops, key, attempts, |current| {
                 let mut decoded = patched(current, request)?;
                 warnings = decoded.take_warnings();
-                admit_update_among(permit, &**current.object()?, decoded, part, &surroundings)
+                admit_update_among(
+                    permit,
+                    &**current.object()?,
+                    decoded,
+                    part,
+                    self.environment.now(),
+                    &surroundings,
+                )
             })
             .await?;
         Ok((changed, warnings))

@@ -1,4 +1,5 @@
-//! What creates depend on beside the object: namespaces, quotas, limit ranges and priority classes, kept at hand.
+//! What creates depend on beside the object: namespaces, quotas, limit ranges, and classes of priority and storage, kept at
+//! hand.
 //!
 //! A follower of the replica keeps them current, so that a create costs no read. Being a little behind
 //! does no harm: every create makes the revisions it saw preconditions of its write, and asks the store itself when
@@ -13,10 +14,16 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
-use trireme_logic::{admission::PriorityClasses, kind::KindInfo, kinds, object::ObjectKey};
+use trireme_logic::{
+    admission::{PriorityClasses, default_storage_class_of},
+    kind::KindInfo,
+    kinds,
+    object::ObjectKey,
+};
 use trireme_proto::api::{
     core::v1::{LimitRange, Namespace, ResourceQuota},
     scheduling::v1::PriorityClass,
+    storage::v1::StorageClass,
 };
 use trireme_store::kv::{
     Consistency, EventKind, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest,
@@ -49,6 +56,7 @@ struct State {
     quotas: BTreeMap<ObjectKey, QuotaState>,
     limit_ranges: BTreeMap<ObjectKey, Arc<LimitRange>>,
     priority_classes: Arc<PriorityClasses>,
+    storage_classes: BTreeMap<String, StorageClass>,
 }
 
 /// The kinds that are followed.
@@ -58,10 +66,17 @@ enum Followed {
     Quotas,
     LimitRanges,
     PriorityClasses,
+    StorageClasses,
 }
 
 impl Followed {
-    const ALL: [Self; 4] = [Self::Namespaces, Self::Quotas, Self::LimitRanges, Self::PriorityClasses];
+    const ALL: [Self; 5] = [
+        Self::Namespaces,
+        Self::Quotas,
+        Self::LimitRanges,
+        Self::PriorityClasses,
+        Self::StorageClasses,
+    ];
 
     fn info(self) -> &'static KindInfo {
         match self {
@@ -69,6 +84,7 @@ impl Followed {
             Self::Quotas => ops_of("", "resourcequotas").info(),
             Self::LimitRanges => ops_of("", "limitranges").info(),
             Self::PriorityClasses => ops_of("scheduling.k8s.io", "priorityclasses").info(),
+            Self::StorageClasses => ops_of("storage.k8s.io", "storageclasses").info(),
         }
     }
 }
@@ -131,6 +147,7 @@ impl PolicyCache {
             quotas: quotas.map(|(_, quota)| quota.clone()).collect(),
             limit_ranges: limit_ranges.map(|(_, limits)| limits.clone()).collect(),
             priority_classes: state.priority_classes.clone(),
+            default_storage_class: state.default_storage_class(),
         })
     }
 
@@ -147,6 +164,7 @@ impl PolicyCache {
                 Followed::Quotas | Followed::LimitRanges => {
                     KeyRange::prefix(kinds::namespace_prefix(followed.info(), namespace))
                 }
+                Followed::StorageClasses => KeyRange::prefix(kinds::storage_prefix(followed.info())),
             };
             let answer = self.kv.range(RangeRequest::latest(range), consistency).await?;
             // The first read brought this replica up to date.
@@ -156,6 +174,7 @@ impl PolicyCache {
             }
         }
         Ok(Surroundings {
+            default_storage_class: state.default_storage_class(),
             namespace: state.namespaces.remove(namespace),
             quotas: state.quotas.into_values().collect(),
             limit_ranges: state.limit_ranges.into_values().collect(),
@@ -243,7 +262,12 @@ impl State {
             Followed::Quotas => self.quotas.clear(),
             Followed::LimitRanges => self.limit_ranges.clear(),
             Followed::PriorityClasses => self.priority_classes = Arc::default(),
+            Followed::StorageClasses => self.storage_classes.clear(),
         }
+    }
+
+    fn default_storage_class(&self) -> Option<String> {
+        default_storage_class_of(self.storage_classes.values()).map(str::to_owned)
     }
 
     fn apply(&mut self, followed: Followed, kv: &KeyValue, kind: EventKind) {
@@ -297,6 +321,10 @@ impl State {
                     None => drop(classes.remove(&key.name)),
                 }
             }
+            Followed::StorageClasses => match object.and_then(|object| object.downcast_ref::<StorageClass>()) {
+                Some(class) => drop(self.storage_classes.insert(key.name, class.clone())),
+                None => drop(self.storage_classes.remove(&key.name)),
+            },
         }
     }
 }

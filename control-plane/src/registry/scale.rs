@@ -8,7 +8,7 @@ use trireme_logic::{
 };
 use trireme_proto::api::{
     autoscaling::v1::{Scale, ScaleSpec, ScaleStatus},
-    meta::v1::ObjectMeta,
+    meta::v1::{ObjectMeta, Time},
 };
 
 use super::{Changed, ReadFrom, Registry, Stored, change::Attempts};
@@ -52,7 +52,7 @@ impl Registry {
         permit.require(&[Verb::Update], ops.info(), Subresource::Scale, key)?;
         let changed = self
             .change(permit, ops, key, Attempts::of_write(dry_run), |current| {
-                scaled(permit, current, scale)
+                scaled(permit, current, scale, self.environment.now())
             })
             .await?;
         answer(changed)
@@ -79,7 +79,7 @@ impl Registry {
             .change(permit, ops, key, attempts, |current| {
                 let before = scale_of(&**current.object()?)?;
                 let scale = patched(&before, patch_type, patch)?;
-                scaled(permit, current, &scale)
+                scaled(permit, current, &scale, self.environment.now())
             })
             .await?;
         answer(changed)
@@ -100,7 +100,7 @@ fn patched(before: &Scale, patch_type: PatchType, patch: &[u8]) -> Result<Scale,
 }
 
 /// The change of the object itself that the scale asks for.
-fn scaled(permit: &Permit, current: &Stored, scale: &Scale) -> Result<AdmittedChange, ApiError> {
+fn scaled(permit: &Permit, current: &Stored, scale: &Scale, now: Time) -> Result<AdmittedChange, ApiError> {
     let old = current.object()?;
     let mut object = current.decode()?;
     if let Some(meta) = &scale.metadata {
@@ -122,7 +122,7 @@ fn scaled(permit: &Permit, current: &Stored, scale: &Scale) -> Result<AdmittedCh
         return Err(ApiError::bad_request(why));
     }
     object.set_replicas(replicas);
-    admit_update(permit, &**old, Decoded::internal(object), Subresource::Scale)
+    admit_update(permit, &**old, Decoded::internal(object), Subresource::Scale, now)
 }
 
 fn scale_of(object: &dyn Object) -> Result<Scale, ApiError> {

@@ -1,6 +1,7 @@
 //! The registry on the real state machine, in memory.
 
 mod binding;
+mod claims;
 mod creating;
 mod deleting;
 mod lagging;
@@ -9,6 +10,7 @@ mod listing;
 mod nodes;
 mod priorities;
 mod quotas;
+mod requests;
 mod updating;
 mod versions;
 mod watching;
@@ -91,7 +93,11 @@ fn admin(verb: Verb, resource: &str, namespace: &str, name: &str) -> Permit {
 /// A permit as a request of someone who may make it gets it.
 fn request(subject: Subject, verb: Verb, resource: &str, namespace: &str, name: &str) -> Permit {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let group = if resource == "deployments" { "apps" } else { "" };
+    let group = match resource {
+        "deployments" => "apps",
+        "certificatesigningrequests" => "certificates.k8s.io",
+        _ => "",
+    };
     let resource = ResourceRef {
         group: group.to_owned(),
         resource: resource.to_owned(),

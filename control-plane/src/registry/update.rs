@@ -46,7 +46,14 @@ impl Registry {
         self.change(permit, ops, &key, Attempts::of_write(dry_run), |current| {
             require_own_record(permit, &**current.object()?)?;
             let wanted = Decoded::internal(object.clone_object());
-            admit_update_among(permit, &**current.object()?, wanted, part, &surroundings)
+            admit_update_among(
+                permit,
+                &**current.object()?,
+                wanted,
+                part,
+                self.environment.now(),
+                &surroundings,
+            )
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use trireme_proto::{
     api::{
-        core::v1::{Container, LimitRange, LimitRangeItem, Pod, PodSpec},
+        core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec},
         meta::v1::Quantity,
     },
     quantity::Amount,
@@ -38,7 +38,7 @@ impl AdmissionPlugin for LimitRanger {
         object: &dyn Object,
         lookup: &dyn AdmissionLookup,
     ) -> Result<(), AdmissionError> {
-        if request.operation != Operation::Create || request.info.kind != "Pod" {
+        if request.operation != Operation::Create || !matches!(request.info.kind, "Pod" | "PersistentVolumeClaim") {
             return Ok(());
         }
         let complaints = complaints(object, &lookup.limit_ranges(&request.key.namespace));
@@ -80,7 +80,7 @@ pub fn apply_limit_ranges(object: &mut dyn Object, limit_ranges: &[Arc<LimitRang
     }
 }
 
-/// Reports what a pod asks for too little or too much of.
+/// Reports what a pod or claim asks for too little or too much of.
 pub fn check_limit_ranges(object: &dyn Object, limit_ranges: &[Arc<LimitRange>], errors: &mut FieldErrors) {
     for (field, message) in complaints(object, limit_ranges) {
         errors.field(&field, |errors| errors.forbidden(message));
@@ -90,6 +90,13 @@ pub fn check_limit_ranges(object: &dyn Object, limit_ranges: &[Arc<LimitRange>],
 /// Paths and messages.
 fn complaints(object: &dyn Object, limit_ranges: &[Arc<LimitRange>]) -> Vec<(String, String)> {
     let mut complaints = Vec::new();
+    if let Some(claim) = object.downcast_ref::<PersistentVolumeClaim>() {
+        for item in items(limit_ranges).filter(|item| item.r#type == "PersistentVolumeClaim") {
+            let found = of_claim_item(item, claim);
+            complaints.extend(found.into_iter().map(|message| ("spec".to_owned(), message)));
+        }
+        return complaints;
+    }
     let Some((pod, spec)) = object
         .downcast_ref::<Pod>()
         .and_then(|pod| Some((pod, pod.spec.as_ref()?)))
@@ -171,6 +178,36 @@ fn of_item(
                 }
             }
             _ => messages.push(format!("{rule}, but no request is specified or request is 0")),
+        }
+    }
+    messages
+}
+
+/// A claim asks for storage and is limited by nothing, so only what it asks for is compared.
+fn of_claim_item(item: &LimitRangeItem, claim: &PersistentVolumeClaim) -> Vec<String> {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let requests = resources
+        .map(|resources| amounts(&resources.requests))
+        .unwrap_or_default();
+    let kind = &item.r#type;
+    let mut messages = Vec::new();
+    for (bounds, word, is_beyond) in [
+        (
+            &item.min,
+            "minimum",
+            (|request, bound| request < bound) as fn(Amount, Amount) -> bool,
+        ),
+        (&item.max, "maximum", |request, bound| request > bound),
+    ] {
+        for (name, bound) in bounds {
+            let rule = format!("{word} {name} usage per {kind} is {bound}");
+            match requests.get(name) {
+                None => messages.push(format!("{rule}.  No request is specified")),
+                Some(request) if is_beyond(*request, amount(bound)) => {
+                    messages.push(format!("{rule}, but request is {request}"));
+                }
+                Some(_) => {}
+            }
         }
     }
     messages

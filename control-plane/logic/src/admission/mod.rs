@@ -13,6 +13,7 @@ mod limit_ranger;
 mod priority;
 pub mod quota;
 mod service_account;
+mod storage_class;
 mod tolerations;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use self::{
     priority::{Priority, PriorityClasses},
     quota::{QuotaExceeded, Usage, charge, charge_change, recalculate, usage_of},
     service_account::ServiceAccountDefault,
+    storage_class::{DefaultStorageClass, default_of as default_storage_class_of},
     tolerations::DefaultTolerationSeconds,
 };
 use crate::{
@@ -39,6 +41,7 @@ pub static PLUGINS: &[&dyn AdmissionPlugin] = &[
     &ServiceAccountDefault,
     &Priority,
     &DefaultTolerationSeconds,
+    &DefaultStorageClass,
 ];
 
 /// What is to be done with an object.
@@ -80,6 +83,8 @@ pub trait AdmissionLookup {
     fn limit_ranges(&self, namespace: &str) -> Vec<Arc<LimitRange>>;
     /// The priority classes.
     fn priority_classes(&self) -> Arc<PriorityClasses>;
+    /// The storage class of claims that name none, if there is one.
+    fn default_storage_class(&self) -> Option<String>;
 }
 
 /// One thing the cluster has a say in.

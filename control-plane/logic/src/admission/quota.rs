@@ -11,7 +11,7 @@ use std::{
 
 use trireme_proto::{
     api::{
-        core::v1::{Pod, PodSpec, ResourceQuota, ResourceQuotaStatus, Service},
+        core::v1::{PersistentVolumeClaim, Pod, PodSpec, ResourceQuota, ResourceQuotaStatus, Service},
         meta::v1::Quantity,
     },
     quantity::Amount,
@@ -19,7 +19,10 @@ use trireme_proto::{
 
 use super::group_resource;
 use crate::{
-    kinds::pod::{is_finished, qos_class, resources::pod_totals},
+    kinds::{
+        persistent_volume_claim::{storage_class, storage_of},
+        pod::{is_finished, qos_class, resources::pod_totals},
+    },
     object::Object,
     validation::quantities::amount,
 };
@@ -32,9 +35,13 @@ const PLAIN_COUNTS: &[&str] = &[
     "configmaps",
     "replicationcontrollers",
     "resourcequotas",
+    "persistentvolumeclaims",
 ];
 /// Resources that a container must name if a quota of the namespace bounds them.
 const COMPUTE: &[&str] = &["cpu", "memory"];
+
+/// What stands between the name of a storage class and that of a resource, where only claims of the class count.
+const OF_STORAGE_CLASS: &str = ".storageclass.storage.k8s.io/";
 
 /// What an object takes up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,6 +121,9 @@ pub fn usage_of(object: &dyn Object) -> Usage {
     }
     if let Some(service) = object.downcast_ref::<Service>() {
         add_service(service, &mut usage);
+    }
+    if let Some(claim) = object.downcast_ref::<PersistentVolumeClaim>() {
+        add_claim(claim, one, &mut usage);
     }
     usage
 }
@@ -351,6 +361,24 @@ fn add_service(service: &Service, usage: &mut Usage) {
         }
         _ => {}
     }
+}
+
+/// A claim takes up its size, in all and of its class.
+fn add_claim(claim: &PersistentVolumeClaim, one: Amount, usage: &mut Usage) {
+    let of_class = |resource: &str| {
+        let class = storage_class(claim).filter(|class| !class.is_empty());
+        class.map(|class| format!("{class}{OF_STORAGE_CLASS}{resource}"))
+    };
+    usage
+        .amounts
+        .extend(of_class("persistentvolumeclaims").map(|name| (name, one)));
+    let Some(size) = storage_of(claim).map(amount) else {
+        return;
+    };
+    usage.amounts.insert("requests.storage".into(), size);
+    usage
+        .amounts
+        .extend(of_class("requests.storage").map(|name| (name, size)));
 }
 
 /// `limits.cpu for: main,side; requests.memory for: main`

@@ -5,19 +5,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 use trireme_proto::api::{
-    core::v1::{LimitRange, Pod, ResourceQuota},
+    core::v1::{LimitRange, PersistentVolumeClaim, Pod, ResourceQuota},
     scheduling::v1::PriorityClass,
+    storage::v1::StorageClass,
 };
 
 use super::{
     AdmissionLookup, AdmissionReason, AdmissionRequest, NamespacePhase, Operation, PriorityClasses, QuotaExceeded,
-    Usage, charge, charge_change, mutate, recalculate, usage_of, validate,
+    Usage, charge, charge_change, default_storage_class_of, mutate, recalculate, usage_of, validate,
 };
 use crate::{
     field_error::FieldErrors,
     kind::Kind,
     object::Object,
-    testing::{mk_deployment, mk_namespace, mk_node, mk_pod, mk_pod_with_requests, mk_service, quantity},
+    testing::{at, mk_deployment, mk_namespace, mk_node, mk_pod, mk_pod_with_requests, mk_service, quantity},
 };
 
 /// A cluster of the namespaces `shop` and `ending`, with limit ranges for all.
@@ -25,6 +26,7 @@ use crate::{
 struct Cluster {
     limit_ranges: Vec<Arc<LimitRange>>,
     priority_classes: Arc<PriorityClasses>,
+    default_storage_class: Option<String>,
 }
 
 impl AdmissionLookup for Cluster {
@@ -42,6 +44,10 @@ impl AdmissionLookup for Cluster {
 
     fn priority_classes(&self) -> Arc<PriorityClasses> {
         self.priority_classes.clone()
+    }
+
+    fn default_storage_class(&self) -> Option<String> {
+        self.default_storage_class.clone()
     }
 }
 
@@ -513,4 +519,136 @@ fn one_priority_class_is_the_default() {
         protected
     );
     assert_eq!(judge(Operation::Delete, &ranked(), "usual", true), None);
+}
+
+fn claim(spec: Value) -> PersistentVolumeClaim {
+    let mut json = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}});
+    json_patch::merge(&mut json["spec"], &spec);
+    from_json(json)
+}
+
+#[test]
+fn claims_without_a_class_get_the_default_one() {
+    let class_of = |mut claim: PersistentVolumeClaim, default: Option<&str>, operation: Operation| {
+        let cluster = Cluster {
+            default_storage_class: default.map(str::to_owned),
+            ..Cluster::default()
+        };
+        for _ in 0..2 {
+            mutate(&request(operation, &claim), &mut claim, &cluster);
+        }
+        claim.spec.unwrap_or_default().storage_class_name
+    };
+    let old_style = || {
+        let mut claim = claim(json!({}));
+        let annotations = &mut claim.metadata_mut().annotations;
+        annotations.insert("volume.beta.kubernetes.io/storage-class".into(), "old".into());
+        claim
+    };
+    for (claim, default, operation, expected) in [
+        (claim(json!({})), Some("fast"), Operation::Create, Some("fast")),
+        (claim(json!({})), None, Operation::Create, None),
+        (claim(json!({})), Some("fast"), Operation::Update, None),
+        (
+            claim(json!({"storageClassName": "slow"})),
+            Some("fast"),
+            Operation::Create,
+            Some("slow"),
+        ),
+        (
+            claim(json!({"storageClassName": ""})),
+            Some("fast"),
+            Operation::Create,
+            Some(""),
+        ),
+        (old_style(), Some("fast"), Operation::Create, None),
+    ] {
+        assert_eq!(class_of(claim, default, operation).as_deref(), expected);
+    }
+}
+
+#[test]
+fn the_newest_default_class_is_taken() {
+    let class = |name: &str, created: i64, mark: &str, value: &str| -> StorageClass {
+        from_json(
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "a.b",
+            "metadata": {"name": name, "creationTimestamp": at(created).to_string(), "annotations": {mark: value}}}),
+        )
+    };
+    let (mark, old_mark) = (
+        "storageclass.kubernetes.io/is-default-class",
+        "storageclass.beta.kubernetes.io/is-default-class",
+    );
+    let classes = [
+        class("a", 1, mark, "true"),
+        class("c", 5, mark, "true"),
+        class("b", 5, old_mark, "true"),
+        class("d", 9, mark, "false"),
+        class("e", 9, "other", "true"),
+    ];
+    assert_eq!(default_storage_class_of(&classes), Some("b"));
+    assert_eq!(default_storage_class_of(&classes[..1]), Some("a"));
+    assert_eq!(default_storage_class_of(&classes[3..]), None);
+}
+
+#[test]
+fn claims_take_up_their_size() {
+    let amounts = |claim: &PersistentVolumeClaim| {
+        let usage = usage_of(claim).amounts;
+        usage
+            .into_iter()
+            .map(|(name, amount)| format!("{name}={amount}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        amounts(&claim(json!({}))),
+        "count/persistentvolumeclaims=1 persistentvolumeclaims=1 requests.storage=10Gi"
+    );
+    assert_eq!(
+        amounts(&claim(json!({"storageClassName": "fast"}))),
+        "count/persistentvolumeclaims=1 fast.storageclass.storage.k8s.io/persistentvolumeclaims=1 \
+         fast.storageclass.storage.k8s.io/requests.storage=10Gi persistentvolumeclaims=1 requests.storage=10Gi"
+    );
+    let mut growing = claim(json!({}));
+    growing.status =
+        Some(serde_json::from_value(json!({"allocatedResources": {"storage": "20Gi"}})).expect("a status"));
+    assert!(
+        amounts(&growing).ends_with("requests.storage=20Gi"),
+        "{}",
+        amounts(&growing)
+    );
+}
+
+#[test]
+fn claims_stay_within_limit_ranges() {
+    let range: LimitRange = from_json(
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "sizes", "namespace": "shop"},
+        "spec": {"limits": [{"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "20Gi"}}]}}),
+    );
+    let cluster = Cluster {
+        limit_ranges: vec![Arc::new(range)],
+        ..Cluster::default()
+    };
+    let refused = |size: &str| {
+        let claim = claim(json!({"resources": {"requests": {"storage": size}}}));
+        validate(&request(Operation::Create, &claim), &claim, &cluster)
+            .err()
+            .map(|error| error.message)
+    };
+    assert_eq!(refused("1Gi"), None);
+    assert_eq!(refused("20Gi"), None);
+    assert_eq!(
+        refused("21Gi").as_deref(),
+        Some(
+            "persistentvolumeclaims \"data\" is forbidden: maximum storage usage per PersistentVolumeClaim is 20Gi, but request is 21Gi"
+        )
+    );
+    assert_eq!(
+        refused("1Mi").as_deref(),
+        Some(
+            "persistentvolumeclaims \"data\" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi"
+        )
+    );
 }
