@@ -47,6 +47,19 @@ impl Decoded {
         Self::of_kind(info.ops(), body, encoding, validation)
     }
 
+    /// Decodes the body of a create of a review, which is one of [`REVIEWS`](kinds::REVIEWS).
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_review(
+        ops: &'static dyn KindOps,
+        body: Bytes,
+        encoding: Encoding,
+        validation: Validation,
+    ) -> Result<Self, ApiError> {
+        Self::of_kind(ops, body, encoding, validation)
+    }
+
     /// Takes an object that this process made.
     pub(crate) fn internal(object: Box<dyn Object>) -> Self {
         Self {

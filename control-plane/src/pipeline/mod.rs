@@ -4,6 +4,7 @@
 //! (what they sent) -> `Admitted` (what will be stored) -> `registry`. Each can only be made from the one before it, by
 //! the step in between, so that a forgotten check does not compile. Transports differ only before the first and after the last.
 
+pub(crate) mod access;
 pub(crate) mod admit;
 mod calls;
 mod decode;
@@ -11,6 +12,7 @@ mod identity;
 mod lane;
 mod permit;
 mod request;
+mod review;
 
 pub use admit::Admitted;
 pub use calls::{check_call, roles_admitted};
@@ -20,3 +22,4 @@ pub use identity::{Identity, Role};
 pub use lane::lane_of;
 pub use permit::Permit;
 pub use request::{RawRequest, RequestInfo, Subresource, Verb};
+pub use review::answer as answer_review;

@@ -1,6 +1,6 @@
 //! Who may do what, and the proof that it was asked.
 //!
-//! A [`Permit`] names what it allows, and the registry refuses to do anything else with it. A node gets
+//! What each role may do, [`access`](super::access) says. A [`Permit`] names what it allows, and the registry refuses to do anything else with it. A node gets
 //! its objects through the node agents' service, which hands it only what is its own (I6).
 
 use trireme_logic::{kind::KindInfo, kinds, object::ObjectKey};
@@ -9,7 +9,11 @@ use trireme_store::{
     lanes::{Asker, Lane},
 };
 
-use super::{Identity, RawRequest, RequestInfo, Role, Subresource, Verb, lane_of};
+use super::{
+    Identity, RawRequest, RequestInfo, Role, Subresource, Verb,
+    access::{Access, Actor},
+    lane_of,
+};
 use crate::status::{ApiError, qualified};
 
 /// Allows one request, or the work of one loop or node.
@@ -47,16 +51,17 @@ impl Permit {
     /// [`Forbidden`](crate::status::Reason::Forbidden), or
     /// [`Unauthorized`](crate::status::Reason::Unauthorized) for someone without a certificate.
     pub fn authorize(identity: Identity, info: RequestInfo) -> Result<Self, ApiError> {
-        let allowed = match identity.role() {
-            Role::Admin | Role::Server | Role::System => true,
-            Role::Node => is_own_node(&identity, &info) || is_event(&info),
-            Role::Anonymous => {
-                return Err(ApiError::unauthorized(
-                    "a client certificate is needed; see the kubeconfig of this cluster",
-                ));
-            }
+        if identity.role() == Role::Anonymous {
+            return Err(no_certificate());
+        }
+        let access = Access {
+            verb: info.verb().as_str(),
+            group: info.kind().group,
+            resource: info.kind().plural,
+            subresource: info.subresource().as_str(),
+            name: &info.key().name,
         };
-        if allowed {
+        if Actor::of_role(identity.role(), identity.name()).may(access) {
             Ok(Self {
                 identity,
                 scope: Scope::Request(info),
@@ -175,18 +180,9 @@ impl Permit {
     }
 }
 
-fn is_own_node(identity: &Identity, info: &RequestInfo) -> bool {
-    is_kind(info.kind(), "", "nodes")
-        && info.verb() == Verb::Get
-        && identity.node_name() == Some(info.key().name.as_str())
-}
-
-/// Nodes tell people what they do. That they tell it in their own name, of themselves and their own pods, is for the
-/// registry to check, which sees the event.
-fn is_event(info: &RequestInfo) -> bool {
-    is_kind(info.kind(), "", "events")
-        && matches!(info.verb(), Verb::Create | Verb::Update)
-        && info.subresource() == Subresource::None
+/// What someone without a certificate is told.
+pub(super) fn no_certificate() -> ApiError {
+    ApiError::unauthorized("a client certificate is needed; see the kubeconfig of this cluster")
 }
 
 /// Whatever version of the kind it is.
@@ -195,7 +191,13 @@ fn is_kind(kind: &KindInfo, group: &str, plural: &str) -> bool {
     kind.plural == plural && kind.group == group
 }
 
-fn forbidden(identity: &Identity, verb: Verb, kind: &KindInfo, subresource: Subresource, key: &ObjectKey) -> ApiError {
+pub(super) fn forbidden(
+    identity: &Identity,
+    verb: Verb,
+    kind: &KindInfo,
+    subresource: Subresource,
+    key: &ObjectKey,
+) -> ApiError {
     let resource = match subresource {
         Subresource::None => kind.plural.to_owned(),
         part => format!("{}/{}", kind.plural, part.as_str()),

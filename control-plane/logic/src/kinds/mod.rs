@@ -38,6 +38,7 @@ mod replica_set;
 mod replicas;
 mod replication_controller;
 mod resource_quota;
+mod reviews;
 mod role;
 mod role_binding;
 mod runtime_class;
@@ -74,7 +75,10 @@ use trireme_proto::api::{
     storage::v1::{CsiDriver, CsiNode, StorageClass, VolumeAttachment},
 };
 
-pub use self::storage_key::{REGISTRY_PREFIX, namespace_prefix, parse_storage_key, storage_key, storage_prefix};
+pub use self::{
+    reviews::{REVIEWS, review_by_resource},
+    storage_key::{REGISTRY_PREFIX, namespace_prefix, parse_storage_key, storage_key, storage_prefix},
+};
 use crate::{
     kind::KindInfo,
     object::{KindOps, OpsOf},
