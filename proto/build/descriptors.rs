@@ -50,6 +50,7 @@ pub(crate) struct Field {
     pub(crate) list_type: String,
     pub(crate) list_map_keys: Vec<String>,
     pub(crate) atomic: bool,
+    pub(crate) default_value: String,
 }
 
 /// How often the field's value occurs.
@@ -174,6 +175,7 @@ impl Descriptors {
                         list_type: text("list_type"),
                         list_map_keys: rules.map(|r| texts(r, "list_map_keys")).unwrap_or_default(),
                         atomic: flag("atomic"),
+                        default_value: text("default_value"),
                     }
                 })
                 .collect(),

@@ -5,6 +5,33 @@ use std::fmt::Write as _;
 
 use crate::descriptors::{Message, Shape, ValueType};
 
+/// Messages that server-side apply treats as one value wherever they stand: references, which mean nothing in parts, and
+/// selectors, in which one requirement more or less makes another set.
+const ATOMIC_MESSAGES: &[&str] = &[
+    "kubernetes.autoscaling.v1.CrossVersionObjectReference",
+    "kubernetes.core.v1.ConfigMapKeySelector",
+    "kubernetes.core.v1.EndpointAddress",
+    "kubernetes.core.v1.EndpointPort",
+    "kubernetes.core.v1.FileKeySelector",
+    "kubernetes.core.v1.LocalObjectReference",
+    "kubernetes.core.v1.NodeSelector",
+    "kubernetes.core.v1.NodeSelectorTerm",
+    "kubernetes.core.v1.ObjectFieldSelector",
+    "kubernetes.core.v1.ObjectReference",
+    "kubernetes.core.v1.ResourceFieldSelector",
+    "kubernetes.core.v1.ScopeSelector",
+    "kubernetes.core.v1.SecretKeySelector",
+    "kubernetes.core.v1.SecretReference",
+    "kubernetes.core.v1.TopologySelectorTerm",
+    "kubernetes.core.v1.TypedLocalObjectReference",
+    "kubernetes.discovery.v1.EndpointPort",
+    "kubernetes.meta.v1.LabelSelector",
+    "kubernetes.meta.v1.OwnerReference",
+    "kubernetes.networking.v1.ServiceBackendPort",
+    "kubernetes.rbac.v1.RoleRef",
+    "kubernetes.rbac.v1.Subject",
+];
+
 /// The code that `src/schema.rs` includes.
 pub(crate) fn generate(messages: &BTreeMap<String, Message>) -> String {
     let mut code = String::new();
@@ -33,10 +60,11 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         });
     let _ = writeln!(
         code,
-        "static {}: MessageSchema = MessageSchema {{ full_name: {full_name:?}, name: {:?}, doc: {:?}, kind: {kind}, form: JsonForm::{form}, fields: &[",
+        "static {}: MessageSchema = MessageSchema {{ full_name: {full_name:?}, name: {:?}, doc: {:?}, kind: {kind}, form: JsonForm::{form}, atomic: {}, fields: &[",
         ident(full_name),
         message.name,
         message.doc,
+        ATOMIC_MESSAGES.contains(&full_name),
     );
     let fields = if form == "Object" {
         message.fields.as_slice()
@@ -58,6 +86,11 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         } else {
             format!("Some({:?})", field.merge_key)
         };
+        let default_value = if field.default_value.is_empty() {
+            "None".to_owned()
+        } else {
+            format!("Some({:?})", field.default_value)
+        };
         let list_type = match field.list_type.as_str() {
             "" => "Unspecified",
             "atomic" => "Atomic",
@@ -67,7 +100,7 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         };
         let _ = writeln!(
             code,
-            "FieldSchema {{ json_name: {:?}, number: {}, doc: {:?}, shape: Shape::{shape}, value: ValueType::{value}, inline: {}, always: {}, required: {}, merge_key: {merge_key}, merge: {}, retain_keys: {}, list_type: ListType::{list_type}, list_map_keys: &{:?}, atomic: {} }},",
+            "FieldSchema {{ json_name: {:?}, number: {}, doc: {:?}, shape: Shape::{shape}, value: ValueType::{value}, inline: {}, always: {}, required: {}, merge_key: {merge_key}, merge: {}, retain_keys: {}, list_type: ListType::{list_type}, list_map_keys: &{:?}, atomic: {}, default_value: {default_value} }},",
             field.json_name,
             field.number,
             field.doc,

@@ -14,6 +14,8 @@ pub struct MessageSchema {
     pub kind: Option<Kind>,
     /// What it looks like in JSON.
     pub form: JsonForm,
+    /// Server-side apply treats it as one value, wherever it stands.
+    pub atomic: bool,
     /// Its fields, in the order of the `.proto` file; empty unless `form` is an object.
     pub fields: &'static [FieldSchema],
 }
@@ -60,6 +62,8 @@ pub struct FieldSchema {
     pub list_map_keys: &'static [&'static str],
     /// Server-side apply treats the map or message as one value.
     pub atomic: bool,
+    /// What an unset scalar means, where that tells the items of a list of type `Map` apart.
+    pub default_value: Option<&'static str>,
 }
 
 /// How many values a field has.
@@ -221,6 +225,10 @@ mod tests {
             volume.message().unwrap().field("emptyDir").unwrap().json_name,
             "emptyDir"
         );
+        let selector = message("kubernetes.meta.v1.LabelSelector").unwrap();
+        assert!(selector.atomic && !pod.atomic);
+        let port = message("kubernetes.core.v1.ContainerPort").unwrap();
+        assert_eq!(port.field("protocol").unwrap().default_value, Some("TCP"));
         assert!(kind("apps", "v1", "Pod").is_none() && message("Pod").is_none());
     }
 
