@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod apply;
 pub mod controller;
 pub mod controllers;
 pub mod cron;

@@ -8,11 +8,12 @@ use std::{any::Any, fmt, marker::PhantomData};
 use bytes::Bytes;
 use trireme_proto::{
     api::meta::v1::{ObjectMeta, Time},
-    json::{DecodeError, TypeMeta, decode, decode_value, encode},
+    json::{DecodeError, TypeMeta, decode, decode_value, encode, encode_value},
     schema::{self, MessageSchema},
 };
 
 use crate::{
+    apply::{self, FieldSet},
     field_error::FieldErrors,
     kind::{Kind, KindInfo, Scale},
     kinds,
@@ -32,6 +33,10 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
     fn to_protobuf(&self) -> Bytes;
     /// Kubernetes JSON, with `apiVersion` and `kind`.
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
+    /// The same, not as text.
+    fn to_json_value(&self) -> Result<serde_json::Value, serde_json::Error>;
+    /// Its fields, as whoever creates it comes to own them. See [`new_fields`](crate::apply::new_fields).
+    fn new_fields(&self) -> Result<FieldSet, serde_json::Error>;
     /// A copy.
     fn clone_object(&self) -> Box<dyn Object>;
     /// See [`Kind::cells`].
@@ -150,6 +155,14 @@ impl<K: Kind> Object for K {
 
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         encode(self)
+    }
+
+    fn to_json_value(&self) -> Result<serde_json::Value, serde_json::Error> {
+        encode_value(self)
+    }
+
+    fn new_fields(&self) -> Result<FieldSet, serde_json::Error> {
+        apply::new_fields(self.ops().schema(), self)
     }
 
     fn clone_object(&self) -> Box<dyn Object> {

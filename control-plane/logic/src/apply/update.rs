@@ -1,0 +1,146 @@
+//! What creates, updates and patches do to the owners of fields.
+//!
+//! Whoever changes a field owns it from then on, and everybody else loses it. A writer without a manager, such as the
+//! control plane's own loops, owns nothing, but what it changes is taken from the others all the same.
+
+use serde_json::Value;
+use trireme_proto::{
+    api::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time},
+    schema::MessageSchema,
+};
+
+use super::{
+    compare::Comparison,
+    field_set::FieldSet,
+    managers::{Managed, ManagerId, Managers, Operation, encode_entry},
+    part::Part,
+    types::Type,
+};
+
+/// The name of a manager that has none.
+pub const UNKNOWN_MANAGER: &str = "unknown";
+
+/// A request, as far as the owners of fields are concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The schema of the kind.
+    pub schema: Option<&'static MessageSchema>,
+    /// The version that it is made in, such as `apps/v1`.
+    pub api_version: &'a str,
+    /// What of the object it changes.
+    pub part: Part,
+    /// The present.
+    pub now: Time,
+}
+
+impl Change<'_> {
+    /// The entry of a manager that makes this change.
+    pub(super) fn entry_of(&self, manager: &str, operation: Operation) -> ManagerId {
+        let name = if manager.is_empty() { UNKNOWN_MANAGER } else { manager };
+        ManagerId {
+            name: name.to_owned(),
+            operation,
+            api_version: match operation {
+                Operation::Apply => String::new(),
+                Operation::Update => self.api_version.to_owned(),
+            },
+            subresource: self.part.subresource().to_owned(),
+        }
+    }
+
+    /// What changed between two versions, of what this change can reach.
+    pub(super) fn compare(&self, old: &Value, new: &Value) -> Comparison {
+        let comparison = Comparison::of(Type::root(self.schema), old, new);
+        comparison.filtered(|set| self.part.reach(set))
+    }
+
+    pub(super) fn managed(&self, fields: FieldSet) -> Managed {
+        Managed {
+            fields,
+            api_version: self.api_version.to_owned(),
+            time: Some(self.now),
+        }
+    }
+}
+
+/// The owners of a new object whose fields are `fields`, as [`new_fields`](super::new_fields) finds them: its creator alone.
+pub fn owners_of_new(change: &Change<'_>, manager: &str, fields: FieldSet) -> Vec<ManagedFieldsEntry> {
+    let fields = change.part.ownable(fields);
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    vec![encode_entry(
+        &change.entry_of(manager, Operation::Update),
+        &change.managed(fields),
+    )]
+}
+
+/// The owners that a change starts from: those that the new version names, unless it does not understand them or changes
+/// only part of the object. `None` if the change asks to forget them all, by one entry that says nothing.
+pub fn owners_before<'a>(part: Part, old: &'a ObjectMeta, new: &'a ObjectMeta) -> Option<&'a [ManagedFieldsEntry]> {
+    let (old, new) = (&old.managed_fields, &new.managed_fields);
+    if !part.subresource().is_empty() {
+        return Some(old);
+    }
+    if is_reset(new) {
+        return None;
+    }
+    let is_understood = !new.is_empty() && (old == new || Managers::decode(new).is_ok());
+    Some(if is_understood { new } else { old })
+}
+
+/// Whether the entries ask to forget who owns what: one that says nothing stands for an empty list, which protobuf cannot
+/// tell from none.
+pub fn is_reset(entries: &[ManagedFieldsEntry]) -> bool {
+    matches!(entries, [entry] if *entry == ManagedFieldsEntry::default())
+}
+
+/// The owners after a change from `old` to `new`, both JSON without managed fields. An object whose owners are not known, or
+/// are not understood, has none afterwards either.
+pub fn owners_of_changed(
+    change: &Change<'_>,
+    manager: Option<&str>,
+    entries: &[ManagedFieldsEntry],
+    old: &Value,
+    new: &Value,
+) -> Vec<ManagedFieldsEntry> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let comparison = change.compare(old, new);
+    if comparison.is_same() {
+        return entries.to_vec();
+    }
+    let Ok(mut managers) = Managers::decode(entries) else {
+        return Vec::new();
+    };
+    managers.lose(&comparison, change.api_version);
+    if let Some(manager) = manager {
+        let won = change.part.ownable(comparison.set());
+        if !won.is_empty() {
+            managers.win(change.entry_of(manager, Operation::Update), change.managed(won));
+            managers.cap_updates();
+        }
+    }
+    managers.encode()
+}
+
+impl Managers {
+    /// Takes from everybody what was changed or removed. Entries of a version that the kind no longer has go.
+    pub(super) fn lose(&mut self, comparison: &Comparison, api_version: &str) {
+        self.entries.retain(|_, managed| managed.api_version == api_version);
+        let lost = comparison.set().union(&comparison.removed);
+        for managed in self.entries.values_mut() {
+            managed.fields = managed.fields.difference(&lost);
+        }
+        self.entries.retain(|_, managed| !managed.fields.is_empty());
+    }
+
+    /// Gives fields to a manager, beside what it has.
+    pub(super) fn win(&mut self, id: ManagerId, mut won: Managed) {
+        if let Some(before) = self.entries.get(&id) {
+            won.fields = won.fields.union(&before.fields);
+        }
+        self.entries.insert(id, won);
+    }
+}
