@@ -187,6 +187,93 @@ fn order_follows_the_directive() {
     );
 }
 
+/// The directives together, as the public description of strategic merge patches has them.
+#[test]
+fn directives_combine() {
+    // To replace a list, the marker may stand anywhere in it, and deletions beside it say nothing.
+    check(
+        json!({"containers": containers(&["a", "b"])}),
+        json!({"containers": [{"name": "c", "image": "y"}, {"$patch": "replace"}, {"name": "a", "$patch": "delete"}]}),
+        &json!({"containers": [{"name": "c", "image": "y"}]}),
+    );
+    check(
+        json!({"containers": containers(&["a", "b"])}),
+        json!({"containers": [{"$patch": "replace"}]}),
+        &json!({"containers": []}),
+    );
+    // What is deleted needs no place in the order, and what is new has one.
+    check(
+        json!({"containers": containers(&["a", "b", "c"])}),
+        json!({
+            "$setElementOrder/containers": [{"name": "d"}, {"name": "c"}, {"name": "b"}],
+            "containers": [{"name": "d", "image": "x"}, {"name": "a", "$patch": "delete"}],
+        }),
+        &json!({"containers": containers(&["d", "c", "b"])}),
+    );
+    // A union's member is exchanged by the only keys that stay, within an item that merges and is put in order.
+    check(
+        json!({"volumes": [
+            {"name": "a", "emptyDir": {}},
+            {"name": "b", "hostPath": {"path": "/x"}},
+        ]}),
+        json!({
+            "$setElementOrder/volumes": [{"name": "b"}, {"name": "a"}],
+            "volumes": [{"name": "a", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}],
+        }),
+        &json!({"volumes": [
+            {"name": "b", "hostPath": {"path": "/x"}},
+            {"name": "a", "secret": {"secretName": "s"}},
+        ]}),
+    );
+    // Directives in what is new leave no trace.
+    check(
+        json!({}),
+        json!({"containers": [{
+            "name": "a", "$retainKeys": ["name", "env"], "$setElementOrder/env": [{"name": "X"}],
+            "env": [{"name": "X", "value": "1"}, {"name": "Y", "$patch": "delete"}],
+        }]}),
+        &json!({"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}),
+    );
+    fails(
+        json!({"containers": containers(&["a"])}),
+        json!({"containers": [{"name": "a", "$patch": true}]}),
+        "unknown $patch directive true",
+    );
+}
+
+#[test]
+fn lists_of_scalars_follow_their_directives() {
+    let schema = by_kind("", "ConfigMap").expect("a kind").schema();
+    let list = |letters: &str| letters.chars().map(|letter| format!("x/{letter}")).collect::<Value>();
+    let check = |present: &str, patch: Value, expected: &str| {
+        let current = json!({"metadata": {"finalizers": list(present)}});
+        let patch = json!({"metadata": patch}).to_string();
+        let patched = apply(schema, PatchType::StrategicMerge, &current, patch.as_bytes()).expect("applies");
+        assert_eq!(patched["metadata"]["finalizers"], list(expected), "{patch}");
+    };
+    let (delete, order) = ("$deleteFromPrimitiveList/finalizers", "$setElementOrder/finalizers");
+    // What the object has not is not known to stand behind anything.
+    check("abc", json!({"finalizers": list("d")}), "dabc");
+    check("abc", json!({delete: list("b")}), "ac");
+    check("abc", json!({delete: list("z")}), "abc");
+    check("abc", json!({order: list("cb")}), "acb");
+    check("abc", json!({order: list("dca"), "finalizers": list("d")}), "dbca");
+    check(
+        "abc",
+        json!({order: list("dca"), "finalizers": list("d"), delete: list("b")}),
+        "dca",
+    );
+    check("aba", json!({"finalizers": list("b")}), "ab");
+    // Deleting from a list that is not there makes none that has items.
+    let patched = apply(
+        schema,
+        PatchType::StrategicMerge,
+        &json!({"metadata": {}}),
+        json!({"metadata": {delete: ["x/a"]}}).to_string().as_bytes(),
+    );
+    assert_eq!(patched.expect("applies"), json!({"metadata": {"finalizers": []}}));
+}
+
 #[test]
 fn two_ports_of_one_number_stay_two() {
     let ports = json!([{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]);
