@@ -76,17 +76,22 @@ pub fn owners_of_new(change: &Change<'_>, manager: &str, fields: FieldSet) -> Ve
 }
 
 /// The owners that a change starts from: those that the new version names, unless it does not understand them or changes
-/// only part of the object. `None` if the change asks to forget them all, by one entry that says nothing.
-pub fn owners_before<'a>(part: Part, old: &'a ObjectMeta, new: &'a ObjectMeta) -> Option<&'a [ManagedFieldsEntry]> {
+/// only part of the object. None at all if the change asks to forget them, by one entry that says nothing.
+pub fn owners_before(part: Part, old: &ObjectMeta, new: &ObjectMeta) -> Vec<ManagedFieldsEntry> {
     let (old, new) = (&old.managed_fields, &new.managed_fields);
-    if !part.subresource().is_empty() {
-        return Some(old);
+    if !part.subresource().is_empty() || new.is_empty() || old == new {
+        return old.clone();
     }
     if is_reset(new) {
-        return None;
+        return Vec::new();
     }
-    let is_understood = !new.is_empty() && (old == new || Managers::decode(new).is_ok());
-    Some(if is_understood { new } else { old })
+    match (Managers::decode(old), Managers::decode(new)) {
+        // Another program may have written the same in another order.
+        (Ok(before), Ok(after)) if before == after => old.clone(),
+        // Only what is understood is kept of them: nothing of a client's is stored as it came.
+        (_, Ok(after)) => after.encode(),
+        (_, Err(_)) => old.clone(),
+    }
 }
 
 /// Whether the entries ask to forget who owns what: one that says nothing stands for an empty list, which protobuf cannot

@@ -193,6 +193,9 @@ fn owners_can_be_set_and_forgotten_through_the_object() {
         operation: operation.to_owned(),
         api_version: "v1".to_owned(),
         fields_type: "FieldsV1".to_owned(),
+        fields_v1: Some(trireme_proto::api::meta::v1::FieldsV1 {
+            raw: r#"{"f:data":{".":7,"z:new":[1]}}"#.into(),
+        }),
         ..ManagedFieldsEntry::default()
     };
     let meta = |entries: Vec<ManagedFieldsEntry>| trireme_proto::api::meta::v1::ObjectMeta {
@@ -201,20 +204,22 @@ fn owners_can_be_set_and_forgotten_through_the_object() {
     };
     let old = meta(vec![entry("old", "Apply")]);
     let choose = |part, new: Vec<ManagedFieldsEntry>| {
-        let new = meta(new);
-        owners_before(part, &old, &new)
-            .map(|entries| entries.iter().map(|entry| entry.manager.clone()).collect::<Vec<_>>())
+        let entries = owners_before(part, &old, &meta(new));
+        entries.into_iter().map(|entry| entry.manager).collect::<Vec<_>>()
     };
     let object = Server::object();
-    let named = |name: &str| Some(vec![name.to_owned()]);
-    assert_eq!(choose(object, vec![entry("new", "Update")]), named("new"));
+    assert_eq!(choose(object, vec![entry("new", "Update")]), ["new"]);
     assert_eq!(
         choose(object, vec![]),
-        named("old"),
+        ["old"],
         "who does not know of them does not delete them"
     );
-    assert_eq!(choose(object, vec![entry("new", "Nonsense")]), named("old"));
-    assert_eq!(choose(object, vec![ManagedFieldsEntry::default()]), None);
-    assert_eq!(choose(Part::Status, vec![ManagedFieldsEntry::default()]), named("old"));
-    assert_eq!(choose(Part::Status, vec![entry("new", "Update")]), named("old"));
+    assert_eq!(choose(object, vec![entry("new", "Nonsense")]), ["old"]);
+    assert_eq!(choose(object, vec![ManagedFieldsEntry::default()]), [""; 0]);
+    assert_eq!(choose(Part::Status, vec![ManagedFieldsEntry::default()]), ["old"]);
+    assert_eq!(choose(Part::Status, vec![entry("new", "Update")]), ["old"]);
+    // Of what a client says, only what is understood is stored.
+    let taken = owners_before(object, &old, &meta(vec![entry("new", "Update")]));
+    let raw = taken[0].fields_v1.as_ref().expect("a set").raw.clone();
+    assert_eq!(raw, r#"{"f:data":{}}"#);
 }
