@@ -26,7 +26,10 @@ use trireme_proto::api::{
 };
 use trireme_store::kv::Revision;
 
-use super::{Decoded, Permit, RequestInfo, Subresource};
+use super::{
+    Decoded, FieldManager, Permit, RequestInfo, Subresource,
+    owners::{Owners, own_changed, own_new},
+};
 use crate::{environment::Environment, status::ApiError};
 
 /// A namespace, as far as creates depend on it.
@@ -75,6 +78,7 @@ pub struct Admitted {
     namespace: Option<NamespaceState>,
     quotas_seen: Revision,
     charges: Vec<Charge>,
+    owners: Owners,
 }
 
 /// A change that may be stored in the place of the version that it was decided on.
@@ -159,7 +163,7 @@ impl Admitted {
         if self.name_is_generated {
             self.object.metadata_mut().name.clear();
         }
-        Decoded::internal(self.object)
+        Decoded::internal(self.object).with_owners(self.owners)
     }
 }
 
@@ -195,10 +199,16 @@ pub(crate) fn admit_create(
     surroundings: &Surroundings,
     environment: &Environment,
 ) -> Result<Admitted, ApiError> {
+    let owners = decoded.owners();
     let mut object = decoded.into_object();
     let info = object.info();
     let name_is_generated = identify_new(permit, info, object.metadata_mut(), environment)?;
     object.set_defaults();
+    // What is sent and what is filled in for it is its creator's; what the server adds from here on is nobody's.
+    if owners == Owners::ToBeFound {
+        let manager = permit.manager().map(FieldManager::name);
+        own_new(manager, &mut *object, environment.now())?;
+    }
     object.prepare_create();
     set_requester(permit, &mut *object);
     object.stamp(None, environment.now());
@@ -224,6 +234,7 @@ pub(crate) fn admit_create(
         namespace: surroundings.namespace.clone(),
         quotas_seen: surroundings.quotas_seen(),
         charges,
+        owners,
     })
 }
 
@@ -361,11 +372,13 @@ pub(crate) fn admit_update_among(
     now: Time,
     surroundings: &Surroundings,
 ) -> Result<AdmittedChange, ApiError> {
+    let owners = decoded.owners();
     let mut object = decoded.into_object();
     let info = object.info();
     place(permit.request_info(), info, object.metadata_mut())?;
     check_preconditions(info, object.metadata(), old.metadata())?;
     let sent_finalizers = namespace_finalizers(&*object);
+    let sent_owners = object.metadata().managed_fields.clone();
     metadata::prepare_update(object.metadata_mut(), old.metadata());
     let mut errors = FieldErrors::default();
     match part {
@@ -415,6 +428,11 @@ pub(crate) fn admit_update_among(
     // take the plain way as well.
     if part == Subresource::Finalize || (permit.is_system() && part == Subresource::None) {
         set_namespace_finalizers(&mut *object, sent_finalizers);
+    }
+    object.metadata_mut().managed_fields = sent_owners;
+    if owners == Owners::ToBeFound {
+        let manager = permit.manager().map(FieldManager::name);
+        own_changed(manager, old, &mut *object, part, now);
     }
     Ok(AdmittedChange(if is_finished(&*object) {
         ChangeOutcome::Remove(object)

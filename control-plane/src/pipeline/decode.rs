@@ -10,11 +10,11 @@ use trireme_logic::{
     object::{KindOps, Object},
 };
 use trireme_proto::{
-    api::{autoscaling::v1::Scale, core::v1::Binding},
+    api::{autoscaling::v1::Scale, core::v1::Binding, meta::v1::ManagedFieldsEntry},
     v1::Encoding,
 };
 
-use super::Permit;
+use super::{Permit, owners::Owners};
 use crate::{limits, status::ApiError};
 
 /// How unknown fields of JSON objects are treated.
@@ -33,6 +33,7 @@ pub enum Validation {
 pub struct Decoded {
     object: Box<dyn Object>,
     warnings: Vec<String>,
+    owners: Owners,
 }
 
 impl Decoded {
@@ -65,7 +66,32 @@ impl Decoded {
         Self {
             object,
             warnings: Vec::new(),
+            owners: Owners::ToBeFound,
         }
+    }
+
+    /// Decodes the outcome of applying, with who owns its fields then.
+    pub(crate) fn from_applied(
+        ops: &'static dyn KindOps,
+        applied: &serde_json::Value,
+        managers: Vec<ManagedFieldsEntry>,
+        validation: Validation,
+    ) -> Result<Self, ApiError> {
+        let mut decoded = Self::from_patched(ops, applied, validation)?;
+        decoded.object.metadata_mut().managed_fields = managers;
+        decoded.owners = Owners::Settled;
+        Ok(decoded)
+    }
+
+    /// The same object, as whose owners are known or not.
+    pub(crate) fn with_owners(mut self, owners: Owners) -> Self {
+        self.owners = owners;
+        self
+    }
+
+    /// Whether who owns the object's fields is known.
+    pub(crate) fn owners(&self) -> Owners {
+        self.owners
     }
 
     /// Decodes the outcome of a patch.
@@ -91,10 +117,7 @@ impl Decoded {
                 let object = ops
                     .from_protobuf(body)
                     .map_err(|error| not_readable(ops.info(), &error))?;
-                Ok(Self {
-                    object,
-                    warnings: Vec::new(),
-                })
+                Ok(Self::internal(object))
             }
             Encoding::Json => from_json(ops, &body, validation),
         }
@@ -182,19 +205,39 @@ fn read_json(
 ) -> Result<Decoded, ApiError> {
     check_type(ops, body)?;
     let mut note = |path: String| remarks.push(format!("unknown field {path:?}"));
-    let object = ops
+    let mut object = ops
         .from_json(body, &mut note)
         .map_err(|error| not_readable(ops.info(), &error))?;
+    if object.metadata().managed_fields.is_empty() && resets_owners(body) {
+        object.metadata_mut().managed_fields = vec![ManagedFieldsEntry::default()];
+    }
     remarks.truncate(limits::WARNINGS_MAX);
-    let warnings = match validation {
+    let mut decoded = Decoded::internal(object);
+    match validation {
         Validation::Strict if !remarks.is_empty() => {
             let error = format!("strict decoding error: {}", remarks.join(", "));
             return Err(not_readable(ops.info(), &error));
         }
-        Validation::Strict | Validation::Ignore => Vec::new(),
-        Validation::Warn => remarks,
-    };
-    Ok(Decoded { object, warnings })
+        Validation::Strict | Validation::Ignore => {}
+        Validation::Warn => decoded.warnings = remarks,
+    }
+    Ok(decoded)
+}
+
+/// Whether a document has an empty list of who owns what, which asks to forget it. Afterwards, as in protobuf, one entry that
+/// says nothing asks for the same.
+fn resets_owners(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        metadata: Metadata,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        managed_fields: Vec<serde::de::IgnoredAny>,
+    }
+    memchr::memmem::find(body, b"\"managedFields\"").is_some()
+        && serde_json::from_slice(body).is_ok_and(|document: Document| document.metadata.managed_fields.is_empty())
 }
 
 /// What a document says that it is.

@@ -10,7 +10,7 @@ use trireme_store::{
 };
 
 use super::{
-    Identity, RawRequest, RequestInfo, Role, Subresource, Verb,
+    FieldManager, Identity, RawRequest, RequestInfo, Role, Subresource, Verb,
     access::{Access, Actor},
     lane_of,
 };
@@ -22,6 +22,7 @@ pub struct Permit {
     identity: Identity,
     scope: Scope,
     fence: Option<Leadership>,
+    manager: Option<FieldManager>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,6 +67,7 @@ impl Permit {
                 identity,
                 scope: Scope::Request(info),
                 fence: None,
+                manager: None,
             })
         } else {
             Err(forbidden(
@@ -84,6 +86,7 @@ impl Permit {
             identity: Identity::system(controller),
             scope: Scope::System,
             fence,
+            manager: None,
         }
     }
 
@@ -99,7 +102,24 @@ impl Permit {
             identity,
             scope: Scope::Node,
             fence: None,
+            manager: None,
         })
+    }
+
+    /// The same, for a request whose changes are owned by a manager. What servers and nodes write, such as events, is the
+    /// control plane's own and owned by nobody.
+    #[must_use]
+    pub fn managed_by(mut self, manager: FieldManager) -> Self {
+        self.manager = match self.identity.role() {
+            Role::Admin | Role::Anonymous => Some(manager),
+            Role::Server | Role::Node | Role::System => None,
+        };
+        self
+    }
+
+    /// Who owns what is changed; nobody for loops, and for what no door has named.
+    pub(crate) fn manager(&self) -> Option<&FieldManager> {
+        self.manager.as_ref()
     }
 
     /// Who asks.
@@ -310,5 +330,20 @@ mod tests {
                 .is_err()
         );
         assert!(permit.require_node().is_err());
+    }
+
+    #[test]
+    fn only_people_own_what_they_write() {
+        let manager = || FieldManager::of_request("me", "").expect("good");
+        for (subject, is_owner) in [
+            (Subject::Admin, true),
+            (Subject::Node("n1".into()), false),
+            (Subject::Server("s1".into()), false),
+        ] {
+            let permit = ask(Some(subject.clone()), Verb::Create, "events", "shop", "").expect("granted");
+            assert!(permit.manager().is_none());
+            let managed = permit.managed_by(manager());
+            assert_eq!(managed.manager().is_some(), is_owner, "{subject:?}");
+        }
     }
 }

@@ -5,7 +5,10 @@
 //! nothing is to be done) is first decided again on one that is certainly current.
 
 use bytes::Bytes;
-use trireme_logic::object::{KindOps, Object, ObjectKey};
+use trireme_logic::{
+    apply::same_but_times,
+    object::{KindOps, Object, ObjectKey},
+};
 use trireme_store::kv::{Consistency, KeyRange, KeyValue, Op, OpResponse, RangeRequest, Revision, Txn};
 
 use super::{Registry, Stored, at_revision, charge::add_charges, object_range, put, stored::encode};
@@ -160,14 +163,10 @@ impl Step {
     fn of(change: AdmittedChange, before: &Stored) -> Result<Self, ApiError> {
         Ok(match change.into_outcome() {
             ChangeOutcome::Unchanged => Self::Nothing,
-            ChangeOutcome::Replace(mut object) => {
-                let value = encode(&mut *object)?;
-                if value == before.value() {
-                    Self::Nothing
-                } else {
-                    Self::Put(object, value)
-                }
-            }
+            ChangeOutcome::Replace(mut object) => match encode_if_changed(&mut *object, before)? {
+                Some(value) => Self::Put(object, value),
+                None => Self::Nothing,
+            },
             ChangeOutcome::Remove(mut object) => {
                 let value = encode(&mut *object)?;
                 Self::Remove(object, value)
@@ -191,6 +190,24 @@ impl Step {
             },
         }
     }
+}
+
+/// The stored form of a new version; `None` if nothing changed. When its owners last changed something is no change by itself.
+fn encode_if_changed(object: &mut dyn Object, before: &Stored) -> Result<Option<Bytes>, ApiError> {
+    let value = encode(object)?;
+    if value == before.value() {
+        return Ok(None);
+    }
+    let owners = &before.object()?.metadata().managed_fields;
+    if *owners == object.metadata().managed_fields || !same_but_times(owners, &object.metadata().managed_fields) {
+        return Ok(Some(value));
+    }
+    let now = std::mem::replace(&mut object.metadata_mut().managed_fields, owners.clone());
+    if encode(object)? == before.value() {
+        return Ok(None);
+    }
+    object.metadata_mut().managed_fields = now;
+    Ok(Some(value))
 }
 
 fn replace_txn(range: &KeyRange, revision: Revision, value: Bytes) -> Txn {

@@ -39,18 +39,20 @@ impl Registry {
     /// # Errors
     /// `AlreadyExists`, `Invalid`, `Forbidden` by a quota or an ending namespace, `NotFound` for its namespace.
     pub async fn create(&self, permit: &Permit, decoded: Decoded, dry_run: bool) -> Result<Stored, ApiError> {
+        let (info, key) = (decoded.object().info(), target(permit, &decoded));
+        permit.require(&[Verb::Create], info, Subresource::None, &key)?;
+        self.create_permitted(permit, decoded, dry_run).await
+    }
+
+    /// The same, for whoever may make the object by another verb, which the caller has checked.
+    pub(super) async fn create_permitted(
+        &self,
+        permit: &Permit,
+        decoded: Decoded,
+        dry_run: bool,
+    ) -> Result<Stored, ApiError> {
         let info = decoded.object().info();
         let namespace = namespace_of(permit, &decoded);
-        let name = permit
-            .request_info()
-            .map(|request| request.key().name.as_str())
-            .unwrap_or_default();
-        permit.require(
-            &[Verb::Create],
-            info,
-            Subresource::None,
-            &ObjectKey::new(namespace.as_str(), name),
-        )?;
         self.require_own_event(permit, decoded.object()).await?;
         let mut surroundings = self.policies.surroundings(&namespace).await?;
         // Creates that charge one quota would only overtake each other: they go one by one on this server.
@@ -142,6 +144,15 @@ impl Registry {
         }
         Ok(Inserted::Done(Stored::with_object(admitted.into_object(), value, 0)))
     }
+}
+
+/// The object that is to be made, as far as the request names it.
+fn target(permit: &Permit, decoded: &Decoded) -> ObjectKey {
+    let name = permit
+        .request_info()
+        .map(|request| request.key().name.as_str())
+        .unwrap_or_default();
+    ObjectKey::new(namespace_of(permit, decoded), name)
 }
 
 fn namespace_of(permit: &Permit, decoded: &Decoded) -> String {

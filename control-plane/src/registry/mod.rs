@@ -5,6 +5,7 @@
 //! the client's is decided again when another got in between. Stored are objects in protobuf without their
 //! `resourceVersion`, which is the store's revision (D2).
 
+mod apply;
 mod bind;
 mod bootstrap;
 mod change;
@@ -39,6 +40,7 @@ use trireme_logic::{
 };
 use trireme_store::kv::{Compare, CompareResult, CompareTarget, KeyRange, Kv, Op, Revision, Txn, TxnResponse};
 
+pub use apply::{AppliedObject, ApplyRequest};
 pub use change::Changed;
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use evict::Eviction;

@@ -2,14 +2,18 @@
 //! (invariants I4, I6).
 
 use trireme_logic::object::{Object, ObjectKey};
-use trireme_proto::api::core::v1::{Event, Node, Pod, PodCondition, PodStatus};
+use trireme_proto::api::{
+    core::v1::{Event, Node, Pod, PodCondition, PodStatus},
+    meta::v1::Time,
+};
 use trireme_store::kv::Consistency;
 
 use super::{Registry, Stored, change::Attempts, ops_of};
 use crate::{
     pipeline::{
-        Decoded, Permit,
+        Decoded, Permit, Subresource,
         admit::{AdmittedChange, is_finished},
+        owners::{own_by_registry, own_changed},
     },
     status::{ApiError, Reason},
 };
@@ -42,11 +46,12 @@ impl Registry {
         terminated: bool,
     ) -> Result<ReportOutcome, ApiError> {
         let node = permit.require_node()?.to_owned();
+        let now = self.environment.now();
         let mut refusal = None;
         let changed = self
             .change(permit, ops_of("", "pods"), key, Attempts::of_write(false), |current| {
                 refusal = None;
-                reported(current, &node, uid, status, terminated).or_else(|outcome| match outcome {
+                reported(current, &node, uid, (status, terminated), now).or_else(|outcome| match outcome {
                     NotReported::Refused(outcome) => {
                         refusal = Some(outcome);
                         Ok(AdmittedChange::unchanged())
@@ -99,6 +104,7 @@ impl Registry {
 
     async fn refresh_node(&self, permit: &Permit, name: &str, node: &Node) -> Result<Stored, ApiError> {
         let (nodes, key) = (ops_of("", "nodes"), ObjectKey::new("", name));
+        let now = self.environment.now();
         let changed = self
             .change(permit, nodes, &key, Attempts::of_write(false), |current| {
                 let mut object = current.decode()?;
@@ -106,6 +112,7 @@ impl Registry {
                     .downcast_mut::<Node>()
                     .ok_or_else(|| ApiError::internal("a node is not a node"))?;
                 refresh(stored, node);
+                own_by_registry(&**current.object()?, &mut *object, now);
                 Ok(AdmittedChange::internal(object))
             })
             .await?;
@@ -203,8 +210,8 @@ fn reported(
     current: &Stored,
     node: &str,
     uid: &str,
-    status: &PodStatus,
-    terminated: bool,
+    (status, terminated): (&PodStatus, bool),
+    now: Time,
 ) -> Result<AdmittedChange, NotReported> {
     let mut object = current.decode()?;
     let pod = object
@@ -226,6 +233,7 @@ fn reported(
     if terminated {
         end_grace(&mut *object);
     }
+    own_changed(None, &**current.object()?, &mut *object, Subresource::Status, now);
     Ok(if is_finished(&*object) {
         AdmittedChange::removal(object)
     } else {

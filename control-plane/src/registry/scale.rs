@@ -86,7 +86,7 @@ impl Registry {
     }
 }
 
-fn answer(changed: Changed) -> Result<(Scale, Stored), ApiError> {
+pub(super) fn answer(changed: Changed) -> Result<(Scale, Stored), ApiError> {
     Ok((scale_of(&**changed.stored.object()?)?, changed.stored))
 }
 

@@ -1,5 +1,6 @@
 //! The registry on the real state machine, in memory.
 
+mod applying;
 mod binding;
 mod claims;
 mod creating;
@@ -8,6 +9,7 @@ mod lagging;
 mod lanes;
 mod listing;
 mod nodes;
+mod owners;
 mod priorities;
 mod quotas;
 mod requests;
@@ -21,7 +23,7 @@ use trireme_logic::object::{Object, ObjectKey};
 use trireme_proto::{
     api::{
         core::v1::{ConfigMap, Container, Pod, PodSpec},
-        meta::v1::ObjectMeta,
+        meta::v1::{ManagedFieldsEntry, ObjectMeta},
     },
     v1::ResourceRef,
 };
@@ -30,7 +32,7 @@ use trireme_store::{LocalKv, kv::Kv};
 use super::{Registry, Stored, ops_of};
 use crate::{
     environment::testing::{ManualClock, manual},
-    pipeline::{Decoded, Permit, RawRequest, Verb},
+    pipeline::{Decoded, FieldManager, Permit, RawRequest, Verb},
     pki::Subject,
     registry::ReadFrom,
     status::{ApiError, Reason},
@@ -113,6 +115,27 @@ fn request(subject: Subject, verb: Verb, resource: &str, namespace: &str, name: 
         resource: &resource,
     })
     .expect("it may do this")
+}
+
+/// The same in the name of a field manager.
+fn managed(manager: &str, verb: Verb, resource: &str, name: &str) -> Permit {
+    let manager = FieldManager::of_request(manager, "tests/1").expect("a good name");
+    admin(verb, resource, "default", name).managed_by(manager)
+}
+
+/// Who owns what of an object: a line each, as `manager operation fields`.
+fn owners(stored: &Stored) -> Vec<String> {
+    let object = stored.object().expect("decodes");
+    let line = |entry: &ManagedFieldsEntry| {
+        let fields = entry.fields_v1.as_ref().expect("a set");
+        let part = match entry.subresource.as_str() {
+            "" => String::new(),
+            part => format!("/{part}"),
+        };
+        let fields = String::from_utf8_lossy(&fields.raw);
+        format!("{}{part} {} {fields}", entry.manager, entry.operation)
+    };
+    object.metadata().managed_fields.iter().map(line).collect()
 }
 
 fn node_permit(name: &str) -> Permit {

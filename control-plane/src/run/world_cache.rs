@@ -230,7 +230,12 @@ async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Mutation>, Revis
 /// Trireme may have stored it, and what it owns must not be taken for orphaned.
 fn observed(kv: &KeyValue) -> Option<Mutation> {
     match Stored::of_key_value(kv)?.decode() {
-        Ok(object) => Some(Mutation::Put(Arc::from(object))),
+        Ok(mut object) => {
+            // No loop asks who owns a field, and each entry would hold on to all the bytes that it was read from. Where a
+            // loop writes the object, the registry has them still.
+            object.metadata_mut().managed_fields = Vec::new();
+            Some(Mutation::Put(Arc::from(object)))
+        }
         Err(error) => {
             tracing::error!(key = %String::from_utf8_lossy(&kv.key), %error, "a stored object does not decode");
             let (info, key) = named(kv)?;

@@ -28,7 +28,7 @@ pub use logs::LogSource;
 use self::item::Answer;
 use crate::{
     limits,
-    pipeline::{Identity, Permit, RawRequest, Validation, Verb},
+    pipeline::{FieldManager, Identity, Permit, RawRequest, Validation, Verb, refuse_force},
     registry::{self, DeleteOptions, Propagation, ReadFrom, Registry, Selection},
     services::verbs::{self, Sent, WriteOptions, requested},
     status::ApiError,
@@ -136,10 +136,19 @@ impl ResourcesService {
             Ok(v1::PatchType::Merge) => PatchType::Merge,
             Ok(v1::PatchType::Json) => PatchType::Json,
             Ok(v1::PatchType::StrategicMerge) => PatchType::StrategicMerge,
+            Ok(v1::PatchType::Apply) => return self.apply_item(permit, request).await,
             Err(_) => return Err(unknown("patch type", request.patch_type)),
         };
+        refuse_force(request.force)?;
         let options = options(request.dry_run, request.field_validation)?;
         let written = verbs::patch(&self.registry, permit, patch_type, request.patch, options).await?;
+        answer.outcome(&written.outcome, written.warnings)
+    }
+
+    async fn apply_item(&self, permit: &Permit, request: PatchRequest) -> Result<Item, ApiError> {
+        let answer = self.answer(request.encoding, request.view)?;
+        let options = options(request.dry_run, request.field_validation)?;
+        let written = verbs::apply(&self.registry, permit, request.patch, request.force, options).await?;
         answer.outcome(&written.outcome, written.warnings)
     }
 
@@ -172,6 +181,19 @@ fn permit<T>(request: &Request<T>, verb: Verb, resource: Option<&ResourceRef>) -
     let peer = peer.ok_or_else(|| ApiError::unauthorized("the connection has no identity"))?;
     let resource = resource.ok_or_else(|| ApiError::bad_request("the request names no resource"))?;
     Permit::request(&RawRequest { peer, verb, resource })
+}
+
+/// The same for a change, whose fields somebody comes to own.
+fn permit_of_change<T>(
+    request: &Request<T>,
+    verb: Verb,
+    resource: Option<&ResourceRef>,
+    field_manager: &str,
+) -> Result<Permit, ApiError> {
+    let user_agent = request.metadata().get("user-agent");
+    let user_agent = user_agent.and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let manager = FieldManager::of_request(field_manager, user_agent)?;
+    Ok(permit(request, verb, resource)?.managed_by(manager))
 }
 
 /// What a request sends, in the form in which it wants its answer.
@@ -230,17 +252,20 @@ impl Resources for ResourcesService {
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Item>, Status> {
-        let permit = permit(&request, Verb::Create, request.get_ref().resource.as_ref())?;
+        let change = request.get_ref();
+        let permit = permit_of_change(&request, Verb::Create, change.resource.as_ref(), &change.field_manager)?;
         Ok(Response::new(self.create_item(&permit, request.into_inner()).await?))
     }
 
     async fn update(&self, request: Request<UpdateRequest>) -> Result<Response<Item>, Status> {
-        let permit = permit(&request, Verb::Update, request.get_ref().resource.as_ref())?;
+        let change = request.get_ref();
+        let permit = permit_of_change(&request, Verb::Update, change.resource.as_ref(), &change.field_manager)?;
         Ok(Response::new(self.update_item(&permit, request.into_inner()).await?))
     }
 
     async fn patch(&self, request: Request<PatchRequest>) -> Result<Response<Item>, Status> {
-        let permit = permit(&request, Verb::Patch, request.get_ref().resource.as_ref())?;
+        let change = request.get_ref();
+        let permit = permit_of_change(&request, Verb::Patch, change.resource.as_ref(), &change.field_manager)?;
         Ok(Response::new(self.patch_item(&permit, request.into_inner()).await?))
     }
 

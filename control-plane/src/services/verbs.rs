@@ -179,6 +179,34 @@ pub(crate) async fn patch(
     })
 }
 
+/// Makes what a manager declares so: of an object, which is made if there is none, or of one part of it.
+pub(crate) async fn apply(
+    registry: &Registry,
+    permit: &Permit,
+    config: Bytes,
+    force: bool,
+    options: WriteOptions,
+) -> Result<Written, ApiError> {
+    let info = requested(permit)?;
+    let _seat = registry.admit(permit, config.len()).await?;
+    let (ops, key, part) = (info.ops(), info.key(), info.subresource());
+    let WriteOptions { dry_run, validation } = options;
+    let wanted = registry::ApplyRequest {
+        config,
+        force,
+        validation,
+        dry_run,
+    };
+    if part == Subresource::Scale {
+        return Ok(registry.apply_scale(permit, ops, key, &wanted).await?.into());
+    }
+    let applied = registry.apply(permit, ops, part, key, &wanted).await?;
+    Ok(Written {
+        warnings: applied.warnings,
+        ..applied.changed.stored.into()
+    })
+}
+
 /// Deletes an object, or marks it for deletion.
 pub(crate) async fn delete(registry: &Registry, permit: &Permit, options: &DeleteOptions) -> Result<Deleted, ApiError> {
     let info = requested(permit)?;

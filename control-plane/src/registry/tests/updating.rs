@@ -47,7 +47,7 @@ async fn mk_settings(harness: &Harness) -> ConfigMap {
     typed(&harness.create(settings).await.expect("created"))
 }
 
-fn mk_deployment(name: &str) -> Deployment {
+pub(super) fn mk_deployment(name: &str) -> Deployment {
     let labels = [("app".to_owned(), name.to_owned())]
         .into_iter()
         .collect::<std::collections::BTreeMap<_, _>>();

@@ -137,6 +137,64 @@ async fn json_in_and_json_out() {
 }
 
 #[tokio::test]
+async fn fields_have_owners_who_apply() {
+    let server = TestServer::start().await;
+    let mut client = resources(&server).await;
+    let apply = |manager: &str, color: &str, force: bool| PatchRequest {
+        resource: reference("configmaps", "settings"),
+        encoding: Encoding::Json as i32,
+        patch_type: PatchType::Apply as i32,
+        patch: format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","data":{{"color":"{color}"}}}}"#)
+            .into_bytes()
+            .into(),
+        field_manager: manager.to_owned(),
+        force,
+        ..PatchRequest::default()
+    };
+    let made = client
+        .patch(apply("one", "red", false))
+        .await
+        .expect("made")
+        .into_inner();
+    let entries = &json(&made)["metadata"]["managedFields"];
+    assert_eq!(entries[0]["manager"], "one");
+    assert_eq!(entries[0]["fieldsV1"], serde_json::json!({"f:data": {"f:color": {}}}));
+
+    let refused = client.patch(apply("two", "blue", false)).await.expect_err("a conflict");
+    let error = trireme_client::ApiError::from_status(&refused);
+    assert_eq!((error.reason.as_str(), error.http_code), ("Conflict", 409));
+    assert_eq!(
+        error.message,
+        "Apply failed with 1 conflict: conflict with \"one\": .data.color"
+    );
+    let nameless = client.patch(apply("", "red", false)).await.expect_err("nameless");
+    assert_eq!(trireme_client::ApiError::from_status(&nameless).http_code, 422);
+    let merge = PatchRequest {
+        patch_type: PatchType::Merge as i32,
+        ..apply("two", "blue", true)
+    };
+    let forced = client.patch(merge).await.expect_err("only applies are forced");
+    assert_eq!(trireme_client::ApiError::from_status(&forced).http_code, 422);
+    let taken = client
+        .patch(apply("two", "blue", true))
+        .await
+        .expect("forced")
+        .into_inner();
+    assert_eq!(json(&taken)["metadata"]["managedFields"][0]["manager"], "two");
+
+    // Without a name the program is the manager.
+    let wish = serde_json::json!({"metadata": {"name": "other"}, "data": {"color": "red"}});
+    let made = client
+        .create(create_json("configmaps", &wish, FieldValidation::Strict))
+        .await;
+    let entries = json(&made.expect("created").into_inner())["metadata"]["managedFields"].clone();
+    assert_eq!(
+        (&entries[0]["manager"], &entries[0]["operation"]),
+        (&"trireme".into(), &"Update".into())
+    );
+}
+
+#[tokio::test]
 async fn tables_and_metadata_need_no_types() {
     let server = TestServer::start().await;
     Api::<Pod>::namespaced(&server.admin(), "default")

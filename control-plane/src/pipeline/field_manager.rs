@@ -1,0 +1,160 @@
+//! Who makes a change, as the owners of fields know them: a name that the request gives, or the program that sent it.
+//!
+//! Doors hand it to the permit. What has none, such as a loop of this process, owns nothing of what it writes.
+
+use trireme_logic::{
+    apply::UNKNOWN_MANAGER,
+    field_error::{FieldError, FieldErrorReason},
+    limits::FIELD_MANAGER_CHARS,
+};
+
+use crate::status::ApiError;
+
+/// A manager of fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldManager {
+    name: String,
+    is_named: bool,
+}
+
+impl FieldManager {
+    /// The manager that a request names, else the program that its user agent names.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is too long or not printable.
+    pub fn of_request(field_manager: &str, user_agent: &str) -> Result<Self, ApiError> {
+        if field_manager.is_empty() {
+            return Ok(Self {
+                name: program_of(user_agent),
+                is_named: false,
+            });
+        }
+        let too_long = field_manager.chars().count() > FIELD_MANAGER_CHARS;
+        let not_printable = field_manager.chars().any(char::is_control);
+        let (reason, message) = match (too_long, not_printable) {
+            (true, _) => (
+                FieldErrorReason::TooLong,
+                format!("Too long: may not be more than {FIELD_MANAGER_CHARS} bytes"),
+            ),
+            (false, true) => (
+                FieldErrorReason::Invalid,
+                format!("Invalid value: {field_manager:?}: should only contain printable characters"),
+            ),
+            (false, false) => {
+                return Ok(Self {
+                    name: field_manager.to_owned(),
+                    is_named: true,
+                });
+            }
+        };
+        Err(invalid_option("fieldManager", reason, message))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name that somebody who applies must have given.
+    ///
+    /// # Errors
+    /// `Invalid` if the request named none.
+    pub(crate) fn applier(manager: Option<&Self>) -> Result<&str, ApiError> {
+        match manager {
+            Some(manager) if manager.is_named => Ok(&manager.name),
+            Some(_) | None => Err(invalid_option(
+                "fieldManager",
+                FieldErrorReason::Required,
+                "Required value: is required for apply patch".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Only what is applied can be forced.
+///
+/// # Errors
+/// `Invalid` if another patch is.
+pub fn refuse_force(force: bool) -> Result<(), ApiError> {
+    if force {
+        let message = "Forbidden: may not be specified for non-apply patch".to_owned();
+        Err(invalid_option("force", FieldErrorReason::Forbidden, message))
+    } else {
+        Ok(())
+    }
+}
+
+fn invalid_option(field: &str, reason: FieldErrorReason, message: String) -> ApiError {
+    let error = FieldError {
+        reason,
+        field: field.to_owned(),
+        message,
+    };
+    ApiError::invalid_options("PatchOptions", &[error])
+}
+
+/// `kubectl` of `kubectl/v1.36 (linux/amd64)`.
+fn program_of(user_agent: &str) -> String {
+    let program = user_agent.split('/').next().unwrap_or_default();
+    let mut name = String::new();
+    for letter in program.chars().filter(|letter| !letter.is_control()) {
+        if name.len() + letter.len_utf8() > FIELD_MANAGER_CHARS {
+            break;
+        }
+        name.push(letter);
+    }
+    if name.is_empty() {
+        name.push_str(UNKNOWN_MANAGER);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Reason;
+
+    #[test]
+    fn a_manager_is_named_or_a_program() {
+        let long_agent = format!("{}/1", "ü".repeat(100));
+        let longest = "m".repeat(FIELD_MANAGER_CHARS);
+        for (field_manager, user_agent, expected) in [
+            ("me", "kubectl/v1.36", "me"),
+            ("", "kubectl/v1.36 (linux/amd64)", "kubectl"),
+            ("", "curl", "curl"),
+            ("", "", "unknown"),
+            ("", "/1", "unknown"),
+            ("", "a\u{7}b/1", "ab"),
+            ("", &long_agent, &"ü".repeat(64)),
+            (&longest, "", &longest),
+        ] {
+            let manager = FieldManager::of_request(field_manager, user_agent).expect("good");
+            assert_eq!(manager.name(), expected);
+            let applier = FieldManager::applier(Some(&manager));
+            assert_eq!(
+                applier.is_ok(),
+                !field_manager.is_empty(),
+                "{field_manager} {user_agent}"
+            );
+        }
+    }
+
+    #[test]
+    fn bad_names_are_refused() {
+        let error = FieldManager::of_request(&"m".repeat(FIELD_MANAGER_CHARS + 1), "").expect_err("too long");
+        assert_eq!(error.reason(), Reason::Invalid);
+        assert_eq!(
+            error.message(),
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes"
+        );
+        assert!(FieldManager::of_request("a\nb", "").is_err());
+        let error = FieldManager::applier(None).expect_err("none");
+        assert_eq!(
+            error.message(),
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
+        );
+        assert_eq!(error.causes()[0].field, "fieldManager");
+        assert!(refuse_force(false).is_ok() && refuse_force(true).is_err());
+    }
+}
