@@ -83,13 +83,26 @@ pub(crate) fn print_objects(
         }
     };
     match format {
-        Format::Yaml => print(&yaml::to_string(&whole())),
-        Format::Json => print(&format!("{:#}\n", whole())),
+        Format::Yaml => print(&yaml::to_string(&without_owners(whole()))),
+        Format::Json => print(&format!("{:#}\n", without_owners(whole()))),
         Format::Name => print(&objects.iter().map(|o| name_of(o) + "\n").collect::<String>()),
         Format::JsonPath(template) => print(&format!("{}\n", template.render(&whole()))),
         Format::Columns(columns) => print(&columns.render(objects)),
         Format::Table | Format::Wide => unreachable!("tables are the server's and printed by their verbs"),
     }
+}
+
+/// An object, or a list of them, as people want to read it: without the lines that tell programs who owns which field.
+fn without_owners(mut whole: Value) -> Value {
+    let hide = |object: &mut Value| {
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+    };
+    hide(&mut whole);
+    let items = whole.get_mut("items").and_then(Value::as_array_mut);
+    items.into_iter().flatten().for_each(hide);
+    whole
 }
 
 /// Writes to standard output. A reader that hung up (`| head`) ends the program quietly, as it does any other.
@@ -115,5 +128,23 @@ pub(crate) fn warn(line: impl AsRef<str>) {
 pub(crate) fn warn_all(warnings: &[String]) {
     for warning in warnings {
         warn(warning);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_not_shown() {
+        let object = |meta: Value| json!({"kind": "ConfigMap", "metadata": meta});
+        let (full, shown) = (
+            object(json!({"name": "a", "managedFields": [{}]})),
+            object(json!({"name": "a"})),
+        );
+        assert_eq!(without_owners(full.clone()), shown);
+        let list = |item: &Value| json!({"kind": "List", "items": [item, item], "metadata": {}});
+        assert_eq!(without_owners(list(&full)), list(&shown));
+        assert_eq!(without_owners(json!({"items": 1})), json!({"items": 1}));
     }
 }
