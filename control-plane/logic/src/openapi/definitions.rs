@@ -167,6 +167,9 @@ impl Definitions {
         if !required.is_empty() {
             definition["required"] = json!(required);
         }
+        if message.atomic {
+            definition["x-kubernetes-map-type"] = json!("atomic");
+        }
         let kinds = self.kinds_of(message);
         if !kinds.is_empty() {
             definition["x-kubernetes-group-version-kind"] = Value::Array(kinds);

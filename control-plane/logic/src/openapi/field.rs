@@ -15,6 +15,9 @@ pub(super) fn property(field: &FieldSchema, definitions: &mut Definitions) -> Va
     if !field.doc.is_empty() {
         property.insert("description".to_owned(), json!(field.doc));
     }
+    if let Some(default) = field.default_value {
+        property.insert("default".to_owned(), json!(default));
+    }
     extensions(field, &mut property);
     Value::Object(property)
 }

@@ -201,6 +201,12 @@ fn definitions_tell_patches_what_they_must_know() {
     assert_eq!(strategy["x-kubernetes-patch-strategy"], "retainKeys");
     let finalizers = property("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "finalizers");
     assert_eq!(finalizers["x-kubernetes-list-type"], "set");
+    assert_eq!(
+        property("io.k8s.api.core.v1.ContainerPort", "protocol")["default"],
+        "TCP"
+    );
+    let selector = &document["definitions"]["io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector"];
+    assert_eq!(selector["x-kubernetes-map-type"], "atomic");
     // Inlined messages have no object of their own.
     property("io.k8s.api.core.v1.Volume", "emptyDir");
     assert!(document["definitions"].get("io.k8s.api.core.v1.VolumeSource").is_none());
