@@ -35,7 +35,7 @@ pub trait Object: Any + fmt::Debug + Send + Sync {
     fn to_json(&self) -> Result<Vec<u8>, serde_json::Error>;
     /// The same, not as text.
     fn to_json_value(&self) -> Result<serde_json::Value, serde_json::Error>;
-    /// Its fields, as whoever creates it comes to own them. See [`new_fields`](crate::apply::new_fields).
+    /// Its fields, as whoever creates it comes to own them. See [`new_fields`](crate::apply::new_fields()).
     fn new_fields(&self) -> Result<FieldSet, serde_json::Error>;
     /// A copy.
     fn clone_object(&self) -> Box<dyn Object>;

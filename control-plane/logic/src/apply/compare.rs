@@ -103,7 +103,7 @@ impl Changes {
 
 /// At least one of the two is there.
 fn compare(of_type: Type, old: Option<&Value>, new: Option<&Value>) -> Change {
-    if old.is_some() && old == new {
+    if (old.is_some() && old == new) || (old.is_none() && is_nothing(of_type, new)) {
         return Change::default();
     }
     if (is_void(old) && is_void(new)) || !is_in_parts(of_type, old) || !is_in_parts(of_type, new) {
@@ -125,6 +125,16 @@ fn is_in_parts(of_type: Type, value: Option<&Value>) -> bool {
         (_, None | Some(Value::Null)) => true,
         (Type::Struct(_) | Type::Map(_), Some(value)) => value.is_object(),
         (Type::Set | Type::Keyed { .. }, Some(value)) => value.is_array(),
+    }
+}
+
+/// Whether a value has no place in a stored object: none, or a list or map of nothing. Where there is none, it changes none.
+fn is_nothing(of_type: Type, value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(fields)) => fields.is_empty() && matches!(of_type, Type::Map(_)),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => false,
     }
 }
 

@@ -83,13 +83,22 @@ fn write_element(element: &PathElement, text: &mut Vec<u8>) {
         }
         PathElement::Field(name) => write_text(&format!("f:{name}"), text),
         PathElement::Key(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(name, value)| format!("{}:{}", Value::from(name.as_ref()), value.to_json()))
-                .collect();
-            write_text(&format!("k:{{{}}}", fields.join(",")), text);
+            text.extend_from_slice(b"\"k:{");
+            for (index, (name, value)) in fields.iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                write_text_in_text(name, text);
+                text.push(b':');
+                write_scalar_in_text(value, text);
+            }
+            text.extend_from_slice(b"}\"");
         }
-        PathElement::Value(value) => write_text(&format!("v:{}", value.to_json()), text),
+        PathElement::Value(value) => {
+            text.extend_from_slice(b"\"v:");
+            write_scalar_in_text(value, text);
+            text.push(b'"');
+        }
         PathElement::Index(place) => write_text(&format!("i:{place}"), text),
     }
 }
@@ -101,6 +110,12 @@ fn is_plain(byte: u8) -> bool {
 
 fn write_text(unquoted: &str, text: &mut Vec<u8>) {
     text.push(b'"');
+    write_escaped(unquoted, text);
+    text.push(b'"');
+}
+
+/// What stands between the quotes.
+fn write_escaped(unquoted: &str, text: &mut Vec<u8>) {
     for byte in unquoted.bytes() {
         match byte {
             b'"' | b'\\' => text.extend_from_slice(&[b'\\', byte]),
@@ -108,7 +123,24 @@ fn write_text(unquoted: &str, text: &mut Vec<u8>) {
             _ => text.push(byte),
         }
     }
-    text.push(b'"');
+}
+
+/// JSON text within the text that a key is.
+fn write_text_in_text(unquoted: &str, text: &mut Vec<u8>) {
+    if unquoted.bytes().all(is_plain) {
+        text.extend_from_slice(b"\\\"");
+        text.extend_from_slice(unquoted.as_bytes());
+        text.extend_from_slice(b"\\\"");
+    } else {
+        write_escaped(&Value::from(unquoted).to_string(), text);
+    }
+}
+
+fn write_scalar_in_text(value: &Scalar, text: &mut Vec<u8>) {
+    match value {
+        Scalar::Text(unquoted) => write_text_in_text(unquoted, text),
+        other => write_escaped(&other.to_json().to_string(), text),
+    }
 }
 
 /// The element that a key names; `None` for a kind of element that is not known.

@@ -9,7 +9,7 @@ use serde::{
     ser::{Error as _, Impossible, SerializeMap, SerializeSeq},
 };
 use serde_json::Error;
-use trireme_proto::schema::MessageSchema;
+use trireme_proto::schema::{FieldSchema, MessageSchema};
 
 use super::{
     extract::distinct_items,
@@ -195,6 +195,7 @@ impl Serializer for Walk {
             is_empty: true,
             nodes: Vec::new(),
             field: None,
+            place: 0,
             keys: Vec::new(),
         })
     }
@@ -259,6 +260,8 @@ struct WalkFields {
     nodes: Vec<(PathElement, Node)>,
     /// The field whose value comes next.
     field: Option<Field>,
+    /// Where in its message the last field stands: they come in the message's order.
+    place: usize,
     keys: Vec<(&'static str, Scalar)>,
 }
 
@@ -302,7 +305,10 @@ impl SerializeMap for WalkFields {
 
     fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), Error> {
         self.is_empty = false;
-        self.field = key.serialize(FieldOf(self.walk.of_type))?;
+        self.field = key.serialize(FieldOf {
+            of_type: self.walk.of_type,
+            place: &mut self.place,
+        })?;
         Ok(())
     }
 
@@ -324,7 +330,25 @@ impl SerializeMap for WalkFields {
 }
 
 /// Finds the field of a name. `None` for what says of which kind an object is, and if the whole object is one value.
-struct FieldOf(Type);
+struct FieldOf<'a> {
+    of_type: Type,
+    place: &'a mut usize,
+}
+
+/// The field of a name, looked for from a place on and then everywhere. Almost always it is there or soon after.
+fn field_from(message: &'static MessageSchema, name: &str, place: &mut usize) -> Option<&'static FieldSchema> {
+    for (index, field) in message.fields.iter().enumerate().skip(*place) {
+        let found = match field.message() {
+            Some(inlined) if field.inline => inlined.field(name),
+            Some(_) | None => (field.json_name == name).then_some(field),
+        };
+        if found.is_some() {
+            *place = index;
+            return found;
+        }
+    }
+    message.field(name)
+}
 
 macro_rules! no_names {
     ($($method:ident: $value:ty,)*) => {$(
@@ -334,15 +358,15 @@ macro_rules! no_names {
     )*};
 }
 
-impl Serializer for FieldOf {
+impl Serializer for FieldOf<'_> {
     type Ok = Option<Field>;
     type Error = Error;
     type SerializeSeq = Impossible<Self::Ok, Error>;
     type SerializeMap = Impossible<Self::Ok, Error>;
 
     fn serialize_str(self, name: &str) -> Result<Self::Ok, Error> {
-        Ok(match self.0 {
-            Type::Struct(message) => message.field(name).map(|field| Field {
+        Ok(match self.of_type {
+            Type::Struct(message) => field_from(message, name, self.place).map(|field| Field {
                 name: field.json_name.into(),
                 of_type: Type::of_field(field),
                 always: field.always,

@@ -63,7 +63,7 @@ impl Change<'_> {
     }
 }
 
-/// The owners of a new object whose fields are `fields`, as [`new_fields`](super::new_fields) finds them: its creator alone.
+/// The owners of a new object whose fields are `fields`, as [`new_fields`](super::new_fields()) finds them: its creator alone.
 pub fn owners_of_new(change: &Change<'_>, manager: &str, fields: FieldSet) -> Vec<ManagedFieldsEntry> {
     let fields = change.part.ownable(fields);
     if fields.is_empty() {

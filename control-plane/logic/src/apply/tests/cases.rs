@@ -221,6 +221,28 @@ fn several_appliers_share_a_list() {
 }
 
 #[test]
+fn nothing_is_no_change_where_there_is_nothing() {
+    // Both say that there are no labels, which an object cannot tell from saying nothing.
+    let mut server = config_map();
+    server
+        .apply("one", json!({"metadata": {"labels": {}}, "data": {"a": "1"}}))
+        .apply(
+            "two",
+            json!({"metadata": {"labels": {}, "finalizers": [], "annotations": null}}),
+        );
+    server.check_owners(&[
+        r#"one Apply {"f:data":{"f:a":{}},"f:metadata":{"f:labels":{}}}"#,
+        r#"two Apply {"f:metadata":{"f:annotations":{},"f:labels":{}}}"#,
+    ]);
+    // Where there is something it is one: null asks to remove it.
+    let error = server.refusal("two", json!({"data": {"a": null}}));
+    assert_eq!(
+        error.to_string(),
+        "Apply failed with 1 conflict: conflict with \"one\": .data.a"
+    );
+}
+
+#[test]
 fn an_item_goes_with_its_last_owner_and_takes_along_what_nobody_owns() {
     let pod = |names: &[&str]| {
         let containers: Value = names.iter().map(|name| json!({"name": name, "image": "x"})).collect();
