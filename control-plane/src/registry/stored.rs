@@ -66,10 +66,10 @@ impl Stored {
         }
     }
 
-    /// An object that is not stored anywhere, to be shown like one that is.
-    pub(crate) fn made_up(object: Box<dyn Object>, revision: Revision) -> Self {
+    /// An object that is not stored anywhere, to be shown by `ops` like one that is.
+    pub(crate) fn made_up(object: Box<dyn Object>, ops: &'static dyn KindOps, revision: Revision) -> Self {
         let value = object.to_protobuf();
-        Self::with_object(object, value, revision)
+        Self::with_object(object, value, revision).shown_by(ops)
     }
 
     /// `None` if the key is not one of an object.

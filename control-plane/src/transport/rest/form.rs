@@ -127,10 +127,10 @@ impl<'a> Shown<'a> {
         }
     }
 
-    fn protobuf(self) -> Bytes {
+    fn protobuf(self) -> Result<Bytes, ApiError> {
         match self {
             Self::Object(stored) => stored.to_protobuf(),
-            Self::Scale(scale) => scale.encode_to_vec().into(),
+            Self::Scale(scale) => Ok(scale.encode_to_vec().into()),
         }
     }
 }
@@ -162,7 +162,7 @@ impl Form {
 
     fn protobuf(&self, shown: Shown<'_>) -> Result<Bytes, ApiError> {
         match self.accepted.shape {
-            Shape::Object | Shape::Table { .. } => Ok(shown.protobuf()),
+            Shape::Object | Shape::Table { .. } => shown.protobuf(),
             Shape::Metadata { .. } => {
                 let metadata = Some(shown.metadata()?.clone());
                 Ok(PartialObjectMetadata { metadata }.encode_to_vec().into())

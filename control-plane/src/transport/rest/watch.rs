@@ -164,13 +164,14 @@ impl Watching {
 /// An object of the kind with nothing but the revision that the watch has come to.
 fn bookmark(ops: &'static dyn KindOps, revision: Revision, is_initial_end: bool) -> Result<Stored, ApiError> {
     let mut object = ops
+        .stored()
         .from_protobuf(Bytes::new())
         .map_err(|error| ApiError::internal("an empty object is not readable").context(error))?;
     if is_initial_end {
         let annotations = &mut object.metadata_mut().annotations;
         annotations.insert(INITIAL_EVENTS_END.to_owned(), "true".to_owned());
     }
-    Ok(Stored::made_up(object, revision))
+    Ok(Stored::made_up(object, ops, revision))
 }
 
 fn error_frame(error: &ApiError, format: Format) -> Result<Bytes, ApiError> {
