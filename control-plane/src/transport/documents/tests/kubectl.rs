@@ -5,6 +5,7 @@ use std::{io::ErrorKind, net::SocketAddr, process::Stdio, time::Duration};
 use axum::{Extension, Router, routing::get};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener, process::Command, task::JoinHandle};
+use trireme_logic::kinds::api_version;
 
 use super::*;
 
@@ -136,16 +137,14 @@ async fn kubectl_reads_them() {
             "{explained}"
         );
     }
-    for (ops, name) in KINDS.iter().map(|ops| (ops, ops.info().plural)) {
-        let info = ops.info();
-        let group = if info.group.is_empty() {
-            String::new()
-        } else {
-            format!(".{}", info.group)
-        };
-        let explained = run(&["explain", &format!("{name}{group}")], "")
-            .await
-            .expect("explains");
+    for info in KINDS.iter().map(|ops| ops.info()) {
+        // The version says which of several kinds of one name is meant, or in which form.
+        let version = format!("--api-version={}", api_version(info));
+        let explained = run(&["explain", info.plural, &version], "").await.expect("explains");
+        assert!(
+            explained.contains(&format!("VERSION:    {}", info.version)),
+            "{explained}"
+        );
         assert!(explained.contains(&format!("KIND:       {}", info.kind)), "{explained}");
     }
 
