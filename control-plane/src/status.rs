@@ -83,16 +83,6 @@ struct Inner {
     context: Option<String>,
 }
 
-impl Cause {
-    fn of(error: &FieldError) -> Self {
-        Self {
-            reason: error.reason.cause().to_owned(),
-            field: error.field.clone(),
-            message: error.message.clone(),
-        }
-    }
-}
-
 impl Reason {
     /// As it stands in a status object. An unknown outcome is a timeout to Kubernetes' clients.
     #[must_use]

@@ -34,7 +34,7 @@ impl Served {
         let cluster = Cluster::start(1).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = cluster.store(1).etcd_service();
+        let (routes, _) = cluster.store(1).etcd_service();
         tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             let server = tonic::transport::Server::builder().add_routes(routes);

@@ -148,7 +148,7 @@ impl ResourcesService {
     async fn apply_item(&self, permit: &Permit, request: PatchRequest) -> Result<Item, ApiError> {
         let answer = self.answer(request.encoding, request.view)?;
         let options = options(request.dry_run, request.field_validation)?;
-        let written = verbs::apply(&self.registry, permit, request.patch, request.force, options).await?;
+        let (written, _) = verbs::apply(&self.registry, permit, request.patch, request.force, options).await?;
         answer.outcome(&written.outcome, written.warnings)
     }
 

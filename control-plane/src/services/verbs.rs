@@ -179,14 +179,14 @@ pub(crate) async fn patch(
     })
 }
 
-/// Makes what a manager declares so: of an object, which is made if there is none, or of one part of it.
+/// Makes what a manager declares so: of an object, which is made if there is none, or of one part of it. True if it was made.
 pub(crate) async fn apply(
     registry: &Registry,
     permit: &Permit,
     config: Bytes,
     force: bool,
     options: WriteOptions,
-) -> Result<Written, ApiError> {
+) -> Result<(Written, bool), ApiError> {
     let info = requested(permit)?;
     let _seat = registry.admit(permit, config.len()).await?;
     let (ops, key, part) = (info.ops(), info.key(), info.subresource());
@@ -198,13 +198,14 @@ pub(crate) async fn apply(
         dry_run,
     };
     if part == Subresource::Scale {
-        return Ok(registry.apply_scale(permit, ops, key, &wanted).await?.into());
+        return Ok((registry.apply_scale(permit, ops, key, &wanted).await?.into(), false));
     }
     let applied = registry.apply(permit, ops, part, key, &wanted).await?;
-    Ok(Written {
+    let written = Written {
         warnings: applied.warnings,
         ..applied.changed.stored.into()
-    })
+    };
+    Ok((written, applied.created))
 }
 
 /// Deletes an object, or marks it for deletion.

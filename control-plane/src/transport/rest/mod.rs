@@ -41,7 +41,7 @@ use self::{
 };
 use super::Peer;
 use crate::{
-    pipeline::{Identity, Permit, RawRequest, Role, Subresource, Verb},
+    pipeline::{FieldManager, Identity, Permit, RawRequest, Role, Subresource, Verb},
     registry::{ListRequest, ReadFrom, Registry, Selection},
     services::{
         resources::LogSource,
@@ -80,12 +80,29 @@ impl RestService {
         if is_bindings(&place.resource) {
             return self.bind_named(peer, parts, &query, place.resource, body).await;
         }
+        let ResourceRef {
+            group,
+            version,
+            resource,
+            namespace,
+            name,
+            subresource: _,
+        } = &place.resource;
+        if let Some(review) = kinds::review_by_resource(group, version, resource).filter(|_| name.is_empty()) {
+            return self.review(peer, parts, &query, (review, namespace), body).await;
+        }
         let verb = verb::verb_of(&parts.method, &place, &query)?;
         let permit = Permit::request(&RawRequest {
             peer,
             verb,
             resource: &place.resource,
         })?;
+        let user_agent = text(&parts.headers, header::USER_AGENT);
+        let permit = match FieldManager::of_request(query.get("fieldManager"), &user_agent) {
+            Ok(manager) => permit.managed_by(manager),
+            // The options of a write say so in their own words.
+            Err(_) => permit,
+        };
         let asked = Asked {
             parts,
             query,

@@ -95,9 +95,6 @@ impl Format {
 }
 
 impl PatchForm {
-    /// The media types that are served.
-    pub(super) const SERVED: [&str; 3] = [PATCHES[0].0, PATCHES[1].0, PATCHES[2].0];
-
     /// The form of a patch that was sent as `content_type`.
     ///
     /// # Errors

@@ -1,8 +1,12 @@
 //! The verbs that change something: what is sent, how it is to be stored, and what is answered.
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{StatusCode, header, request::Parts};
-use trireme_logic::kinds;
+use trireme_logic::{
+    kinds,
+    object::{KindOps, Object},
+};
 use trireme_proto::{
     api::{
         core::v1::Binding,
@@ -15,13 +19,15 @@ use super::{
     Asked, RestService,
     answer::{Wishes, status_bytes, text, warn},
     body::{self, Document},
-    body_format, list_request,
-    negotiate::{Accepted, AnswerOf, PatchForm},
+    body_format, envelope,
+    form::Form,
+    list_request,
+    negotiate::{Accepted, AnswerOf, Format, PatchForm},
     query::{self, ListOptions, Query, WriteOptions, WriteVerb},
-    require_post,
+    require_post, yaml,
 };
 use crate::{
-    pipeline::{Permit, RawRequest, Subresource, Verb},
+    pipeline::{Decoded, Identity, Permit, RawRequest, Subresource, Verb, answer_review},
     registry::{DeleteOptions, Deleted, Propagation},
     services::verbs::{self, Outcome, Written, requested},
     status::ApiError,
@@ -71,15 +77,56 @@ impl RestService {
 
     pub(super) async fn patch(&self, asked: &Asked<'_>, body: Body) -> Result<Response, ApiError> {
         let form = self.form(asked, AnswerOf::One)?;
-        let PatchForm::Patch(patch_type) = PatchForm::of_body(&text(&asked.parts.headers, header::CONTENT_TYPE))?
-        else {
-            return Err(ApiError::unsupported_media_type(&PatchForm::SERVED));
+        let patch_type = match PatchForm::of_body(&text(&asked.parts.headers, header::CONTENT_TYPE))? {
+            PatchForm::Patch(patch_type) => patch_type,
+            PatchForm::Apply => return self.apply(asked, &form, body).await,
         };
         let options = WriteOptions::parse(&asked.query, WriteVerb::Patch)?;
         let patch = body::read(body).await?;
         let Written { outcome, warnings } =
             verbs::patch(&self.registry, &asked.permit, patch_type, patch, plain(&options)).await?;
         let mut response = self.shown(asked, &form, StatusCode::OK, &outcome)?;
+        warn(&mut response, &warnings);
+        Ok(response)
+    }
+
+    async fn apply(&self, asked: &Asked<'_>, form: &Form, body: Body) -> Result<Response, ApiError> {
+        let options = WriteOptions::parse(&asked.query, WriteVerb::Apply)?;
+        let read = yaml::read(&body::read(body).await?, options.validation)?;
+        let (registry, permit, config) = (&self.registry, &asked.permit, Bytes::from(read.json));
+        let (written, created) = verbs::apply(registry, permit, config, options.force, plain(&options)).await?;
+        let code = if created { StatusCode::CREATED } else { StatusCode::OK };
+        let mut response = self.shown(asked, form, code, &written.outcome)?;
+        warn(&mut response, &[read.warnings, written.warnings].concat());
+        Ok(response)
+    }
+
+    /// Answers a review: what somebody asks of the server, and nothing that is stored.
+    pub(super) async fn review(
+        &self,
+        peer: &Peer,
+        parts: &Parts,
+        query: &Query,
+        (ops, namespace): (&'static dyn KindOps, &str),
+        body: Body,
+    ) -> Result<Response, ApiError> {
+        require_post(&parts.method)?;
+        let options = WriteOptions::parse(query, WriteVerb::Create)?;
+        let info = ops.info();
+        let kind = (kinds::api_version(info), info.kind);
+        let document = body::document(
+            body_format(parts)?,
+            body::read(body).await?,
+            (&kind.0, kind.1),
+            options.validation,
+        )?;
+        let mut review = Decoded::decode_review(ops, document.sent.body, document.sent.encoding, options.validation)?;
+        let warnings = [document.warnings, review.take_warnings()].concat();
+        let identity = Identity::authenticate(peer)?;
+        let answer = answer_review(&identity, namespace, review, self.registry.environment().now())?;
+        let format = Accepted::of_failure(&text(&parts.headers, header::ACCEPT));
+        let bytes = review_bytes(&*answer, format)?;
+        let mut response = Wishes::of(parts, query).whole(StatusCode::CREATED, format, bytes)?;
         warn(&mut response, &warnings);
         Ok(response)
     }
@@ -164,10 +211,25 @@ impl RestService {
             | Subresource::Finalize
             | Subresource::Log
             | Subresource::EphemeralContainers
-            | Subresource::Resize => (kinds::api_version(info.kind()), info.kind().kind),
+            | Subresource::Resize
+            | Subresource::Approval => (kinds::api_version(info.kind()), info.kind().kind),
         };
         let body = body::read(body).await?;
         body::document(format, body, (&api_version, kind), options.validation)
+    }
+}
+
+fn review_bytes(review: &dyn Object, format: Format) -> Result<Vec<u8>, ApiError> {
+    let info = review.info();
+    let no_json = |error| ApiError::internal("a review has no JSON").context(error);
+    match format {
+        Format::Json => review.to_json().map_err(no_json),
+        Format::Yaml => Ok(yaml::write(&review.to_json().map_err(no_json)?)?.into_bytes()),
+        Format::Protobuf => Ok(envelope::wrap(
+            &kinds::api_version(info),
+            info.kind,
+            &review.to_protobuf(),
+        )),
     }
 }
 
