@@ -93,8 +93,13 @@ impl Kind for Ingress {
     fn validate(&self, errors: &mut FieldErrors) {
         let spec = self.spec.clone().unwrap_or_default();
         errors.field("spec", |errors| validate_spec(&spec, errors));
+    }
+
+    /// One that exists may come to be served by another controller before its older annotation goes.
+    fn validate_create(&self, errors: &mut FieldErrors) {
+        let class = self.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
         let annotation = metadata_of(self).annotations.get(CLASS_ANNOTATION);
-        if let (Some(annotation), Some(class)) = (annotation, &spec.ingress_class_name)
+        if let (Some(annotation), Some(class)) = (annotation, class)
             && annotation != class
         {
             errors.field("annotations", |errors| {

@@ -435,6 +435,12 @@ fn what_may_change() {
         &json!({"spec": {"ingressClassName": "other"}}),
         &expect![[""]],
     );
+    // Only a new one must not name two classes.
+    updates::check(
+        "Ingress",
+        &json!({"metadata": {"annotations": {"kubernetes.io/ingress.class": "other"}}}),
+        &expect![[""]],
+    );
     updates::check("NetworkPolicy", &json!({"spec": {"egress": null}}), &expect![[""]]);
     let ways = json!([{"ip": "10.0.0", "hostname": "a_b"}, {"hostname": "10.0.0.1"}]);
     updates::check_status(
