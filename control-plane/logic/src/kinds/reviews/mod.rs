@@ -17,7 +17,7 @@ use trireme_proto::api::{
         LocalSubjectAccessReview, NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview,
         SelfSubjectRulesReview, SubjectAccessReview,
     },
-    meta::v1::ObjectMeta,
+    meta::v1::{ObjectMeta, Time},
 };
 
 use crate::{
@@ -104,6 +104,8 @@ fn validate_somebody(user: &str, groups: &[String], errors: &mut FieldErrors) {
 fn validate_metadata(meta: Option<&ObjectMeta>, may_have_namespace: bool, errors: &mut FieldErrors) {
     let mut rest = meta.cloned().unwrap_or_default();
     rest.managed_fields.clear();
+    // Clients that write protobuf say "no time" by an empty one.
+    rest.creation_timestamp = rest.creation_timestamp.filter(|time| *time != Time::default());
     let mut why = "must be empty";
     if may_have_namespace {
         rest.namespace.clear();

@@ -3,6 +3,7 @@
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
+use trireme_proto::api::meta::v1::Time;
 
 use super::{REVIEWS, review_by_resource};
 use crate::{
@@ -139,4 +140,19 @@ fn local_questions_are_about_their_namespace() {
             spec.nonResourceAttributes: Invalid value: {"path":"/a"}: disallowed on this kind of request
         "#]],
     );
+}
+
+/// Clients of the wire form write a time that is not there as an empty message.
+#[test]
+fn no_time_is_no_metadata() {
+    let given = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    let mut review = decode("selfsubjectaccessreviews", given);
+    review.metadata_mut().creation_timestamp = Some(Time::default());
+    let mut errors = FieldErrors::default();
+    review.validate(&mut errors);
+    assert!(errors.is_empty(), "{:?}", errors.into_errors());
+    review.metadata_mut().creation_timestamp = Some(Time { seconds: 1, nanos: 0 });
+    let mut errors = FieldErrors::default();
+    review.validate(&mut errors);
+    assert!(!errors.is_empty());
 }
