@@ -13,7 +13,7 @@ use crate::scan::{Overlay, scan};
 use crate::storage::{StorageError, StorageRead};
 use crate::types::{KeyRange, Revision};
 
-/// See the module. One task [notes](Self::note) changes, in their order; any number asks meanwhile.
+/// See the module. One task notes changes, in their order; any number asks meanwhile.
 #[derive(Debug, Default)]
 pub struct Index {
     inner: RwLock<Inner>,

@@ -46,7 +46,7 @@ pub struct Slice {
 /// `storage` is asked for the versions that are not in memory, each by its place.
 ///
 /// # Errors
-/// As [`slice`].
+/// As [`slice()`].
 pub fn recalled_slice<S: Storage>(
     storage: &S,
     recall: &Recall,
