@@ -54,7 +54,9 @@ impl Answer {
                 bytes,
                 is_first: before.is_none(),
             }),
-            patient: false,
+            // What was begun holds room already, so there are few of them, and to refuse one would throw away what was done
+            // for it: under a flood nothing would ever be finished.
+            patient: before.is_some(),
         };
         let seat = self.lanes.enter(ask).await?;
         if before.is_none() {

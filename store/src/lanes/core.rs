@@ -20,7 +20,7 @@ pub(super) struct Ask {
     pub(super) seats: u32,
     /// An answer that grows by it.
     pub(super) growth: Option<Growth>,
-    /// It waits as long as it takes, whatever the queue's length. For what this server itself bounds in number.
+    /// It waits as long as it takes, whatever the queue's length. For what is bounded in number in another way.
     pub(super) patient: bool,
 }
 

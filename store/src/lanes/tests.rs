@@ -317,6 +317,32 @@ async fn an_answer_moves_from_small_to_large_and_takes_what_it_needs() {
     assert_eq!(lanes.usage().bulk.answer_bytes, 0);
 }
 
+/// Or under a flood all would be begun, and nothing finished.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_begun_is_not_refused_where_nobody_else_may_even_wait() {
+    let lanes = lanes();
+    let mut answer = lanes.answer(Flow(1));
+    drop(answer.slice().await.expect("a seat"));
+    answer.keep(BULK_SLICE_BYTES);
+    let seats = [
+        lanes.slice(Flow(2)).await.expect("a seat"),
+        lanes.slice(Flow(2)).await.expect("a seat"),
+    ];
+    let mut waiting: Vec<_> = [3, 3, 4].map(|flow| Box::pin(lanes.slice(Flow(flow)))).into();
+    for waits in &mut waiting {
+        assert!(waits.as_mut().now_or_never().is_none());
+    }
+    let mut begins = lanes.answer(Flow(5));
+    assert_eq!(begins.slice().await.expect_err("the queue is full").full, Full::Queue);
+    let mut goes_on = Box::pin(answer.slice());
+    assert!(goes_on.as_mut().now_or_never().is_none(), "it waits");
+    // Not even when all the others have given up.
+    tokio::time::sleep(2 * small_sizes().bulk.patience).await;
+    assert!(goes_on.as_mut().now_or_never().is_none(), "it still waits");
+    drop((seats, waiting));
+    drop(goes_on.await.expect("its turn"));
+}
+
 #[tokio::test]
 async fn a_stream_has_a_seat_only_while_it_makes_a_piece() {
     use futures::StreamExt;
