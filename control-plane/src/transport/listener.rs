@@ -325,7 +325,7 @@ async fn serve_requests(
         async move {
             let answer = match direct {
                 Some(direct) => match direct.call(peer.flow(), request).await {
-                    Direct::Answered(answer) => Ok(answer.map(Body::new)),
+                    Direct::Answered(answer) => Ok(release_room(answer.map(Body::new), &stalled)),
                     Direct::Passed(request) => route(router, request.map(Body::new), peer, &stalled).await,
                 },
                 None => route(router, request.map(Body::new), peer, &stalled).await,

@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use prost::Message;
-use tonic::Status;
 use tonic::codegen::http::{self, HeaderMap, HeaderValue, Method, header, request};
+use tonic::{Response, Status};
 use trireme_proto::etcd::server as pb;
 
 use super::kv::KvService;
@@ -28,7 +28,7 @@ const GRPC_ENCODING: &str = "grpc-encoding";
 pub struct DirectKv(Arc<Etcd>);
 
 /// What became of a request.
-pub enum Direct<B> {
+pub enum Direct<B: Body> {
     /// It was answered.
     Answered(http::Response<DirectBody>),
     /// It is for the general services, untouched.
@@ -43,10 +43,12 @@ enum Call {
     Txn,
 }
 
-/// A body whose first frame was looked at already.
-#[derive(Debug)]
-pub struct Replayed<B> {
-    first: Option<Bytes>,
+/// What a body gave first.
+type Seen<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
+
+/// A body that gave something already, which is given again.
+pub struct Replayed<B: Body> {
+    first: Option<Seen<B>>,
     inner: B,
 }
 
@@ -71,22 +73,19 @@ impl DirectKv {
         let Some(call) = self.call_of(&head) else {
             return pass(head, None, body);
         };
-        let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-        let first = match frame {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(first) => first,
-                // Trailers instead of a message: the general services say what is wrong, which they do of an empty body.
-                Err(_) => return pass(head, None, body),
-            },
-            Some(Err(_)) | None => return pass(head, None, body),
+        let first = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let message = match &first {
+            Some(Ok(frame)) => frame.data_ref().and_then(whole_message),
+            Some(Err(_)) | None => None,
         };
-        let Some(message) = whole_message(&first).filter(|_| body.is_end_stream()) else {
-            return pass(head, Some(first), body);
+        let answer = match message.filter(|_| body.is_end_stream()) {
+            Some(message) => self.answer(call, flow, message).await,
+            None => None,
         };
-        match self.answer(call, flow, message).await {
-            Some(Ok(message)) => Direct::Answered(answered(message)),
+        match answer {
+            Some(Ok(answer)) => Direct::Answered(answered(answer)),
             Some(Err(status)) => Direct::Answered(refused(status)),
-            None => pass(head, Some(first), body),
+            None => pass(head, first, body),
         }
     }
 
@@ -107,28 +106,30 @@ impl DirectKv {
         is_usual.then_some(call)
     }
 
-    /// The encoded answer to a message; `None` if it is not for here.
-    async fn answer(&self, call: Call, flow: Flow, message: Bytes) -> Option<Result<Bytes, Status>> {
+    /// The encoded answer to a message, with the room that it takes; `None` if it is not for here.
+    async fn answer(&self, call: Call, flow: Flow, message: Bytes) -> Option<Result<Response<Bytes>, Status>> {
         let kv = KvService(Arc::clone(&self.0));
-        match call {
+        let answer = match call {
             Call::Range => {
                 let request = pb::RangeRequest::decode(message).ok()?;
                 if !request.range_end.is_empty() {
                     return None;
                 }
-                let answer = kv.range_of_key(flow, request).await;
-                // A large answer has room to give back, which the general services see to.
-                answer.transpose().map(|answer| answer.map(|answer| framed(&answer)))
+                let answer = kv.one_key(flow, request).await;
+                answer.map(|answer| answer.map(|answer| framed(&answer)))
             }
             Call::Put => {
                 let request = pb::PutRequest::decode(message).ok()?;
-                Some(kv.put_key(flow, request).await.map(|answer| framed(&answer)))
+                let answer = kv.put_key(flow, request).await;
+                answer.map(|answer| Response::new(framed(&answer)))
             }
             Call::Txn => {
                 let request = pb::TxnRequest::decode(message).ok()?;
-                Some(kv.run_txn(flow, request).await.map(|answer| framed(&answer)))
+                let answer = kv.run_txn(flow, request).await;
+                answer.map(|answer| Response::new(framed(&answer)))
             }
-        }
+        };
+        Some(answer)
     }
 }
 
@@ -150,17 +151,19 @@ fn framed<M: Message>(message: &M) -> Bytes {
     out.freeze()
 }
 
-fn pass<B>(head: request::Parts, first: Option<Bytes>, inner: B) -> Direct<B> {
+fn pass<B: Body>(head: request::Parts, first: Option<Seen<B>>, inner: B) -> Direct<B> {
     Direct::Passed(http::Request::from_parts(head, Replayed { first, inner }))
 }
 
-fn answered(message: Bytes) -> http::Response<DirectBody> {
+fn answered(answer: Response<Bytes>) -> http::Response<DirectBody> {
+    let (_, message, extensions) = answer.into_parts();
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
     let mut response = http::Response::new(DirectBody {
         message: Some(message),
         trailers: Some(trailers),
     });
+    *response.extensions_mut() = extensions;
     response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
     response
 }
@@ -188,16 +191,13 @@ impl Body for DirectBody {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Replayed<B> {
+impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Replayed<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Seen<B>>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+            return Poll::Ready(Some(first));
         }
         Pin::new(&mut self.inner).poll_frame(context)
     }
@@ -232,5 +232,32 @@ mod tests {
         whole.put_u32(u32::try_from(large.len()).unwrap());
         whole.extend_from_slice(&large);
         assert_eq!(whole_message(&whole.freeze()), None);
+    }
+
+    /// A body that fails at once.
+    struct Failing(Option<&'static str>);
+
+    impl Body for Failing {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Seen<Self>>> {
+            Poll::Ready(self.0.take().map(Err))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_of_a_body_is_seen_again() {
+        let next = async |body: &mut Replayed<Failing>| {
+            std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+        };
+        let head = http::Request::new(()).into_parts().0;
+        let Direct::Passed(request) = pass(head, Some(Err("broken")), Failing(None)) else {
+            panic!("it is passed");
+        };
+        let mut body = request.into_body();
+        assert!(!body.is_end_stream());
+        assert!(matches!(next(&mut body).await, Some(Err("broken"))));
+        assert!(next(&mut body).await.is_none());
     }
 }

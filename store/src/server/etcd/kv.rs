@@ -17,7 +17,6 @@ use crate::kv::{
     Txn, TxnResponse,
 };
 use crate::lanes::{Answer, Asker, Flow, Lane, carry};
-use crate::limits::SMALL_ANSWER_BYTES;
 
 /// See the module.
 pub(super) struct KvService(pub(super) Arc<Etcd>);
@@ -29,11 +28,11 @@ impl kv_server::Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         let flow = lanes::flow(&request);
         let request = request.into_inner();
+        if request.range_end.is_empty() {
+            return self.one_key(flow, request).await;
+        }
         let consistency = consistency(&request);
         let range = convert::range_request(request)?;
-        if range.range.end.is_none() {
-            return self.one_key(flow, range, consistency).await;
-        }
         let (lane, _) = classify(Call::Range(&range));
         let asker = Asker { lane, flow };
         let room = self.0.lanes().check_room_to_wait(asker);
@@ -143,25 +142,6 @@ impl KvService {
         Ok(convert::txn_response(response, Some(header)))
     }
 
-    /// A range of one key; `None` if its answer takes room in a lane, for which it has to be asked again.
-    pub(super) async fn range_of_key(
-        &self,
-        flow: Flow,
-        request: pb::RangeRequest,
-    ) -> Result<Option<pb::RangeResponse>, Status> {
-        let consistency = consistency(&request);
-        let range = convert::range_request(request)?;
-        let call = Call::Range(&range);
-        let _seat = self.0.admit(flow, call).await?;
-        let read = self.0.store.range(range, consistency).await.map_err(errors::status)?;
-        let bytes: usize = read.kvs.iter().map(KeyValue::bytes).sum();
-        if bytes > SMALL_ANSWER_BYTES {
-            return Ok(None);
-        }
-        let header = self.0.header(read.revision);
-        Ok(Some(convert::range_response(read, Some(header))))
-    }
-
     /// A transaction of one operation; its answer and the revision.
     async fn one(&self, flow: Flow, op: Op) -> Result<(OpResponse, Revision), Status> {
         let txn = Txn {
@@ -180,12 +160,14 @@ impl KvService {
         self.0.store.txn_in(lane, txn, None).await.map_err(errors::status)
     }
 
-    async fn one_key(
+    /// A range of one key.
+    pub(super) async fn one_key(
         &self,
         flow: Flow,
-        range: RangeRequest,
-        consistency: Consistency,
+        request: pb::RangeRequest,
     ) -> Result<Response<pb::RangeResponse>, Status> {
+        let consistency = consistency(&request);
+        let range = convert::range_request(request)?;
         let call = Call::Range(&range);
         let (lane, _) = classify(call);
         let _seat = self.0.admit(flow, call).await?;
