@@ -6,4 +6,6 @@
 
 mod expectation;
 mod kubectl;
+mod manifests;
+mod needed;
 mod verbs;
