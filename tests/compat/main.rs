@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod balancer;
 mod expectation;
+mod kube_rs;
 mod kubectl;
 mod manifests;
 mod needed;
