@@ -10,4 +10,5 @@ mod kube_rs;
 mod kubectl;
 mod manifests;
 mod needed;
+mod python;
 mod verbs;
