@@ -30,6 +30,12 @@ pub const YAML_NODES_MAX: usize = 200_000;
 /// Longest sentence of one `Warning` header, in bytes.
 pub const WARNING_MAX_BYTES: usize = 1_024;
 
+/// How much is still taken in of a request that was answered before it was read, in bytes: more than that, and its connection ends.
+pub const UNREAD_BODY_MAX_BYTES: usize = 256 << 10;
+
+/// How long that may take.
+pub const UNREAD_BODY_PATIENCE: Duration = Duration::from_secs(5);
+
 /// When a client comes back whose body had no room.
 pub const BODY_RETRY: Duration = Duration::from_secs(1);
 

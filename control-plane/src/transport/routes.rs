@@ -53,6 +53,7 @@ pub fn api_router(services: Routes, readiness: &Readiness, rest: Arc<RestService
     let mut router = services
         .into_axum_router()
         .route("/version", get(version))
+        .route("/version/", get(version))
         .merge(documents::router());
     for (which, path) in [
         (Probe::Health, "/healthz"),
@@ -107,6 +108,7 @@ pub async fn quarantined_router(services: Routes, cause: &str) -> Router {
         .route("/livez", get(alive))
         .route("/readyz", get(ready).with_state(not_ready))
         .route("/version", get(version))
+        .route("/version/", get(version))
         .fallback(refused)
         .layer(middleware::from_fn(check_role))
 }

@@ -1,6 +1,6 @@
 //! What a client sends: taken in within its limit, and brought to JSON or to a bare protobuf message.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
@@ -22,12 +22,26 @@ pub(super) struct Document {
 ///
 /// # Errors
 /// `RequestEntityTooLarge`, or `Timeout` and `TooManyRequests` from the port, which bounds how long and how much.
-pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
+pub(super) async fn read(body: &mut Body) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::REQUEST_MAX_BYTES);
     match limited.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => Err(refused(&*error)),
     }
+}
+
+/// Takes in what a request still sends that has been answered already, and lets go of it, without keeping the answer waiting.
+///
+/// HTTP/1.1 has no way to tell a client to stop: it would find its connection closed while it sends, and might never read why
+/// it was refused.
+pub(super) fn discard(body: Body) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(limits::UNREAD_BODY_PATIENCE, async move {
+        let mut rest = Limited::new(body, limits::UNREAD_BODY_MAX_BYTES);
+        while let Some(Ok(_)) = rest.frame().await {}
+    }));
 }
 
 fn refused(error: &(dyn std::error::Error + 'static)) -> ApiError {

@@ -71,7 +71,7 @@ impl RestService {
         Arc::new(Self { registry, logs })
     }
 
-    async fn answer(&self, parts: &Parts, body: axum::body::Body) -> Result<Response, ApiError> {
+    async fn answer(&self, parts: &Parts, body: &mut axum::body::Body) -> Result<Response, ApiError> {
         let peer = known_peer(parts)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let not_found = || ApiError::not_found_other("the server could not find the requested resource");
@@ -170,11 +170,10 @@ impl RestService {
 
 /// Everything that is not gRPC and has no route of its own.
 pub(super) async fn serve(State(rest): State<Arc<RestService>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    match rest.answer(&parts, body).await {
-        Ok(response) => response,
-        Err(error) => failure(&parts, &error),
-    }
+    let (parts, mut body) = request.into_parts();
+    let answer = rest.answer(&parts, &mut body).await;
+    body::discard(body);
+    answer.unwrap_or_else(|error| failure(&parts, &error))
 }
 
 /// The other end of a connection, if it has said who it is.

@@ -147,6 +147,8 @@ async fn who_is_not_known_gets_health_and_version_alone() {
         "/readyz/ping",
         "/readyz?verbose",
         "/version",
+        // As Python's client asks.
+        "/version/",
     ] {
         assert_eq!(nobody(path).await.0, "200", "{path}");
     }

@@ -1,0 +1,63 @@
+//! The verbs of `kubectl`: each journey is made with each version of it, on one cluster.
+
+mod changing;
+mod deployment;
+mod looking;
+mod making;
+mod nodes;
+mod object;
+
+use anyhow::{Context, Result};
+use trireme_tests::harness::{Cluster, ClusterOptions};
+
+use crate::kubectl::Kubectl;
+
+/// A small cluster.
+pub(crate) async fn small() -> Result<Cluster> {
+    Cluster::start(ClusterOptions {
+        servers: 1,
+        agents: 1,
+        ..ClusterOptions::default()
+    })
+    .await
+}
+
+/// Makes a journey with each `kubectl` there is, one after the other on one cluster: it must leave nothing behind.
+async fn with_each(journey: impl AsyncFn(&Kubectl) -> Result<()>) -> Result<()> {
+    let cluster = small().await?;
+    for kubectl in Kubectl::all(&cluster).await? {
+        let made = journey(&kubectl).await.with_context(|| kubectl.version());
+        cluster.with_logs(made)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deployment_from_applying_to_deleting() -> Result<()> {
+    with_each(deployment::deployment).await
+}
+
+#[tokio::test]
+async fn one_object_through_every_verb() -> Result<()> {
+    with_each(object::one_object).await
+}
+
+#[tokio::test]
+async fn what_there_is_and_how_it_is() -> Result<()> {
+    with_each(looking::looking).await
+}
+
+#[tokio::test]
+async fn objects_are_made_of_words() -> Result<()> {
+    with_each(making::making).await
+}
+
+#[tokio::test]
+async fn objects_are_changed_by_words() -> Result<()> {
+    with_each(changing::changing).await
+}
+
+#[tokio::test]
+async fn nodes_are_emptied_and_asked_after() -> Result<()> {
+    with_each(nodes::nodes).await
+}
