@@ -138,7 +138,7 @@ pub(super) fn object_json(input: &[u8]) -> bool {
     let Some((ops, body)) = kind_of(input) else {
         return false;
     };
-    if json::text_depth(body) > limits::JSON_DEPTH {
+    if json::check(body).is_err() {
         return false;
     }
     let Ok(object) = ops.from_json(body, &mut |_unknown| {}) else {
