@@ -15,6 +15,8 @@ mod create;
 mod delete;
 mod delete_collection;
 mod evict;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod list;
 mod node;
 mod patch;
