@@ -469,7 +469,7 @@ mod tests {
         options(limits::OPTIONS_MAX_BYTES).expect("at the limit");
         let error = options(limits::OPTIONS_MAX_BYTES + 1).expect_err("over it");
         assert_eq!(error.reason(), Reason::RequestEntityTooLarge);
-        let entries = vec![0x3a_u8, 0x00].repeat(limits::OPTIONS_MAX_BYTES);
+        let entries = [0x3a_u8, 0x00].repeat(limits::OPTIONS_MAX_BYTES);
         assert!(decode_scale(entries.into(), Encoding::Protobuf).is_err());
     }
 
