@@ -9,6 +9,9 @@ pub const OBJECT_MAX_BYTES: usize = 1_536 << 10;
 /// Largest request, in bytes: an object in JSON may be larger than what is stored of it.
 pub const REQUEST_MAX_BYTES: usize = 3 << 20;
 
+/// Largest message that is no stored object, in bytes: the options of a deletion, a scale, a binding, an eviction.
+pub const OPTIONS_MAX_BYTES: usize = 512 << 10;
+
 /// Most unknown-field warnings in one answer.
 pub const WARNINGS_MAX: usize = 32;
 
@@ -25,7 +28,7 @@ pub const FIELD_MANAGER_MAX_BYTES: usize = 128;
 pub const YAML_ALIASES_MAX: usize = 1_000;
 
 /// Most scalars, lists and maps of one YAML document, each counted as often as aliases repeat it.
-pub const YAML_NODES_MAX: usize = 200_000;
+pub const YAML_NODES_MAX: usize = trireme_logic::limits::JSON_VALUES;
 
 /// Longest sentence of one `Warning` header, in bytes.
 pub const WARNING_MAX_BYTES: usize = 1_024;

@@ -45,6 +45,8 @@ pub enum Reason {
     TooManyRequests,
     /// It took too long. Nothing was changed.
     Timeout,
+    /// The client took too long to send its request. Nothing was changed.
+    RequestTimeout,
     /// The cluster cannot do it at present. Nothing was changed.
     ServiceUnavailable,
     /// The write was sent but its outcome is not known.
@@ -102,7 +104,7 @@ impl Reason {
             Self::UnsupportedMediaType => "UnsupportedMediaType",
             Self::NotImplemented => "NotImplemented",
             Self::TooManyRequests => "TooManyRequests",
-            Self::Timeout | Self::UnknownOutcome => "Timeout",
+            Self::Timeout | Self::RequestTimeout | Self::UnknownOutcome => "Timeout",
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::InternalError => "InternalError",
         }
@@ -118,6 +120,7 @@ impl Reason {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,
+            Self::RequestTimeout => 408,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Expired => 410,
             Self::RequestEntityTooLarge => 413,
@@ -344,6 +347,12 @@ impl ApiError {
         Self::new(Reason::Timeout, message)
     }
 
+    /// The client took too long to send its request; nothing was changed.
+    #[must_use]
+    pub fn request_timeout(message: impl Into<String>) -> Self {
+        Self::new(Reason::RequestTimeout, message)
+    }
+
     /// The cluster cannot do it at present; nothing was changed.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -421,7 +430,7 @@ impl ApiError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.reason(),
-            Reason::TooManyRequests | Reason::ServiceUnavailable | Reason::Timeout
+            Reason::TooManyRequests | Reason::ServiceUnavailable | Reason::Timeout | Reason::RequestTimeout
         )
     }
 

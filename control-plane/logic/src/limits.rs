@@ -5,6 +5,12 @@
 
 /// The deepest nesting of JSON that is read: of objects, of patches, and of what a patch makes.
 pub const JSON_DEPTH: usize = trireme_proto::limits::JSON_DEPTH_MAX;
+/// The most values of JSON that is read: scalars, lists and objects. Some seven bytes of text can take several hundred of memory.
+pub const JSON_VALUES: usize = 200_000;
+/// The most messages of an object that is read, itself and everything in it.
+pub const OBJECT_MESSAGES: usize = trireme_proto::limits::MESSAGES_MAX;
+/// The most things that are told to be wrong with one object; further ones are dropped.
+pub const FIELD_ERRORS: usize = 1_000;
 /// The most operations of one JSON patch.
 pub const PATCH_OPERATIONS: usize = 10_000;
 /// The most bytes that the `copy` operations of one JSON patch may add together.

@@ -16,6 +16,9 @@ mod rest;
 mod routes;
 mod tls;
 
+#[cfg(feature = "fuzz")]
+pub(crate) use rest::fuzz;
+
 pub use connector::{ConnectError, Connector};
 pub use etcd::{EtcdCallers, EtcdDirect, etcd_router};
 pub use listener::{Admits, BoundListener, ListenError};

@@ -8,8 +8,6 @@ pub(super) struct FieldRule {
     pub(super) message: Option<&'static MessageSchema>,
     /// How its list merges, if it is one.
     pub(super) list: ListRule,
-    /// True if the patch's value takes the place of the whole.
-    pub(super) replace: bool,
 }
 
 /// How a list merges.
@@ -28,7 +26,6 @@ pub(super) fn field_rule(schema: Option<&'static MessageSchema>, name: &str) -> 
         return FieldRule {
             message: None,
             list: ListRule::Replace,
-            replace: false,
         };
     };
     let list = match (field.shape, field.merge_key) {
@@ -42,9 +39,5 @@ pub(super) fn field_rule(schema: Option<&'static MessageSchema>, name: &str) -> 
     } else {
         field.message()
     };
-    FieldRule {
-        message,
-        list,
-        replace: false,
-    }
+    FieldRule { message, list }
 }

@@ -21,7 +21,7 @@ pub(super) struct Document {
 /// Takes in a whole body.
 ///
 /// # Errors
-/// `RequestEntityTooLarge`, or `Timeout` and `TooManyRequests` from the port, which bounds how long and how much.
+/// `RequestEntityTooLarge`, or `RequestTimeout` and `TooManyRequests` from the port, which bounds how long and how much.
 pub(super) async fn read(body: &mut Body) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::REQUEST_MAX_BYTES);
     match limited.collect().await {
@@ -53,7 +53,7 @@ fn refused(error: &(dyn std::error::Error + 'static)) -> ApiError {
         }
         if let Some(status) = error.downcast_ref::<tonic::Status>() {
             return match status.code() {
-                tonic::Code::DeadlineExceeded => ApiError::timeout("the request's body did not come in time"),
+                tonic::Code::DeadlineExceeded => ApiError::request_timeout("the request's body did not come in time"),
                 _ => ApiError::too_many_requests(status.message(), limits::BODY_RETRY),
             };
         }

@@ -8,6 +8,8 @@ mod answer;
 mod body;
 mod envelope;
 mod form;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod health;
 mod list;
 mod logs;

@@ -117,7 +117,7 @@ pub(super) fn scale_cells(scale: &Scale, now: Time) -> Vec<Value> {
     let meta = scale.metadata.clone().unwrap_or_default();
     let age = meta.creation_timestamp.map_or_else(
         || "<unknown>".to_owned(),
-        |then| duration_short(now.seconds - then.seconds),
+        |then| duration_short(now.seconds.saturating_sub(then.seconds)),
     );
     let wanted = scale.spec.as_ref().map_or(0, |spec| spec.replicas);
     let present = scale.status.as_ref().map_or(0, |status| status.replicas);

@@ -244,5 +244,5 @@ fn duration_cell(status: &JobStatus, now: Time) -> String {
         return String::new();
     };
     let end = status.completion_time.unwrap_or(now);
-    duration_short(end.seconds - start.seconds)
+    duration_short(end.seconds.saturating_sub(start.seconds))
 }

@@ -100,6 +100,45 @@ async fn unknown_and_repeated_fields_are_warned_about_or_refused() {
     );
 }
 
+/// KEP-2885, for every form of a patch that is no declaration.
+#[tokio::test]
+async fn patches_are_validated_as_whole_objects_are() {
+    let server = TestServer::start().await;
+    let admin = Http::admin(&server);
+    let target = format!("{MAPS}/a");
+    admin.post(MAPS, &config_map("a", "")).await.good();
+    let merging = r#"{"data":{"note":"1","note":"2"},"oars":3}"#;
+    let operations =
+        r#"[{"op":"add","path":"/data/note","value":"1","value":"2"},{"op":"add","path":"/oars","value":3}]"#;
+    for (kind, patch, twice) in [
+        ("application/merge-patch+json", merging, "data.note"),
+        ("application/strategic-merge-patch+json", merging, "data.note"),
+        ("application/json-patch+json", operations, "[0].value"),
+    ] {
+        let remarks = [
+            format!("duplicate field {twice:?}"),
+            r#"unknown field "oars""#.to_owned(),
+        ];
+        let strict = admin
+            .send(Method::PATCH, &format!("{target}?fieldValidation=Strict"), kind, patch)
+            .await;
+        let words = format!("strict decoding error: {}", remarks.join(", "));
+        assert_status(&strict, StatusCode::BAD_REQUEST, "BadRequest", &words);
+        let silent = admin
+            .send(Method::PATCH, &format!("{target}?fieldValidation=Ignore"), kind, patch)
+            .await
+            .good();
+        assert_eq!(
+            (silent.header("warning"), &silent.json()["data"]["note"]),
+            ("", &json!("2"))
+        );
+        let warned = admin.send(Method::PATCH, &target, kind, patch).await.good();
+        let warnings = warned.headers.get_all("warning").iter();
+        let warnings: Vec<&str> = warnings.map(|value| value.to_str().expect("text")).collect();
+        assert_eq!(warnings, remarks.map(|remark| format!("299 - {remark:?}")), "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn objects_are_replaced_and_patched() {
     let server = TestServer::start().await;
