@@ -18,9 +18,6 @@ pub const QUERY_PARAMETERS_MAX: usize = 64;
 /// Most forms that a client may say it accepts; those after them are not looked at.
 pub const ACCEPT_CLAUSES_MAX: usize = 32;
 
-/// Longest name of a field manager, in bytes.
-pub const FIELD_MANAGER_MAX_BYTES: usize = 128;
-
 /// Most aliases, and most anchors, of one YAML document.
 pub const YAML_ALIASES_MAX: usize = 1_000;
 

@@ -14,8 +14,8 @@ pub const PATCH_SIZE_BYTES: usize = 3 << 20;
 
 /// The most entries of managers that update; the oldest of them are merged into one.
 pub const UPDATE_MANAGERS: usize = 10;
-/// The most characters of a field manager's name.
-pub const FIELD_MANAGER_CHARS: usize = 128;
+/// The most bytes of a field manager's name.
+pub const FIELD_MANAGER_BYTES: usize = 128;
 
 /// The most bytes that the annotations of an object may have together, keys and values.
 pub const ANNOTATIONS_SIZE_BYTES: usize = 256 << 10;
