@@ -31,7 +31,7 @@ use http::{Method, StatusCode, header, request::Parts};
 use trireme_logic::kinds;
 use trireme_proto::v1::ResourceRef;
 
-pub(super) use self::health::{Probe, probe};
+pub(super) use self::health::{Probe, failing_probe, probe};
 use self::{
     answer::{Wishes, failure, text},
     form::{Form, Include, Shown},
