@@ -135,7 +135,9 @@ impl RestService {
         let form = self.form(asked, AnswerOf::Range)?;
         let format = form.accepted.format;
         let request = list_request(asked, ListOptions::of_list(&asked.query)?)?;
-        let pieces = list::pieces(&self.registry, &asked.permit, &request, form).await?;
+        let ops = requested(&asked.permit)?.ops();
+        let list = self.registry.list_in_slices(&asked.permit, ops, &request)?;
+        let pieces = list::pieces(list, &asked.permit, request.limit, form).await?;
         asked.wishes.in_pieces(format, pieces).await
     }
 
