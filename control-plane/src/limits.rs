@@ -60,6 +60,9 @@ pub const ENCODE_CHUNK_ITEMS: usize = 256;
 /// How often a write without a precondition starts over when another got in between.
 pub const WRITE_ATTEMPTS_MAX: usize = 64;
 
+/// How often an eviction is judged again when its pod or budget changed meanwhile.
+pub const EVICTION_ATTEMPTS_MAX: usize = 20;
+
 /// How often a patch is applied again when another write got in between.
 pub const PATCH_ATTEMPTS_MAX: usize = 5;
 
