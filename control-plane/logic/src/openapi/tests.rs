@@ -199,6 +199,8 @@ fn definitions_tell_patches_what_they_must_know() {
     );
     let strategy = property("io.k8s.api.apps.v1.DeploymentSpec", "strategy");
     assert_eq!(strategy["x-kubernetes-patch-strategy"], "retainKeys");
+    let selector = property("io.k8s.api.policy.v1.PodDisruptionBudgetSpec", "selector");
+    assert_eq!(selector["x-kubernetes-patch-strategy"], "replace");
     let finalizers = property("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "finalizers");
     assert_eq!(finalizers["x-kubernetes-list-type"], "set");
     assert_eq!(
