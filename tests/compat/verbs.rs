@@ -8,9 +8,14 @@ use crate::kubectl::Kubectl;
 
 /// A small cluster, and `kubectl` for it.
 async fn small() -> Result<(Cluster, Kubectl)> {
+    with_agents(1).await
+}
+
+/// One server and so many agents, and `kubectl` for them.
+async fn with_agents(agents: usize) -> Result<(Cluster, Kubectl)> {
     let options = ClusterOptions {
         servers: 1,
-        agents: 1,
+        agents,
         ..ClusterOptions::default()
     };
     let cluster = Cluster::start(options).await?;
@@ -232,6 +237,59 @@ async fn one_object(kubectl: &Kubectl) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_drain_keeps_to_a_budget() -> Result<()> {
+    let (cluster, kubectl) = with_agents(2).await?;
+    cluster.with_logs(drain(&kubectl).await)
+}
+
+async fn drain(kubectl: &Kubectl) -> Result<()> {
+    let hello = workspace().join("examples/hello.yaml").display().to_string();
+    kubectl.ok(&format!("apply -f {hello}")).await?;
+    kubectl.ok("rollout status deployment/hello --timeout=90s").await?;
+    kubectl
+        .says(
+            "create pdb hello --selector=app=hello --min-available=3",
+            "poddisruptionbudget.policy/hello created",
+        )
+        .await?;
+    let counted = "wait --for=jsonpath={.status.currentHealthy}=3 pdb/hello --timeout=30s";
+    kubectl.ok(counted).await?;
+    kubectl
+        .says(
+            "get pdb hello",
+            "NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE\nhello 3 N/A 0 *s",
+        )
+        .await?;
+    let refused = kubectl.run("drain node-1 --timeout=3s", "").await?;
+    ensure!(
+        refused.code == 1 && refused.stderr.contains("would violate the pod's disruption budget"),
+        "{}",
+        refused.stderr
+    );
+    let here = "get pods -l app=hello --field-selector=spec.nodeName=node-1 -o name";
+    ensure!(!kubectl.ok(here).await?.is_empty(), "nothing left node-1");
+    kubectl
+        .says(
+            "patch pdb hello -p '{\"spec\":{\"minAvailable\":2}}'",
+            "poddisruptionbudget.policy/hello patched",
+        )
+        .await?;
+    // One after the other, each once the one before it was replaced.
+    kubectl.ok("drain node-1 --timeout=90s").await?;
+    let left = kubectl.ok(here).await?;
+    ensure!(left.is_empty(), "a drained node has pods: {left}");
+    kubectl.ok("rollout status deployment/hello --timeout=60s").await?;
+    kubectl.ok(counted).await?;
+    kubectl
+        .says(
+            "get pdb hello",
+            "NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE\nhello 2 N/A 1 *s",
+        )
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_there_is_and_how_it_is() -> Result<()> {
     let (cluster, kubectl) = small().await?;
     cluster.with_logs(looking(&kubectl).await)
@@ -240,9 +298,11 @@ async fn what_there_is_and_how_it_is() -> Result<()> {
 async fn looking(kubectl: &Kubectl) -> Result<()> {
     let resources = kubectl.ok("api-resources --no-headers").await?;
     for line in [
+        "bindings v1 true Binding",
         "configmaps cm v1 true ConfigMap",
         "nodes no v1 false Node",
         "deployments deploy apps/v1 true Deployment",
+        "selfsubjectaccessreviews authorization.k8s.io/v1 false SelfSubjectAccessReview",
     ] {
         let found = resources
             .lines()
