@@ -21,9 +21,6 @@ pub const QUERY_PARAMETERS_MAX: usize = 64;
 /// Most forms that a client may say it accepts; those after them are not looked at.
 pub const ACCEPT_CLAUSES_MAX: usize = 32;
 
-/// Longest name of a field manager, in bytes.
-pub const FIELD_MANAGER_MAX_BYTES: usize = 128;
-
 /// Most aliases, and most anchors, of one YAML document.
 pub const YAML_ALIASES_MAX: usize = 1_000;
 
@@ -71,6 +68,9 @@ pub const ENCODE_CHUNK_ITEMS: usize = 256;
 
 /// How often a write without a precondition starts over when another got in between.
 pub const WRITE_ATTEMPTS_MAX: usize = 64;
+
+/// How often an eviction is judged again when its pod or budget changed meanwhile.
+pub const EVICTION_ATTEMPTS_MAX: usize = 20;
 
 /// How often a patch is applied again when another write got in between.
 pub const PATCH_ATTEMPTS_MAX: usize = 5;

@@ -10,6 +10,7 @@ mod connector;
 mod documents;
 mod etcd;
 mod listener;
+mod media;
 mod metrics;
 mod peer;
 mod rest;

@@ -8,9 +8,11 @@ use crate::kubectl::Kubectl;
 pub(super) async fn looking(kubectl: &Kubectl) -> Result<()> {
     let resources = kubectl.ok("api-resources --no-headers").await?;
     for line in [
+        "bindings v1 true Binding",
         "configmaps cm v1 true ConfigMap",
         "nodes no v1 false Node",
         "deployments deploy apps/v1 true Deployment",
+        "selfsubjectaccessreviews authorization.k8s.io/v1 false SelfSubjectAccessReview",
     ] {
         let found = resources
             .lines()

@@ -2,6 +2,7 @@
 
 mod changing;
 mod deployment;
+mod draining;
 mod looking;
 mod making;
 mod nodes;
@@ -12,11 +13,19 @@ use trireme_tests::harness::{Cluster, ClusterOptions};
 
 use crate::kubectl::Kubectl;
 
+/// The minor version of the first `kubectl` that makes budgets of `policy/v1`.
+const BUDGETS_SINCE: u32 = 21;
+
 /// A small cluster.
 pub(crate) async fn small() -> Result<Cluster> {
+    with_agents(1).await
+}
+
+/// One server and so many agents.
+async fn with_agents(agents: usize) -> Result<Cluster> {
     Cluster::start(ClusterOptions {
         servers: 1,
-        agents: 1,
+        agents,
         ..ClusterOptions::default()
     })
     .await
@@ -60,4 +69,16 @@ async fn objects_are_changed_by_words() -> Result<()> {
 #[tokio::test]
 async fn nodes_are_emptied_and_asked_after() -> Result<()> {
     with_each(nodes::nodes).await
+}
+
+/// With those that speak of budgets in the version that is served.
+#[tokio::test]
+async fn a_drain_keeps_to_a_budget() -> Result<()> {
+    let cluster = with_agents(2).await?;
+    for kubectl in Kubectl::all(&cluster).await? {
+        if kubectl.is_since(BUDGETS_SINCE) {
+            cluster.with_logs(draining::drain(&kubectl).await)?;
+        }
+    }
+    Ok(())
 }

@@ -8,6 +8,8 @@ pub(super) struct FieldRule {
     pub(super) message: Option<&'static MessageSchema>,
     /// How its list merges, if it is one.
     pub(super) list: ListRule,
+    /// True if the patch's value takes the place of the whole.
+    pub(super) replace: bool,
 }
 
 /// How a list merges.
@@ -26,6 +28,7 @@ pub(super) fn field_rule(schema: Option<&'static MessageSchema>, name: &str) -> 
         return FieldRule {
             message: None,
             list: ListRule::Replace,
+            replace: false,
         };
     };
     let list = match (field.shape, field.merge_key) {
@@ -39,5 +42,9 @@ pub(super) fn field_rule(schema: Option<&'static MessageSchema>, name: &str) -> 
     } else {
         field.message()
     };
-    FieldRule { message, list }
+    FieldRule {
+        message,
+        list,
+        replace: field.replace,
+    }
 }

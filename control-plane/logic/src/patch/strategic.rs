@@ -72,7 +72,7 @@ fn merge_values(rule: &FieldRule, current: Option<Value>, patch: &Value) -> Resu
     match patch {
         Value::Object(patch) => {
             let current = match current {
-                Some(Value::Object(current)) => current,
+                Some(Value::Object(current)) if !rule.replace => current,
                 _ => Fields::new(),
             };
             merge_objects(rule.message, current, patch).map(Value::Object)

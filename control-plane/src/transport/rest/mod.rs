@@ -33,7 +33,7 @@ use http::{Method, StatusCode, header, request::Parts};
 use trireme_logic::kinds;
 use trireme_proto::v1::ResourceRef;
 
-pub(super) use self::health::{Probe, probe};
+pub(super) use self::health::{Probe, failing_probe, probe};
 use self::{
     answer::{Wishes, failure, text},
     form::{Form, Include, Shown},
@@ -137,7 +137,9 @@ impl RestService {
         let form = self.form(asked, AnswerOf::Range)?;
         let format = form.accepted.format;
         let request = list_request(asked, ListOptions::of_list(&asked.query)?)?;
-        let pieces = list::pieces(&self.registry, &asked.permit, &request, form).await?;
+        let ops = requested(&asked.permit)?.ops();
+        let list = self.registry.list_in_slices(&asked.permit, ops, &request)?;
+        let pieces = list::pieces(list, &asked.permit, request.limit, form).await?;
         asked.wishes.in_pieces(format, pieces).await
     }
 

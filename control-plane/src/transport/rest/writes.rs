@@ -21,7 +21,7 @@ use super::{
     body::{self, Document},
     body_format, envelope,
     form::Form,
-    list_request,
+    list, list_request,
     negotiate::{Accepted, AnswerOf, Format, PatchForm},
     query::{self, ListOptions, Query, WriteOptions, WriteVerb},
     require_post, yaml,
@@ -155,18 +155,17 @@ impl RestService {
     }
 
     pub(super) async fn delete_collection(&self, asked: &Asked<'_>, body: &mut Body) -> Result<Response, ApiError> {
+        let form = self.form(asked, AnswerOf::Range)?;
+        let format = form.accepted.format;
         let (options, _) = delete_options(asked, body).await?;
         let range = list_request(asked, ListOptions::selectors(&asked.query))?;
-        let info = requested(&asked.permit)?;
-        self.registry
-            .delete_collection(&asked.permit, info.ops(), &range, &options)
-            .await?;
-        let details = StatusDetails {
-            group: info.kind().group.to_owned(),
-            kind: info.kind().plural.to_owned(),
-            ..StatusDetails::default()
-        };
-        success(asked.parts, asked.wishes, StatusCode::OK, Some(details))
+        let (registry, permit) = (&self.registry, &asked.permit);
+        let ops = requested(permit)?.ops();
+        let revision = registry.delete_collection(permit, ops, &range, &options).await?;
+        // What was found is read again rather than kept: it may be large.
+        let found = registry.found_in_slices(permit, ops, &range, revision)?;
+        let pieces = list::pieces(found, permit, range.limit, form).await?;
+        asked.wishes.in_pieces(format, pieces).await
     }
 
     /// Binds the pod that a `Binding` is named like.

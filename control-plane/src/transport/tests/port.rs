@@ -267,7 +267,8 @@ async fn plain_http_answers_people_and_probes() {
     server.ready.store(false, Ordering::SeqCst);
     let answer = http1(&server, "/readyz").await;
     assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.ends_with("not ready: no leader"),
+        answer.starts_with("HTTP/1.1 500")
+            && answer.ends_with("\r\n\r\n[+]ping ok\n[-]store failed: no leader\nreadyz check failed\n"),
         "{answer}"
     );
     let answer = http1(&server, "/version").await;

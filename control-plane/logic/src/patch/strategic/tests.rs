@@ -74,6 +74,31 @@ fn other_lists_are_replaced() {
 }
 
 #[test]
+fn a_message_that_means_nothing_in_parts_is_replaced() {
+    let schema = by_kind("policy", "PodDisruptionBudget").expect("a kind").schema();
+    let current = json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web", "tier": "front"}}}});
+    for (selector, expected) in [
+        (
+            json!({"matchLabels": {"app": "db"}}),
+            json!({"matchLabels": {"app": "db"}}),
+        ),
+        (json!({}), json!({})),
+        (
+            json!({"matchLabels": {"app": null, "tier": "back"}}),
+            json!({"matchLabels": {"tier": "back"}}),
+        ),
+    ] {
+        let patch = json!({"spec": {"selector": selector}}).to_string();
+        let patched = apply(schema, PatchType::StrategicMerge, &current, patch.as_bytes()).expect("applies");
+        assert_eq!(
+            patched,
+            json!({"spec": {"minAvailable": 1, "selector": expected}}),
+            "{patch}"
+        );
+    }
+}
+
+#[test]
 fn items_can_be_deleted() {
     check(
         json!({"containers": containers(&["a", "b", "c"])}),

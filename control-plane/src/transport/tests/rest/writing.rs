@@ -424,28 +424,54 @@ async fn a_collection_is_deleted_as_far_as_it_is_selected() {
             .json();
         list["items"].as_array().expect("items").len()
     };
-    admin
-        .delete(&format!("{MAPS}?labelSelector=parity%3Deven&dryRun=All"))
-        .await
-        .good();
+    let target = format!("{MAPS}?labelSelector=parity%3Deven&dryRun=All");
+    let pretended = admin.delete(&target).await.good().json();
+    assert_eq!(pretended["items"].as_array().map(Vec::len), Some(15));
     assert_eq!(count("parity").await, 30);
+    let page = admin.ask(Method::DELETE, MAPS, &[("accept", "text/html")], "").await;
+    assert_eq!(
+        (page.code, count("parity").await),
+        (406, 30),
+        "nobody could be told of it"
+    );
     let deleted = admin
         .delete(&format!("{MAPS}?labelSelector=parity%3Deven"))
         .await
         .good()
         .json();
     assert_eq!(
-        (&deleted["status"], &deleted["details"]["kind"]),
-        (&json!("Success"), &json!("configmaps"))
+        (&deleted["kind"], &deleted["apiVersion"]),
+        (&json!("ConfigMapList"), &json!("v1"))
     );
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("items").iter();
+        let name = |item: &Value| item["metadata"]["name"].as_str().expect("a name").to_owned();
+        items.map(name).collect()
+    };
+    let even: Vec<String> = (0..30).step_by(2).map(|index| format!("m{index:02}")).collect();
+    assert_eq!(names(&deleted), even, "each that went is shown");
     assert_eq!((count("parity%3Deven").await, count("parity%3Dodd").await), (0, 15));
     admin
         .delete(&format!("{MAPS}?fieldSelector=metadata.name%3Dm01"))
         .await
         .good();
     assert_eq!(count("parity").await, 14);
-    admin.delete(MAPS).await.good();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let rest = admin
+        .ask(Method::DELETE, MAPS, &[("accept", table)], "")
+        .await
+        .good()
+        .json();
+    assert_eq!(
+        (&rest["kind"], rest["rows"].as_array().map(Vec::len)),
+        (&json!("Table"), Some(14))
+    );
     assert_eq!(count("").await, 0);
+    let nothing = admin.delete(MAPS).await.good().json();
+    assert_eq!(
+        (&nothing["kind"], &nothing["items"]),
+        (&json!("ConfigMapList"), &json!([]))
+    );
     assert_eq!(admin.delete("/api/v1/namespaces").await.code, 405);
 }
 
