@@ -28,21 +28,21 @@ const KUBECTL_PAGE: usize = 500;
 
 /// What reading a whole range came to.
 #[derive(Debug, Clone, Copy)]
-pub struct Listed {
+pub(super) struct Listed {
     /// Objects that came.
-    pub objects: usize,
+    pub(super) objects: usize,
     /// Bytes that came.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// From the request to the last byte.
-    pub elapsed: Duration,
+    pub(super) elapsed: Duration,
     /// Processor time of the server that was asked.
-    pub cpu: Duration,
+    pub(super) cpu: Duration,
     /// By how much the server's memory grew at most meanwhile, in bytes.
-    pub extra_bytes: u64,
+    pub(super) extra_bytes: u64,
 }
 
 /// A server with one connection to it.
-pub struct Asked {
+pub(super) struct Asked {
     channel: Channel,
     process_id: i64,
 }
@@ -52,7 +52,7 @@ impl Asked {
     ///
     /// # Errors
     /// If that fails.
-    pub async fn connect(cluster: &Cluster, member: &Member) -> Result<Self> {
+    pub(super) async fn connect(cluster: &Cluster, member: &Member) -> Result<Self> {
         let client = cluster.client_of(member)?;
         Ok(Self {
             channel: client.connection().link().await?.channel,
@@ -64,7 +64,7 @@ impl Asked {
     ///
     /// # Errors
     /// If an answer is an error, or readers got different numbers of objects.
-    pub async fn list(&self, path: &str, readers: usize) -> Result<Listed> {
+    pub(super) async fn list(&self, path: &str, readers: usize) -> Result<Listed> {
         let before = machine::resident_bytes(self.process_id)?;
         let cpu_before = machine::cpu_time(self.process_id)?;
         let peak = Peak::watch(self.process_id, before);
@@ -95,7 +95,7 @@ impl Asked {
     ///
     /// # Errors
     /// If one does not.
-    pub async fn select(&self, path: &str, objects: usize, times: usize) -> Result<Histogram> {
+    pub(super) async fn select(&self, path: &str, objects: usize, times: usize) -> Result<Histogram> {
         let mut latencies = Histogram::default();
         for _ in 0..times {
             let began = Instant::now();
@@ -110,7 +110,7 @@ impl Asked {
     ///
     /// # Errors
     /// If an answer is an error, or no table.
-    pub async fn table(&self, path: &str) -> Result<(usize, Duration, Duration)> {
+    pub(super) async fn table(&self, path: &str) -> Result<(usize, Duration, Duration)> {
         let cpu_before = machine::cpu_time(self.process_id)?;
         let (mut rows, mut elapsed, mut token) = (0, Duration::ZERO, String::new());
         loop {

@@ -38,34 +38,34 @@ const MESSAGE_MAX_BYTES: usize = 16 << 20;
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub struct WatchLoad {
+pub(super) struct WatchLoad {
     /// Watchers; each follows the pods of one namespace.
-    pub watchers: usize,
+    pub(super) watchers: usize,
     /// Namespaces that hold pods.
-    pub namespaces: usize,
+    pub(super) namespaces: usize,
     /// Pods that there are.
-    pub pods: usize,
+    pub(super) pods: usize,
     /// Changes a second, of all writers.
-    pub changes: usize,
+    pub(super) changes: usize,
     /// How long pods change.
-    pub lasts: Duration,
+    pub(super) lasts: Duration,
 }
 
 /// What it came to.
 #[derive(Debug, Clone, Default)]
-pub struct WatchOutcome {
+pub(super) struct WatchOutcome {
     /// Changes that were acknowledged.
-    pub changes: u64,
+    pub(super) changes: u64,
     /// How long they took.
-    pub elapsed: Duration,
+    pub(super) elapsed: Duration,
     /// Events that arrived.
-    pub events: u64,
+    pub(super) events: u64,
     /// From the asking for a change to the arrival of its event.
-    pub delays: Histogram,
+    pub(super) delays: Histogram,
     /// Watchers whose stream ended.
-    pub cut_off: usize,
+    pub(super) cut_off: usize,
     /// Processor time of all servers.
-    pub cpu: Duration,
+    pub(super) cpu: Duration,
 }
 
 struct Shared {
@@ -80,7 +80,7 @@ struct Shared {
 ///
 /// # Errors
 /// If a watch cannot be begun, a change is refused, or events are lost though nobody was cut off.
-pub async fn watch(cluster: &Cluster, load: &WatchLoad) -> Result<WatchOutcome> {
+pub(super) async fn watch(cluster: &Cluster, load: &WatchLoad) -> Result<WatchOutcome> {
     let shared = Arc::new(Shared {
         base: Instant::now(),
         events: AtomicU64::new(0),

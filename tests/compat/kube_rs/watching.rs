@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::PartialObjectMeta,
     runtime::{
-        WatchStreamExt, metadata_watcher, reflector,
+        WatchStreamExt, reflector,
         watcher::{self, Event, watcher},
     },
 };
@@ -33,10 +34,11 @@ pub(super) async fn watchers(client: &Client) -> Result<()> {
     follow(&api, watcher(api.clone(), streaming.clone()))
         .await
         .context("a streaming list")?;
-    follow(&api, metadata_watcher(api.clone(), pages))
+    let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), "watched");
+    follow(&api, watcher(metadata.clone(), pages))
         .await
         .context("metadata alone")?;
-    follow(&api, metadata_watcher(api.clone(), streaming))
+    follow(&api, watcher(metadata, streaming))
         .await
         .context("metadata alone, streaming")
 }

@@ -128,10 +128,10 @@ mod tests {
     async fn a_body_has_a_limit() {
         let most = vec![b' '; limits::REQUEST_MAX_BYTES];
         assert_eq!(
-            read(Body::from(most.clone())).await.expect("at the limit").len(),
+            read(&mut Body::from(most.clone())).await.expect("at the limit").len(),
             most.len()
         );
-        let error = read(Body::from([most, vec![b' ']].concat()))
+        let error = read(&mut Body::from([most, vec![b' ']].concat()))
             .await
             .expect_err("over it");
         assert_eq!(error.reason().http_code(), 413);
