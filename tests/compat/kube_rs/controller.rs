@@ -60,7 +60,7 @@ struct Progress {
 
 impl Progress {
     fn acknowledge(&self, object: &ConfigMap) {
-        let revision = object.resource_version().unwrap_or_default().parse();
+        let revision: Result<u64, _> = object.resource_version().unwrap_or_default().parse();
         let mut acknowledged = self.acknowledged.lock().expect("nobody panics with it");
         acknowledged.extend(revision.ok());
     }
