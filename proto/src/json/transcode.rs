@@ -364,13 +364,13 @@ impl Transcoder<'_> {
         bytes: &[u8],
         always: bool,
     ) -> Result<bool, TranscodeError> {
-        let value = T::decode(bytes).map_err(|error| bad(inner, error))?;
+        let value = T::decode(bytes).map_err(|error| bad(inner, error.to_string()))?;
         if value.is_null() && !always {
             return Ok(false);
         }
         Written(&value)
             .serialize(&mut serde_json::Serializer::new(&mut *self.text))
-            .map_err(|error| bad(inner, error))?;
+            .map_err(|error| bad(inner, error.to_string()))?;
         Ok(true)
     }
 
@@ -480,13 +480,13 @@ fn varint(message: &'static MessageSchema, bytes: &[u8], at: &mut usize) -> Resu
 }
 
 fn utf8<'b>(message: &'static MessageSchema, bytes: &'b [u8]) -> Result<&'b str, TranscodeError> {
-    std::str::from_utf8(bytes).map_err(|error| bad(message, error))
+    std::str::from_utf8(bytes).map_err(|error| bad(message, error.to_string()))
 }
 
-fn bad(message: &'static MessageSchema, why: impl ToString) -> TranscodeError {
+fn bad(message: &'static MessageSchema, why: impl Into<String>) -> TranscodeError {
     TranscodeError {
         message: message.full_name,
-        why: why.to_string(),
+        why: why.into(),
     }
 }
 

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::client::{namespace, refusal};
 
 fn configuration(data: Value) -> Patch<Value> {
-    Patch::Apply(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}, "data": data}))
+    let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}});
+    object["data"] = data;
+    Patch::Apply(object)
 }
 
 fn data(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
