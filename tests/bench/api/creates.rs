@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use trireme_client::{Api, Client};
 use trireme_proto::api::core::v1::Pod;
 
-use super::{NAMESPACE, pods, rest, servers_cpu};
+use super::{NAMESPACE, clients, pods, rest, servers_cpu};
 use crate::{bench::store::histogram::Histogram, harness::Cluster};
 
 /// Concurrent clients.
@@ -126,10 +126,8 @@ pub async fn create_each(
 }
 
 async fn ways(cluster: &Cluster, door: Door) -> Result<Vec<Way>> {
-    let members = cluster.members().await?;
     let mut ways = Vec::new();
-    for index in 0..CONNECTIONS {
-        let client: Client = cluster.client_of(&members[index % members.len()])?;
+    for client in clients(cluster, CONNECTIONS).await? {
         let channel = client.connection().link().await?.channel;
         ways.push(Way { door, client, channel });
     }
