@@ -8,7 +8,7 @@ mod store;
 
 use std::{fmt, time::Duration};
 
-use trireme_logic::{field_error::FieldError, kind::KindInfo};
+use trireme_logic::{admission::group_resource, field_error::FieldError, kind::KindInfo};
 use trireme_proto::api::meta::v1::{Status, StatusCause, StatusDetails};
 
 /// The API group of options.
@@ -135,15 +135,6 @@ impl Reason {
     }
 }
 
-/// `pods` or `deployments.apps`, as Kubernetes names a resource in its sentences.
-pub(crate) fn qualified(info: &KindInfo) -> String {
-    if info.group.is_empty() {
-        info.plural.to_owned()
-    } else {
-        format!("{}.{}", info.plural, info.group)
-    }
-}
-
 /// All errors in one line.
 fn in_words(errors: &[FieldError]) -> String {
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -207,7 +198,7 @@ impl ApiError {
     pub fn forbidden_object(info: &KindInfo, name: &str, why: impl fmt::Display) -> Self {
         Self::new(
             Reason::Forbidden,
-            format!("{} \"{name}\" is forbidden: {why}", qualified(info)),
+            format!("{} \"{name}\" is forbidden: {why}", group_resource(info)),
         )
         .about(info, info.plural, name)
     }
@@ -215,7 +206,11 @@ impl ApiError {
     /// `pods "x" not found`
     #[must_use]
     pub fn not_found(info: &KindInfo, name: &str) -> Self {
-        Self::new(Reason::NotFound, format!("{} \"{name}\" not found", qualified(info))).about(info, info.plural, name)
+        Self::new(
+            Reason::NotFound,
+            format!("{} \"{name}\" not found", group_resource(info)),
+        )
+        .about(info, info.plural, name)
     }
 
     /// Something other than an object was not found.
@@ -229,7 +224,7 @@ impl ApiError {
     pub fn already_exists(info: &KindInfo, name: &str) -> Self {
         Self::new(
             Reason::AlreadyExists,
-            format!("{} \"{name}\" already exists", qualified(info)),
+            format!("{} \"{name}\" already exists", group_resource(info)),
         )
         .about(info, info.plural, name)
     }
@@ -245,7 +240,10 @@ impl ApiError {
     pub fn conflict(info: &KindInfo, name: &str, why: impl fmt::Display) -> Self {
         Self::new(
             Reason::Conflict,
-            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", qualified(info)),
+            format!(
+                "Operation cannot be fulfilled on {} \"{name}\": {why}",
+                group_resource(info)
+            ),
         )
         .about(info, info.plural, name)
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{kubectl::Kubectl, verbs::small};
+use crate::{kubectl::Kubectl, verbs::with_each};
 
 /// How large a value is that a chart puts into a ConfigMap, in bytes: too large for the annotation of a client-side apply.
 const LARGE: usize = 700 << 10;
@@ -102,12 +102,7 @@ const MADE: [&str; 4] = [
 
 #[tokio::test]
 async fn manifests_as_people_write_them() -> Result<()> {
-    let cluster = small().await?;
-    for kubectl in Kubectl::all(&cluster).await? {
-        let tried = manifests(&kubectl).await.with_context(|| kubectl.version());
-        cluster.with_logs(tried)?;
-    }
-    Ok(())
+    with_each(1, manifests).await
 }
 
 async fn manifests(kubectl: &Kubectl) -> Result<()> {

@@ -11,9 +11,12 @@ use std::{
 
 use anyhow::{Result, ensure};
 use tokio::process::Command;
-use trireme_tests::harness::{Cluster, ClusterOptions, workspace};
+use trireme_tests::harness::{Cluster, workspace};
 
-use crate::needed::{ended, kept, run, unless_missing};
+use crate::{
+    needed::{ended, kept, run, unless_missing},
+    verbs::with_agents,
+};
 
 /// How long one script may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -89,12 +92,7 @@ async fn pythons_typed_and_dynamic_clients() -> Result<()> {
     let Some(python) = unless_missing("Python's client", interpreter().await)? else {
         return Ok(());
     };
-    let cluster = Cluster::start(ClusterOptions {
-        servers: 1,
-        agents: 1,
-        ..ClusterOptions::default()
-    })
-    .await?;
+    let cluster = with_agents(1).await?;
     for name in ["typed.py", "dynamic.py"] {
         cluster.with_logs(script(&python, &cluster, name, &[], PATIENCE).await)?;
     }
@@ -107,12 +105,7 @@ async fn no_request_made_from_the_schema_ends_in_an_error_of_the_server() -> Res
     let Some(python) = unless_missing("schemathesis", interpreter().await)? else {
         return Ok(());
     };
-    let cluster = Cluster::start(ClusterOptions {
-        servers: 1,
-        agents: 0,
-        ..ClusterOptions::default()
-    })
-    .await?;
+    let cluster = with_agents(0).await?;
     let chosen = |name: &str| std::env::var(name).ok();
     let patience = chosen(FUZZED_GROUPS).map_or(PATIENCE, |_| LONG_PATIENCE);
     let groups = chosen(FUZZED_GROUPS).unwrap_or_else(|| "api/v1 apis/apps/v1".to_owned());

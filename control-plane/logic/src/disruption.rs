@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// The condition that says whether a budget allows a disruption.
-pub const DISRUPTION_ALLOWED: &str = "DisruptionAllowed";
+pub(crate) const DISRUPTION_ALLOWED: &str = "DisruptionAllowed";
 /// Its reason when it does.
-pub const SUFFICIENT_PODS: &str = "SufficientPods";
+const SUFFICIENT_PODS: &str = "SufficientPods";
 /// Its reason when it does not.
-pub const INSUFFICIENT_PODS: &str = "InsufficientPods";
+const INSUFFICIENT_PODS: &str = "InsufficientPods";
 /// Its reason when that could not be counted.
-pub const SYNC_FAILED: &str = "SyncFailed";
+const SYNC_FAILED: &str = "SyncFailed";
 
 /// The sentence for whoever may not evict a pod now. A fact of Kubernetes.
 pub const WOULD_VIOLATE: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
@@ -103,7 +103,10 @@ pub fn charge(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<
     let (name, generation) = (meta.name.clone(), meta.generation);
     let status = budget.status.get_or_insert_default();
     if status.observed_generation < generation {
-        return Err(still_processed(&name));
+        return Err(Refusal::NotNow {
+            cause: format!("The disruption budget {name} is still being processed by the server."),
+            retry_after_seconds: Some(limits::BUDGET_RETRY_SECONDS),
+        });
     }
     if status.disruptions_allowed < 0 {
         return Err(Refusal::Broken("pdb disruptions allowed is negative"));
@@ -123,15 +126,6 @@ pub fn charge(budget: &mut PodDisruptionBudget, pod: &str, now: Time) -> Result<
     status.disrupted_pods.insert(pod.to_owned(), now);
     note_allowed(status, now);
     Ok(())
-}
-
-/// What someone is told whose eviction a budget cannot be asked about yet.
-#[must_use]
-pub fn still_processed(budget: &str) -> Refusal {
-    Refusal::NotNow {
-        cause: format!("The disruption budget {budget} is still being processed by the server."),
-        retry_after_seconds: Some(limits::BUDGET_RETRY_SECONDS),
-    }
 }
 
 /// Makes the condition of a budget say what its count does.

@@ -5,7 +5,13 @@ use trireme_tests::harness::workspace;
 
 use crate::kubectl::Kubectl;
 
+/// The minor version of the first `kubectl` that makes budgets of `policy/v1`.
+const BUDGETS_SINCE: u32 = 21;
+
 pub(super) async fn drain(kubectl: &Kubectl) -> Result<()> {
+    if !kubectl.is_since(BUDGETS_SINCE) {
+        return Ok(());
+    }
     let hello = workspace().join("examples/hello.yaml").display().to_string();
     kubectl.ok(&format!("apply -f {hello}")).await?;
     kubectl.ok("rollout status deployment/hello --timeout=90s").await?;

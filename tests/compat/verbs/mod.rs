@@ -13,16 +13,8 @@ use trireme_tests::harness::{Cluster, ClusterOptions};
 
 use crate::kubectl::Kubectl;
 
-/// The minor version of the first `kubectl` that makes budgets of `policy/v1`.
-const BUDGETS_SINCE: u32 = 21;
-
-/// A small cluster.
-pub(crate) async fn small() -> Result<Cluster> {
-    with_agents(1).await
-}
-
 /// One server and so many agents.
-async fn with_agents(agents: usize) -> Result<Cluster> {
+pub(crate) async fn with_agents(agents: usize) -> Result<Cluster> {
     Cluster::start(ClusterOptions {
         servers: 1,
         agents,
@@ -32,8 +24,8 @@ async fn with_agents(agents: usize) -> Result<Cluster> {
 }
 
 /// Makes a journey with each `kubectl` there is, one after the other on one cluster: it must leave nothing behind.
-async fn with_each(journey: impl AsyncFn(&Kubectl) -> Result<()>) -> Result<()> {
-    let cluster = small().await?;
+pub(crate) async fn with_each(agents: usize, journey: impl AsyncFn(&Kubectl) -> Result<()>) -> Result<()> {
+    let cluster = with_agents(agents).await?;
     for kubectl in Kubectl::all(&cluster).await? {
         let made = journey(&kubectl).await.with_context(|| kubectl.version());
         cluster.with_logs(made)?;
@@ -43,42 +35,35 @@ async fn with_each(journey: impl AsyncFn(&Kubectl) -> Result<()>) -> Result<()> 
 
 #[tokio::test]
 async fn a_deployment_from_applying_to_deleting() -> Result<()> {
-    with_each(deployment::deployment).await
+    with_each(1, deployment::deployment).await
 }
 
 #[tokio::test]
 async fn one_object_through_every_verb() -> Result<()> {
-    with_each(object::one_object).await
+    with_each(1, object::one_object).await
 }
 
 #[tokio::test]
 async fn what_there_is_and_how_it_is() -> Result<()> {
-    with_each(looking::looking).await
+    with_each(1, looking::looking).await
 }
 
 #[tokio::test]
 async fn objects_are_made_of_words() -> Result<()> {
-    with_each(making::making).await
+    with_each(1, making::making).await
 }
 
 #[tokio::test]
 async fn objects_are_changed_by_words() -> Result<()> {
-    with_each(changing::changing).await
+    with_each(1, changing::changing).await
 }
 
 #[tokio::test]
 async fn nodes_are_emptied_and_asked_after() -> Result<()> {
-    with_each(nodes::nodes).await
+    with_each(1, nodes::nodes).await
 }
 
-/// With those that speak of budgets in the version that is served.
 #[tokio::test]
 async fn a_drain_keeps_to_a_budget() -> Result<()> {
-    let cluster = with_agents(2).await?;
-    for kubectl in Kubectl::all(&cluster).await? {
-        if kubectl.is_since(BUDGETS_SINCE) {
-            cluster.with_logs(draining::drain(&kubectl).await)?;
-        }
-    }
-    Ok(())
+    with_each(2, draining::drain).await
 }

@@ -109,12 +109,7 @@ fn filled(head: &str, piece: &str, tail: &str) -> Vec<u8> {
 /// Kubernetes' envelope around a pod.
 fn envelope(pod: &[u8]) -> Vec<u8> {
     let mut length = Vec::new();
-    let mut rest = pod.len();
-    while rest >= 0x80 {
-        length.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    length.push(rest as u8);
+    prost::encoding::encode_varint(pod.len() as u64, &mut length);
     [b"k8s\0\x0a\x09\x0a\x02v1\x12\x03Pod\x12", &length[..], pod].concat()
 }
 

@@ -3,6 +3,8 @@
 //! The configuration is merged into the object, its fields become the manager's, and what the manager applied before and no
 //! longer says goes, unless somebody else owns it. What others own is changed only by force.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use trireme_proto::api::meta::v1::ManagedFieldsEntry;
 
@@ -180,12 +182,16 @@ impl Applying<'_> {
         managers.entries.remove(&id);
         let comparison = self.change.compare(self.live, &object);
         let by_version = self.change.in_versions(comparison, &managers, self.live, &object);
+        let changed: BTreeMap<&str, FieldSet> = by_version
+            .iter()
+            .map(|(version, comparison)| (version.as_str(), comparison.set()))
+            .collect();
         let conflicts = managers
             .entries
             .iter()
             .filter_map(|(owner, managed)| {
-                let changed = by_version.get(&managed.api_version)?.set();
-                Some((owner.clone(), managed.fields.intersection(&changed)))
+                let changed = changed.get(managed.api_version.as_str())?;
+                Some((owner.clone(), managed.fields.intersection(changed)))
             })
             .collect();
         let conflicts = Conflicts::of(conflicts);

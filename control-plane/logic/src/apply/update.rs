@@ -136,12 +136,16 @@ impl Managers {
     /// Takes from everybody what was changed or removed, in the version of each. Entries of a version that the kind does
     /// not have go.
     pub(super) fn lose(&mut self, by_version: &BTreeMap<String, Comparison>) {
+        let lost = |comparison: &Comparison| comparison.set().union(&comparison.removed);
+        let lost: BTreeMap<&str, FieldSet> = by_version
+            .iter()
+            .map(|(version, comparison)| (version.as_str(), lost(comparison)))
+            .collect();
         self.entries.retain(|_, managed| {
-            let Some(comparison) = by_version.get(&managed.api_version) else {
+            let Some(lost) = lost.get(managed.api_version.as_str()) else {
                 return false;
             };
-            let lost = comparison.set().union(&comparison.removed);
-            managed.fields = managed.fields.difference(&lost);
+            managed.fields = managed.fields.difference(lost);
             !managed.fields.is_empty()
         });
     }

@@ -36,8 +36,7 @@ impl Change<'_> {
         let kind = self.schema?.kind?.kind;
         let of = kinds::by_api_version(self.api_version, kind)?;
         let other = kinds::by_api_version(api_version, kind)?;
-        let stored = |ops: &dyn KindOps| (ops.stored().info().group, ops.stored().info().kind);
-        (stored(of) == stored(other)).then_some((of, other))
+        kinds::is_same(of.stored().info(), other.stored().info()).then_some((of, other))
     }
 
     fn compare_in(&self, of: &dyn KindOps, other: &dyn KindOps, old: &Value, new: &Value) -> Option<Comparison> {

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use trireme_proto::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
     core::v1::{Pod, ReplicationController},
+    meta::v1::OwnerReference,
     policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
 };
 
@@ -140,13 +141,14 @@ fn looks_same(old: &Pod, new: &Pod) -> bool {
 
 /// True if a change is one of how many pods an owner of pods wants, or of who owns that one.
 fn scale_changed<K: Kind>(change: &Change) -> bool {
-    let facts = |object: Option<&K>| {
-        let object = object?;
+    fn facts<K: Kind>(object: &K) -> (&str, Option<&OwnerReference>, Option<i32>) {
         let meta = metadata_of(object);
         let wanted = Kind::scale(object).map(|scale| scale.spec_replicas);
-        Some((meta.uid.clone(), owners::controller_of(meta).cloned(), wanted))
-    };
-    change.of::<K>().is_some_and(|(old, new)| facts(old) != facts(new))
+        (&meta.uid, owners::controller_of(meta), wanted)
+    }
+    change
+        .of::<K>()
+        .is_some_and(|(old, new)| old.map(facts) != new.map(facts))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use trireme_proto::api::meta::v1::{ObjectMeta, Time};
 
-use crate::{human::duration_short, kind::ColumnDefinition};
+use crate::{human::duration_between, kind::ColumnDefinition};
 
 /// What a cell shows for nothing.
 pub(crate) const NONE: &str = "<none>";
@@ -38,7 +38,7 @@ pub(crate) fn age(meta: &ObjectMeta, now: Time) -> String {
 /// How long ago a moment was.
 pub(crate) fn since(then: Option<&Time>, now: Time) -> String {
     match then {
-        Some(then) if !then.is_zero() => duration_short(now.seconds.saturating_sub(then.seconds)),
+        Some(then) if !then.is_zero() => duration_between(*then, now),
         Some(_) | None => UNKNOWN.into(),
     }
 }

@@ -154,7 +154,8 @@ pub fn stored_as(info: &KindInfo) -> &KindInfo {
     version.map_or(info, |ops| ops.stored().info())
 }
 
-fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
+/// Whether two facts are those of one version of one kind.
+pub(crate) fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
     (one.kind, one.version, one.group) == (other.kind, other.version, other.group)
 }
 

@@ -190,12 +190,15 @@ fn merge_lists(
 
 /// One item of a list that merges.
 fn merge_items(rule: &FieldRule, current: Value, patch: &Value) -> Result<Value, PatchError> {
-    match (current, patch) {
-        (Value::Object(current), Value::Object(patch)) => {
+    match patch {
+        Value::Object(patch) => {
+            let current = match current {
+                Value::Object(current) => current,
+                _ => Fields::new(),
+            };
             merge_objects(rule.message, current, patch).map(Value::Object)
         }
-        (_, Value::Object(patch)) => merge_objects(rule.message, Fields::new(), patch).map(Value::Object),
-        (_, scalar) => Ok(scalar.clone()),
+        scalar => Ok(scalar.clone()),
     }
 }
 

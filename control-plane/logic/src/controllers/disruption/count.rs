@@ -14,7 +14,8 @@ use trireme_proto::{
 
 use super::{covers, owners, pods};
 use crate::{
-    controllers::times, kind::metadata_of, limits::DISRUPTED_POD_MEMORY_SECONDS, object::Object, world::World,
+    admission::group_resource, controllers::times, kind::metadata_of, limits::DISRUPTED_POD_MEMORY_SECONDS,
+    object::Object, world::World,
 };
 
 /// What was counted of a budget's pods.
@@ -156,12 +157,7 @@ fn scale_of<'a>(world: &'a World, pod: &Pod, reference: &OwnerReference) -> Resu
         owners::controller_named::<Deployment>(owner.metadata()).and_then(|reference| object_of(world, pod, reference));
     let workload = deployment.unwrap_or(owner);
     let scale = workload.scale().ok_or_else(|| {
-        let info = workload.info();
-        let resource = if info.group.is_empty() {
-            info.plural.to_owned()
-        } else {
-            format!("{}.{}", info.plural, info.group)
-        };
+        let resource = group_resource(workload.info());
         format!("{resource} does not implement the scale subresource")
     })?;
     Ok((workload.metadata().uid.as_str(), scale.spec_replicas))
