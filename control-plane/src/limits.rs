@@ -12,6 +12,9 @@ pub const REQUEST_MAX_BYTES: usize = 3 << 20;
 /// Largest message that is no stored object, in bytes: the options of a deletion, a scale, a binding, an eviction.
 pub const OPTIONS_MAX_BYTES: usize = 512 << 10;
 
+/// Longest patch that is shown to whoever is told that it does not fit, in bytes.
+pub const PATCH_SHOWN_BYTES: usize = 1 << 10;
+
 /// Most unknown-field warnings in one answer.
 pub const WARNINGS_MAX: usize = 32;
 

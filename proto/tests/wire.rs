@@ -7,7 +7,8 @@ use prost::Message as _;
 use serde_json::json;
 use trireme_proto::TypedObject as _;
 use trireme_proto::api::core::v1::{
-    ConfigMapKeySelector, ConfigMapVolumeSource, LocalObjectReference, Pod, Secret, Volume, VolumeSource,
+    ConfigMap, ConfigMapKeySelector, ConfigMapVolumeSource, Container, LocalObjectReference, Pod, Secret, Volume,
+    VolumeSource,
 };
 use trireme_proto::api::meta::v1::{IntOrString, ObjectMeta, Quantity, Time};
 use trireme_proto::json;
@@ -128,6 +129,19 @@ fn null_is_absent() {
             .as_ref()
             .is_none_or(|source| source.empty_dir.is_none())
     );
+}
+
+#[test]
+fn null_in_a_list_or_a_map_is_empty() {
+    let map = json::decode::<ConfigMap>(br#"{"data": {"a": null, "b": "c"}}"#).unwrap();
+    assert_eq!(
+        json::encode_value(&map.value).unwrap()["data"],
+        json!({"a": "", "b": "c"})
+    );
+    let pod = json::decode::<Pod>(br#"{"spec": {"containers": [null, {"args": ["a", null]}]}}"#).unwrap();
+    let containers = pod.value.spec.unwrap().containers;
+    assert_eq!(containers[0], Container::default());
+    assert_eq!(containers[1].args, ["a", ""]);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Changing part of an object: the patch is applied to what the object is, and again if that changes meanwhile.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use serde_json::Value;
 use trireme_logic::{
+    field_error::FieldErrors,
     object::{KindOps, ObjectKey},
     patch::{self, PatchError, PatchType},
 };
@@ -11,7 +14,7 @@ use super::{Changed, Registry, Stored, change::Attempts};
 use crate::{
     limits,
     pipeline::{Decoded, Permit, Subresource, Validation, Verb, admit::admit_update_among, remarks_of_patch},
-    status::ApiError,
+    status::{ApiError, Reason},
 };
 
 /// A patch.
@@ -74,19 +77,28 @@ fn patched(current: &Stored, request: &PatchRequest, remarks: Vec<String>) -> Re
     let broken = |error| ApiError::internal("the stored object has no JSON").context(error);
     let before: Value = serde_json::from_slice(&current.to_json()?).map_err(broken)?;
     let after = patch::apply(ops.schema(), request.patch_type, &before, &request.patch)
-        .map_err(|error| refused(current, &error))?;
-    Decoded::from_patched(ops, &after, remarks, request.validation)
+        .map_err(|error| refused(current, request, &error))?;
+    Decoded::from_patched(ops, &after, remarks, request.validation).map_err(|error| match error.reason() {
+        // Where a whole object would be a bad request, a patch that makes such a one does not fit.
+        Reason::BadRequest => unfit(current, request, &error),
+        _ => error,
+    })
 }
 
-fn refused(current: &Stored, error: &PatchError) -> ApiError {
+fn refused(current: &Stored, request: &PatchRequest, error: &PatchError) -> ApiError {
     if error.is_bad_request() {
-        return ApiError::bad_request(error.to_string());
+        ApiError::bad_request(error.to_string())
+    } else {
+        unfit(current, request, error)
     }
-    let info = current.kind();
-    let field = trireme_logic::field_error::FieldError {
-        reason: trireme_logic::field_error::FieldErrorReason::Invalid,
-        field: "patch".to_owned(),
-        message: error.to_string(),
-    };
-    ApiError::invalid(info, &current.key().name, &[field])
+}
+
+/// The patch is one, but not for this object.
+fn unfit(current: &Stored, request: &PatchRequest, why: &dyn Display) -> ApiError {
+    let mut errors = FieldErrors::default();
+    errors.field("patch", |errors| match std::str::from_utf8(&request.patch) {
+        Ok(patch) if patch.len() <= limits::PATCH_SHOWN_BYTES => errors.invalid(patch, why),
+        Ok(_) | Err(_) => errors.invalid_unshown(why),
+    });
+    ApiError::invalid(current.kind(), &current.key().name, &errors.into_errors())
 }

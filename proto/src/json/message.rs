@@ -207,26 +207,3 @@ macro_rules! impl_serde {
     };
 }
 pub(crate) use impl_serde;
-
-/// Reads one value, given where it stands.
-pub(super) struct ValueSeed<'c, T> {
-    context: &'c mut Context,
-    value: PhantomData<T>,
-}
-
-impl<'c, T> ValueSeed<'c, T> {
-    pub(super) fn new(context: &'c mut Context) -> Self {
-        Self {
-            context,
-            value: PhantomData,
-        }
-    }
-}
-
-impl<'de, T: JsonValue> DeserializeSeed<'de> for ValueSeed<'_, T> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        T::read(deserializer, self.context)
-    }
-}

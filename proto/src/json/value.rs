@@ -12,10 +12,9 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Context;
-use super::message::ValueSeed;
 
 /// A value that a field of a message may have.
-pub trait JsonValue: Sized {
+pub trait JsonValue: Sized + Default {
     /// Reads the value.
     ///
     /// # Errors
@@ -179,12 +178,12 @@ impl<'de, T: JsonValue> Visitor<'de> for ListVisitor<'_, T> {
         let mut list = Vec::new();
         loop {
             self.context.enter_index(list.len());
-            let Some(item) = items.next_element_seed(ValueSeed::new(self.context))? else {
+            let Some(item) = items.next_element_seed(NullableSeed::new(self.context))? else {
                 self.context.leave();
                 return Ok(list);
             };
             self.context.leave();
-            list.push(item);
+            list.push(item.unwrap_or_default());
         }
     }
 }
@@ -229,10 +228,10 @@ impl<'de, T: JsonValue> Visitor<'de> for MapVisitor<'_, T> {
             let result = if map.contains_key(&key) {
                 Err(A::Error::custom("duplicate key"))
             } else {
-                entries.next_value_seed(ValueSeed::new(self.context))
+                entries.next_value_seed(NullableSeed::new(self.context))
             };
             match result {
-                Ok(value) => map.insert(key, value),
+                Ok(value) => map.insert(key, value.unwrap_or_default()),
                 Err(error) => {
                     self.context.insert_key(depth, key);
                     return Err(error);

@@ -11,6 +11,7 @@ use trireme_proto::api::{
 
 use super::*;
 use crate::{
+    limits,
     pipeline::{Subresource, Validation},
     registry::{Changed, PatchRequest},
 };
@@ -190,7 +191,7 @@ async fn bad_patches_are_refused_and_change_nothing() {
             r#"[{"op":"test","path":"/data/color","value":"blue"}]"#,
             Reason::Invalid,
         ),
-        (PatchType::Merge, r#"{"data":{"color":7}}"#, Reason::BadRequest),
+        (PatchType::Merge, r#"{"data":{"color":7}}"#, Reason::Invalid),
         (PatchType::Merge, r#"{"metadata":{"name":"other"}}"#, Reason::Invalid),
         (
             PatchType::Merge,
@@ -202,6 +203,26 @@ async fn bad_patches_are_refused_and_change_nothing() {
         assert_eq!(error.reason(), expected, "{text}: {error}");
     }
     assert_eq!(harness.revision(), before);
+}
+
+#[tokio::test]
+async fn a_patch_that_does_not_fit_is_shown_unless_it_is_long() {
+    let harness = Harness::new().await;
+    mk_settings(&harness).await;
+    let of_length = |bytes: usize| {
+        let around = r#"{"data":7,"x":""}"#;
+        format!(r#"{{"data":7,"x":"{}"}}"#, "x".repeat(bytes - around.len()))
+    };
+    for (bytes, is_shown) in [
+        (limits::PATCH_SHOWN_BYTES, true),
+        (limits::PATCH_SHOWN_BYTES + 1, false),
+    ] {
+        let error = patch(&harness, PatchType::Merge, &of_length(bytes))
+            .await
+            .expect_err("no data");
+        assert_eq!(error.message().contains("xxx"), is_shown, "{error}");
+        assert!(error.message().contains("patch: Invalid value: "), "{error}");
+    }
 }
 
 #[tokio::test]

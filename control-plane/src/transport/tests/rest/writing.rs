@@ -122,8 +122,10 @@ async fn patches_are_validated_as_whole_objects_are() {
         let strict = admin
             .send(Method::PATCH, &format!("{target}?fieldValidation=Strict"), kind, patch)
             .await;
+        let words = format!("patch: Invalid value: {patch:?}: ");
+        assert_status(&strict, StatusCode::UNPROCESSABLE_ENTITY, "Invalid", &words);
         let words = format!("strict decoding error: {}", remarks.join(", "));
-        assert_status(&strict, StatusCode::BAD_REQUEST, "BadRequest", &words);
+        assert_status(&strict, StatusCode::UNPROCESSABLE_ENTITY, "Invalid", &words);
         let silent = admin
             .send(Method::PATCH, &format!("{target}?fieldValidation=Ignore"), kind, patch)
             .await
