@@ -33,7 +33,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trireme_logic::{
@@ -57,7 +57,6 @@ pub use stored::Stored;
 pub use watch::{ObjectWatch, WatchChange, WatchRequest};
 
 use crate::{environment::Environment, pipeline::Permit, status::ApiError};
-use find::FinderSlot;
 use policy::PolicyCache;
 
 /// Objects of every kind.
@@ -65,7 +64,8 @@ pub struct Registry {
     kv: Arc<dyn Kv>,
     environment: Environment,
     policies: Arc<PolicyCache>,
-    finder: FinderSlot,
+    /// Names objects by their labels and fields, if somebody does.
+    finder: OnceLock<Arc<dyn Finder>>,
     _stop_policies: DropGuard,
 }
 
@@ -80,7 +80,7 @@ impl Registry {
             kv,
             environment,
             policies,
-            finder: FinderSlot::default(),
+            finder: OnceLock::new(),
             _stop_policies: stop.drop_guard(),
         })
     }

@@ -49,16 +49,11 @@ struct Writing {
     is_over: bool,
 }
 
-/// Begins to send a list, of at most `limit` objects; 0 for no bound.
+/// Begins to send a list.
 ///
 /// # Errors
 /// Those of the registry for its first slice.
-pub(super) async fn pieces(
-    mut list: ObjectList,
-    permit: &Permit,
-    limit: usize,
-    form: Form,
-) -> Result<Pieces, ApiError> {
+pub(super) async fn pieces(mut list: ObjectList, permit: &Permit, form: Form) -> Result<Pieces, ApiError> {
     let info = requested(permit)?;
     let read: VecDeque<Stored> = list.next().await?.into();
     let mut writing = Writing {
@@ -73,7 +68,7 @@ pub(super) async fn pieces(
     };
     writing.head = match writing.form.accepted.format {
         Format::Protobuf => writing.protobuf_head(permit).await?,
-        Format::Json => writing.json_head(limit)?,
+        Format::Json => writing.json_head()?,
         Format::Yaml => writing.yaml_head(),
     };
     let pieces = stream::unfold(Some(writing), |writing| async move {
@@ -155,9 +150,8 @@ impl Writing {
         Ok(())
     }
 
-    fn json_head(&mut self, limit: usize) -> Result<Vec<u8>, ApiError> {
-        // Without a limit there is no next page.
-        let end = self.list.end().cloned().or_else(|| (limit == 0).then(ListEnd::default));
+    fn json_head(&mut self) -> Result<Vec<u8>, ApiError> {
+        let end = self.list.known_end();
         let mut head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\"",
             self.kind(),
