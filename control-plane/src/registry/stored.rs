@@ -53,8 +53,7 @@ impl Stored {
 
     /// Shown in the API version of these functions, if they are of the same kind.
     pub(super) fn shown_by(self, ops: &'static dyn KindOps) -> Self {
-        let (wanted, present) = (ops.stored().info(), self.ops.stored().info());
-        if (wanted.group, wanted.kind) == (present.group, present.kind) {
+        if kinds::is_same(ops.stored().info(), self.ops.stored().info()) {
             Self { ops, ..self }
         } else {
             self
@@ -191,8 +190,7 @@ impl Stored {
     }
 
     fn is_shown_as_stored(&self) -> bool {
-        let (shown, stored) = (self.ops.info(), self.ops.stored().info());
-        (shown.group, shown.version) == (stored.group, stored.version)
+        kinds::is_same(self.ops.info(), self.ops.stored().info())
     }
 
     fn undecodable(&self, error: &dyn std::fmt::Display) -> ApiError {
