@@ -34,6 +34,9 @@ use crate::{
 const METADATA_TAG: u32 = 1;
 const ITEMS_TAG: u32 = 2;
 
+/// What a piece has room for beside its own size, in bytes: the rest of most objects that do not end with it.
+const SPARE_BYTES: usize = 16 << 10;
+
 /// A list that is being written.
 struct Writing {
     list: ObjectList,
@@ -41,8 +44,8 @@ struct Writing {
     info: &'static KindInfo,
     /// Read, and not written yet.
     read: VecDeque<Stored>,
-    /// What stands before the objects, until it is sent.
-    head: Vec<u8>,
+    /// The beginning of the next piece.
+    begun: Vec<u8>,
     is_first: bool,
     /// Whether the head says what the list is.
     is_told: bool,
@@ -61,12 +64,12 @@ pub(super) async fn pieces(mut list: ObjectList, permit: &Permit, form: Form) ->
         form,
         info: info.kind(),
         read,
-        head: Vec::new(),
+        begun: Vec::new(),
         is_first: true,
         is_told: false,
         is_over: false,
     };
-    writing.head = match writing.form.accepted.format {
+    writing.begun = match writing.form.accepted.format {
         Format::Protobuf => writing.protobuf_head(permit).await?,
         Format::Json => writing.json_head()?,
         Format::Yaml => writing.yaml_head(),
@@ -84,7 +87,8 @@ pub(super) async fn pieces(mut list: ObjectList, permit: &Permit, form: Form) ->
 
 impl Writing {
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
-        let mut piece = std::mem::take(&mut self.head);
+        let mut piece = Vec::with_capacity(limits::ANSWER_PIECE_BYTES + SPARE_BYTES);
+        piece.append(&mut self.begun);
         while piece.len() < limits::ANSWER_PIECE_BYTES && !self.is_over {
             if let Some(stored) = self.read.pop_front() {
                 self.write(&stored, &mut piece)?;
@@ -99,14 +103,19 @@ impl Writing {
                 self.write_tail(&mut piece)?;
             }
         }
+        // On its way out a piece is cut to this size. The rest goes with the next one rather than by itself.
+        let rest = piece.len() % limits::ANSWER_PIECE_BYTES;
+        if rest < piece.len() {
+            self.begun = piece.split_off(piece.len() - rest);
+        }
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
 
     fn write(&mut self, stored: &Stored, piece: &mut Vec<u8>) -> Result<(), ApiError> {
-        let item = self.form.item(stored)?;
         let is_first = std::mem::take(&mut self.is_first);
         match self.form.accepted.format {
             Format::Protobuf => {
+                let item = self.form.item(stored)?;
                 encode_key(ITEMS_TAG, WireType::LengthDelimited, piece);
                 encode_varint(item.len() as u64, piece);
                 piece.extend_from_slice(&item);
@@ -115,13 +124,13 @@ impl Writing {
                 if !is_first {
                     piece.push(b',');
                 }
-                piece.extend_from_slice(&item);
+                self.form.write_item(stored, piece)?;
             }
             Format::Yaml => {
                 if is_first {
                     piece.extend_from_slice(b"\n");
                 }
-                push_item(&yaml::write(&item)?, piece);
+                push_item(&yaml::write(&self.form.item(stored)?)?, piece);
             }
         }
         Ok(())
