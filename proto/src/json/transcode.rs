@@ -103,10 +103,9 @@ impl Transcoder<'_> {
     /// The fields of a message, into the JSON object that begins at `start`.
     fn fields(&mut self, message: &'static MessageSchema, bytes: &[u8], start: usize) -> Result<(), TranscodeError> {
         let first = self.parts.len();
-        let present = self.split(message, bytes)?;
-        for field in message.fields {
-            let is_there = field.number >= 128 || present >> field.number & 1 == 1;
-            if is_there || (field.always && !field.inline) {
+        let written = self.split(message, bytes)? | message.always;
+        for (number, field) in message.numbers.iter().zip(message.fields) {
+            if *number >= 128 || written >> number & 1 == 1 {
                 self.field(message, field, bytes, first, start)?;
             }
         }
