@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use trireme_logic::object::KindOps;
 
-use super::{DeleteOptions, ListRequest, ObjectList, ReadFrom, Registry, Stored};
+use super::{DeleteOptions, ListRequest, ObjectList, ReadFrom, Registry, Stored, list::Kept};
 use crate::{
     limits,
     pipeline::{Permit, Verb},
@@ -29,7 +29,7 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<ObjectList, ApiError> {
         options.check()?;
-        let mut list = self.begin_list(permit, Verb::DeleteCollection, ops, request, false)?;
+        let mut list = self.begin_list(permit, Verb::DeleteCollection, ops, request, Kept::Nothing)?;
         while list.end().is_none() {
             let objects = list.next().await?;
             stream::iter(objects)
@@ -42,7 +42,7 @@ impl Registry {
             from: ReadFrom::Exactly(list.revision()),
             ..request.clone()
         };
-        self.begin_list(permit, Verb::DeleteCollection, ops, &found, false)
+        self.begin_list(permit, Verb::DeleteCollection, ops, &found, Kept::Nothing)
     }
 
     async fn delete_found(&self, permit: &Permit, stored: Stored, options: &DeleteOptions) -> Result<(), ApiError> {

@@ -49,9 +49,24 @@ pub struct ObjectList {
     taken: usize,
     /// How fresh what is read first must be.
     freshness: Consistency,
-    /// What was read takes room until the whole list is with its client, not until the next slice is asked for.
-    is_kept: bool,
+    /// How much takes room when more is read, unless it is read beside it.
+    kept: Kept,
+    /// What takes room, in bytes.
+    held_bytes: usize,
+    /// How much of that is of the newest slice.
+    newest_bytes: usize,
     end: Option<ListEnd>,
+}
+
+/// How much of what was read takes room when more is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nothing: who asks for more has sent it on.
+    Nothing,
+    /// The newest slice, which is still written meanwhile.
+    Newest,
+    /// All of it, until the whole list is with its client.
+    All,
 }
 
 /// What an index may be asked for.
@@ -72,7 +87,7 @@ impl Registry {
         ops: &'static dyn KindOps,
         request: &ListRequest,
     ) -> Result<ObjectList, ApiError> {
-        self.begin_list(permit, Verb::List, ops, request, false)
+        self.begin_list(permit, Verb::List, ops, request, Kept::Nothing)
     }
 
     pub(super) fn begin_list(
@@ -81,7 +96,7 @@ impl Registry {
         verb: Verb,
         ops: &'static dyn KindOps,
         request: &ListRequest,
-        is_kept: bool,
+        kept: Kept,
     ) -> Result<ObjectList, ApiError> {
         let place = ObjectKey::new(request.namespace.as_str(), "");
         permit.require(&[verb], ops.info(), Subresource::None, &place)?;
@@ -110,7 +125,9 @@ impl Registry {
             limit: request.limit,
             taken: 0,
             freshness: request.from.consistency(),
-            is_kept,
+            kept,
+            held_bytes: 0,
+            newest_bytes: 0,
             end: None,
         })
     }
@@ -136,9 +153,16 @@ impl ObjectList {
     /// # Errors
     /// `Expired` if the revision is gone, `TooManyRequests` if there is no room.
     pub async fn next(&mut self) -> Result<Vec<Stored>, ApiError> {
-        if !self.is_kept {
-            self.turns.release();
-        }
+        self.read(self.kept).await
+    }
+
+    /// The same while the newest objects are still written, so that they take room, too.
+    pub(super) async fn next_beside(&mut self) -> Result<Vec<Stored>, ApiError> {
+        self.read(Kept::Newest).await
+    }
+
+    async fn read(&mut self, kept: Kept) -> Result<Vec<Stored>, ApiError> {
+        self.release(kept);
         let wanted = match self.limit {
             0 => limits::LIST_CHUNK_ITEMS,
             limit => (limit - self.taken).min(limits::LIST_CHUNK_ITEMS),
@@ -154,10 +178,9 @@ impl ObjectList {
         };
         drop(seat);
         let items = self.progress.take_items();
-        self.turns.keep(self.progress.bytes())?;
-        if !self.is_kept {
-            self.progress.forget_bytes();
-        }
+        self.newest_bytes = self.progress.take_bytes();
+        self.held_bytes += self.newest_bytes;
+        self.turns.keep(self.held_bytes)?;
         self.taken += items.len();
         if !has_more {
             self.end = Some(ListEnd::default());
@@ -165,6 +188,21 @@ impl ObjectList {
             self.end = Some(self.page_end().await?);
         }
         Ok(items)
+    }
+
+    /// Gives back the room of what need not be kept when more is read.
+    fn release(&mut self, kept: Kept) {
+        self.held_bytes = match kept {
+            Kept::Nothing => 0,
+            Kept::Newest => self.newest_bytes,
+            Kept::All => self.held_bytes,
+        };
+        self.turns.shrink(self.held_bytes);
+    }
+
+    /// Whether large work waits for its turn.
+    pub(super) fn is_bulk_busy(&self) -> bool {
+        self.registry.kv.lanes().is_some_and(|lanes| lanes.is_bulk_busy())
     }
 
     /// All selected objects, if an index is to be asked, which is done once, and names them.
@@ -207,7 +245,9 @@ impl ObjectList {
             limit: self.limit,
             taken: self.taken,
             freshness: self.freshness,
-            is_kept: self.is_kept,
+            kept: self.kept,
+            held_bytes: 0,
+            newest_bytes: 0,
             end: self.end.clone(),
         }
     }
@@ -222,8 +262,7 @@ impl ObjectList {
         let kv = &self.registry.kv;
         // How many of the rest a selector would keep is not known without reading them. And a page is not to wait for large
         // work, which counting may be: clients must do without.
-        let is_busy = kv.lanes().is_some_and(|lanes| lanes.is_bulk_busy());
-        let remaining = if self.selection.is_everything() && !is_busy {
+        let remaining = if self.selection.is_everything() && !self.is_bulk_busy() {
             match kv
                 .count_in(bulk(self.turns.flow()), self.progress.range(), revision)
                 .await

@@ -5,6 +5,7 @@
 //! the client's is decided again when another got in between. Stored are objects in protobuf without their
 //! `resourceVersion`, which is the store's revision (D2).
 
+mod ahead;
 mod apply;
 mod bind;
 mod bootstrap;
@@ -43,6 +44,7 @@ use trireme_logic::{
 };
 use trireme_store::kv::{Compare, CompareResult, CompareTarget, KeyRange, Kv, Op, Revision, Txn, TxnResponse};
 
+pub use ahead::ListAhead;
 pub use apply::{AppliedObject, ApplyRequest};
 pub use change::Changed;
 pub use delete::{DeleteOptions, Deleted, Propagation};

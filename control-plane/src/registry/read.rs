@@ -12,7 +12,7 @@ use trireme_store::{
     lanes::Answer,
 };
 
-use super::{Registry, Selection, Stored, object_range, turns::Turns};
+use super::{Registry, Selection, Stored, list::Kept, object_range, turns::Turns};
 use crate::{
     limits,
     pipeline::{Permit, Subresource, Verb},
@@ -142,7 +142,7 @@ impl Registry {
         ops: &'static dyn KindOps,
         request: &ListRequest,
     ) -> Result<ListPage, ApiError> {
-        let mut list = self.begin_list(permit, Verb::List, ops, request, true)?;
+        let mut list = self.begin_list(permit, Verb::List, ops, request, Kept::All)?;
         let mut items = Vec::new();
         let end = loop {
             items.append(&mut list.next().await?);
@@ -186,8 +186,7 @@ impl Registry {
             .read_on(progress, selection, limits::LIST_CHUNK_ITEMS, Consistency::Linearizable)
             .await?;
         drop(seat);
-        turns.keep(progress.bytes)?;
-        progress.forget_bytes();
+        turns.keep(progress.take_bytes())?;
         Ok((progress.take_items(), has_more))
     }
 
@@ -300,19 +299,14 @@ impl Progress {
         }
     }
 
-    /// What the items take that were read and not forgotten, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// The items are somebody else's now.
     pub(super) fn take_items(&mut self) -> Vec<Stored> {
         std::mem::take(&mut self.items)
     }
 
-    /// And are with the client.
-    pub(super) fn forget_bytes(&mut self) {
-        self.bytes = 0;
+    /// What they take, in bytes.
+    pub(super) fn take_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.bytes)
     }
 
     /// The revision that everything shows; 0 if nothing was read yet.

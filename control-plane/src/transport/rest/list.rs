@@ -14,6 +14,7 @@ use prost::{
 };
 use trireme_logic::{kind::KindInfo, kinds};
 use trireme_proto::api::meta::v1::ListMeta;
+use trireme_store::kv::Revision;
 
 use super::{
     answer::Pieces,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     limits,
     pipeline::Permit,
-    registry::{ListEnd, ObjectList, Stored},
+    registry::{ListAhead, ListEnd, ObjectList, Stored},
     services::verbs::requested,
     status::ApiError,
 };
@@ -39,7 +40,9 @@ const SPARE_BYTES: usize = 16 << 10;
 
 /// A list that is being written.
 struct Writing {
-    list: ObjectList,
+    list: ListAhead,
+    /// What all of it shows.
+    revision: Revision,
     form: Form,
     info: &'static KindInfo,
     /// Read, and not written yet.
@@ -59,8 +62,10 @@ struct Writing {
 pub(super) async fn pieces(mut list: ObjectList, permit: &Permit, form: Form) -> Result<Pieces, ApiError> {
     let info = requested(permit)?;
     let read: VecDeque<Stored> = list.next().await?.into();
+    let (end, rest) = (list.known_end(), list.rest_again(permit));
     let mut writing = Writing {
-        list,
+        revision: list.revision(),
+        list: ListAhead::new(list),
         form,
         info: info.kind(),
         read,
@@ -70,8 +75,8 @@ pub(super) async fn pieces(mut list: ObjectList, permit: &Permit, form: Form) ->
         is_over: false,
     };
     writing.begun = match writing.form.accepted.format {
-        Format::Protobuf => writing.protobuf_head(permit).await?,
-        Format::Json => writing.json_head()?,
+        Format::Protobuf => writing.protobuf_head(rest).await?,
+        Format::Json => writing.json_head(end.as_ref())?,
         Format::Yaml => writing.yaml_head(),
     };
     let pieces = stream::unfold(Some(writing), |writing| async move {
@@ -92,12 +97,11 @@ impl Writing {
         while piece.len() < limits::ANSWER_PIECE_BYTES && !self.is_over {
             if let Some(stored) = self.read.pop_front() {
                 self.write(&stored, &mut piece)?;
-            } else if self.list.end().is_none() {
-                if !piece.is_empty() {
-                    // What is there is sent before more is waited for.
-                    break;
-                }
-                self.read = self.list.next().await?.into();
+            } else if self.list.end().is_none() && !piece.is_empty() {
+                // What is there is sent before more is waited for.
+                break;
+            } else if let Some(read) = self.list.next().await? {
+                self.read = read.into();
             } else {
                 self.is_over = true;
                 self.write_tail(&mut piece)?;
@@ -159,8 +163,8 @@ impl Writing {
         Ok(())
     }
 
-    fn json_head(&mut self) -> Result<Vec<u8>, ApiError> {
-        let end = self.list.known_end();
+    /// With what comes after the last object, if that is known.
+    fn json_head(&mut self, end: Option<&ListEnd>) -> Result<Vec<u8>, ApiError> {
         let mut head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\"",
             self.kind(),
@@ -168,7 +172,7 @@ impl Writing {
         );
         if end.is_some() {
             self.is_told = true;
-            head += &format!(",\"metadata\":{}", meta_json(&self.meta(end.as_ref()))?);
+            head += &format!(",\"metadata\":{}", meta_json(&self.meta(end))?);
         }
         if let Shape::Table { .. } = self.form.accepted.shape {
             let columns = table::definitions(self.info.kind, self.info.columns);
@@ -192,23 +196,18 @@ impl Writing {
         head.into_bytes()
     }
 
-    /// With the length of everything, for which the rest of the list is read ahead, and given away again.
-    async fn protobuf_head(&mut self, permit: &Permit) -> Result<Vec<u8>, ApiError> {
+    /// With the length of everything, for which the `rest` of the list is read once more, and given away again.
+    async fn protobuf_head(&mut self, mut rest: ObjectList) -> Result<Vec<u8>, ApiError> {
         let mut length = 0;
         for stored in &self.read {
             length += self.item_length(stored)?;
         }
-        let mut end = self.list.end().cloned();
-        if end.is_none() {
-            let mut rest = self.list.rest_again(permit);
-            while end.is_none() {
-                for stored in rest.next().await? {
-                    length += self.item_length(&stored)?;
-                }
-                end = rest.end().cloned();
+        while rest.end().is_none() {
+            for stored in rest.next().await? {
+                length += self.item_length(&stored)?;
             }
         }
-        let meta = self.meta(end.as_ref()).encode_to_vec();
+        let meta = self.meta(rest.end()).encode_to_vec();
         let mut field = Vec::new();
         encode_key(METADATA_TAG, WireType::LengthDelimited, &mut field);
         encode_varint(meta.len() as u64, &mut field);
@@ -226,7 +225,7 @@ impl Writing {
     fn meta(&self, end: Option<&ListEnd>) -> ListMeta {
         let end = end.cloned().unwrap_or_default();
         ListMeta {
-            resource_version: self.list.revision().to_string(),
+            resource_version: self.revision.to_string(),
             r#continue: end.continue_token,
             remaining_item_count: end.remaining,
             ..ListMeta::default()
