@@ -58,19 +58,24 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         .map_or("None".to_owned(), |(group, version, kind)| {
             format!("Some(Kind {{ group: {group:?}, version: {version:?}, kind: {kind:?} }})")
         });
-    let _ = writeln!(
-        code,
-        "static {}: MessageSchema = MessageSchema {{ full_name: {full_name:?}, name: {:?}, doc: {:?}, kind: {kind}, form: JsonForm::{form}, atomic: {}, fields: &[",
-        ident(full_name),
-        message.name,
-        message.doc,
-        ATOMIC_MESSAGES.contains(&full_name),
-    );
     let fields = if form == "Object" {
         message.fields.as_slice()
     } else {
         &[]
     };
+    let numbers: Vec<_> = fields.iter().map(|field| field.number).collect();
+    let always = fields
+        .iter()
+        .filter(|field| field.always && !field.inline && field.number < 128);
+    let always = always.fold(0_u128, |bits, field| bits | 1 << field.number);
+    let _ = writeln!(
+        code,
+        "static {}: MessageSchema = MessageSchema {{ full_name: {full_name:?}, name: {:?}, doc: {:?}, kind: {kind}, form: JsonForm::{form}, atomic: {}, numbers: &{numbers:?}, always: {always}, fields: &[",
+        ident(full_name),
+        message.name,
+        message.doc,
+        ATOMIC_MESSAGES.contains(&full_name),
+    );
     for field in fields {
         let shape = match field.shape {
             Shape::Plain | Shape::Optional => "Single",

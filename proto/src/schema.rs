@@ -18,6 +18,10 @@ pub struct MessageSchema {
     pub atomic: bool,
     /// Its fields, in the order of the `.proto` file; empty unless `form` is an object.
     pub fields: &'static [FieldSchema],
+    /// Their numbers, side by side, so that those which are there are found without a look at all that is known of the others.
+    pub numbers: &'static [u32],
+    /// A bit for the number of each field that is written even if it is not there, of the numbers below 128.
+    pub always: u128,
 }
 
 /// A kind of object.
@@ -232,6 +236,24 @@ mod tests {
         let port = message("kubernetes.core.v1.ContainerPort").unwrap();
         assert_eq!(port.field("protocol").unwrap().default_value, Some("TCP"));
         assert!(kind("apps", "v1", "Pod").is_none() && message("Pod").is_none());
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_fields() {
+        for message in messages() {
+            let numbers: Vec<u32> = message.fields.iter().map(|field| field.number).collect();
+            assert_eq!(message.numbers, numbers, "{}", message.full_name);
+            for field in message.fields.iter().filter(|field| field.number < 128) {
+                let is_always = message.always >> field.number & 1 == 1;
+                assert_eq!(
+                    is_always,
+                    field.always && !field.inline,
+                    "{}.{}",
+                    message.full_name,
+                    field.json_name
+                );
+            }
+        }
     }
 
     #[test]

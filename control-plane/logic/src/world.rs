@@ -199,9 +199,14 @@ impl World {
         self.tables.values()
     }
 
+    /// Whether indexes can name the objects of a kind that two selectors mean, since one requirement is an equal label, or
+    /// one of few fields.
+    pub fn tells(info: &KindInfo, labels: &LabelSelector, fields: &FieldSelector) -> bool {
+        marks::tell(info, labels, fields)
+    }
+
     /// Keys of at most `most` objects of a kind in a namespace, or in all if it is empty, among which are all that two
-    /// selectors mean, in no promised order. `None` if they may be more, or if no requirement is one that indexes tell: an
-    /// equal label, or one of few fields.
+    /// selectors mean, in no promised order. `None` if they may be more, or if indexes do not [tell](Self::tells).
     pub fn candidates(
         &self,
         info: &KindInfo,

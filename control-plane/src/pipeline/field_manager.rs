@@ -2,11 +2,7 @@
 //!
 //! Doors hand it to the permit. What has none, such as a loop of this process, owns nothing of what it writes.
 
-use trireme_logic::{
-    apply::UNKNOWN_MANAGER,
-    field_error::{FieldError, FieldErrorReason, FieldErrors},
-    limits::FIELD_MANAGER_BYTES,
-};
+use trireme_logic::{apply::UNKNOWN_MANAGER, field_error::FieldErrors, limits::FIELD_MANAGER_BYTES};
 
 use crate::status::ApiError;
 
@@ -32,17 +28,11 @@ impl FieldManager {
                 is_named: false,
             });
         }
-        let mut errors = FieldErrors::default();
-        errors.field(OPTION, |errors| Self::check(field_manager, errors));
-        let errors = errors.into_errors();
-        if errors.is_empty() {
-            Ok(Self {
-                name: field_manager.to_owned(),
-                is_named: true,
-            })
-        } else {
-            Err(ApiError::invalid_options("PatchOptions", &errors))
-        }
+        check_option(OPTION, |errors| Self::check(field_manager, errors))?;
+        Ok(Self {
+            name: field_manager.to_owned(),
+            is_named: true,
+        })
     }
 
     /// Checks a name that a request gives. The path is that of the option.
@@ -71,14 +61,13 @@ impl FieldManager {
     /// # Errors
     /// `Invalid` if the request named none.
     pub(crate) fn applier(manager: Option<&Self>) -> Result<&str, ApiError> {
-        match manager {
-            Some(manager) if manager.is_named => Ok(&manager.name),
-            Some(_) | None => Err(invalid_option(
-                OPTION,
-                FieldErrorReason::Required,
-                "Required value: is required for apply patch".to_owned(),
-            )),
-        }
+        let given = manager.filter(|manager| manager.is_named).map_or("", Self::name);
+        check_option(OPTION, |errors| {
+            if given.is_empty() {
+                errors.required("is required for apply patch");
+            }
+        })?;
+        Ok(given)
     }
 }
 
@@ -87,21 +76,23 @@ impl FieldManager {
 /// # Errors
 /// `Invalid` if another patch is.
 pub fn refuse_force(force: bool) -> Result<(), ApiError> {
-    if force {
-        let message = "Forbidden: may not be specified for non-apply patch".to_owned();
-        Err(invalid_option("force", FieldErrorReason::Forbidden, message))
-    } else {
-        Ok(())
-    }
+    check_option("force", |errors| {
+        if force {
+            errors.forbidden("may not be specified for non-apply patch");
+        }
+    })
 }
 
-fn invalid_option(field: &str, reason: FieldErrorReason, message: String) -> ApiError {
-    let error = FieldError {
-        reason,
-        field: field.to_owned(),
-        message,
-    };
-    ApiError::invalid_options("PatchOptions", &[error])
+/// Refuses a patch whose option is not as it must be.
+fn check_option(option: &str, check: impl FnOnce(&mut FieldErrors)) -> Result<(), ApiError> {
+    let mut errors = FieldErrors::default();
+    errors.field(option, check);
+    let errors = errors.into_errors();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_options("PatchOptions", &errors))
+    }
 }
 
 /// `kubectl` of `kubectl/v1.36 (linux/amd64)`.

@@ -110,8 +110,7 @@ fn is_of_status(entry: &ManagedFieldsEntry) -> bool {
 
 /// An object's JSON in a version of its kind, without who owns what.
 pub(crate) fn without_owners(ops: &dyn KindOps, object: &dyn Object) -> Option<Value> {
-    let is_stored_version = ops.info().version == object.info().version && ops.info().group == object.info().group;
-    let mut json = if is_stored_version {
+    let mut json = if kinds::is_same(ops.info(), object.info()) {
         object.to_json_value().ok()?
     } else {
         serde_json::from_slice(&ops.json_of(object).ok()?).ok()?

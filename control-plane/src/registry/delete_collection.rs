@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use trireme_logic::object::KindOps;
-use trireme_store::kv::Revision;
 
-use super::{DeleteOptions, ListRequest, ObjectList, ReadFrom, Registry, Stored};
+use super::{DeleteOptions, ListRequest, ObjectList, ReadFrom, Registry, Stored, list::Kept};
 use crate::{
     limits,
     pipeline::{Permit, Verb},
@@ -17,8 +16,8 @@ use crate::{
 };
 
 impl Registry {
-    /// Deletes the selected objects of a range, or marks them for deletion. Answers with the revision at which they were
-    /// found: [`found_in_slices`](Self::found_in_slices) shows them.
+    /// Deletes the selected objects of a range, or marks them for deletion. Answers with a list of them as they were found,
+    /// which reads them again rather than to keep them, since they may be many.
     ///
     /// # Errors
     /// The first that a deletion meets; what was deleted before stays deleted.
@@ -28,9 +27,9 @@ impl Registry {
         ops: &'static dyn KindOps,
         request: &ListRequest,
         options: &DeleteOptions,
-    ) -> Result<Revision, ApiError> {
+    ) -> Result<ObjectList, ApiError> {
         options.check()?;
-        let mut list = self.begin_list(permit, Verb::DeleteCollection, ops, request, false)?;
+        let mut list = self.begin_list(permit, Verb::DeleteCollection, ops, request, Kept::Nothing)?;
         while list.end().is_none() {
             let objects = list.next().await?;
             stream::iter(objects)
@@ -39,25 +38,11 @@ impl Registry {
                 .try_collect::<()>()
                 .await?;
         }
-        Ok(list.revision())
-    }
-
-    /// Begins to read what a deletion of a range found, to be sent on like a list.
-    ///
-    /// # Errors
-    /// Those of a list.
-    pub fn found_in_slices(
-        self: &Arc<Self>,
-        permit: &Permit,
-        ops: &'static dyn KindOps,
-        request: &ListRequest,
-        revision: Revision,
-    ) -> Result<ObjectList, ApiError> {
-        let request = ListRequest {
-            from: ReadFrom::Exactly(revision),
+        let found = ListRequest {
+            from: ReadFrom::Exactly(list.revision()),
             ..request.clone()
         };
-        self.begin_list(permit, Verb::DeleteCollection, ops, &request, false)
+        self.begin_list(permit, Verb::DeleteCollection, ops, &found, Kept::Nothing)
     }
 
     async fn delete_found(&self, permit: &Permit, stored: Stored, options: &DeleteOptions) -> Result<(), ApiError> {

@@ -1,6 +1,6 @@
 //! Evicting a pod: its deletion, as far as the budgets that cover it allow.
 //!
-//! The budget is charged before the pod is deleted, over the version of it that was judged, so that two evictions never
+//! The budget is charged before the pod is deleted, as it is by then and not as it was judged, so that two evictions never
 //! share a disruption, through whichever servers they come. A charge whose deletion then fails is given back by the
 //! disruption controller.
 
@@ -28,7 +28,7 @@ use super::{
     change::Attempts,
     delete::{check_preconditions, deletion_of},
     ops_of,
-    read::{Progress, next_start},
+    read::Progress,
 };
 use crate::{
     limits,
@@ -123,21 +123,23 @@ impl Registry {
             uid: object.metadata().uid.clone(),
             ..options.clone()
         };
-        let is_client_s_version = !options.resource_version.is_empty();
-        match judge(pod, &covering) {
-            Verdict::Evict => {}
-            Verdict::EvictUnchanged if is_client_s_version => {}
-            Verdict::EvictUnchanged => options.resource_version.clone_from(&object.metadata().resource_version),
+        // Whether it must be the version that was judged, though the client did not ask for it.
+        let must_be_judged = match judge(pod, &covering) {
+            Verdict::EvictUnchanged if options.resource_version.is_empty() => {
+                options.resource_version.clone_from(&object.metadata().resource_version);
+                true
+            }
+            Verdict::Evict | Verdict::EvictUnchanged => false,
             Verdict::Charge(budget) => {
                 let budget = ObjectKey::new(key.namespace.as_str(), budget);
                 match self.charge_budget(permit, &budget, &key.name, options.dry_run).await {
                     Err(error) if error.reason() == Reason::NotFound => return Ok(None),
                     other => other?,
                 }
+                false
             }
             Verdict::Unclear(why) => return Err(ApiError::internal(why)),
-        }
-        let may_have_changed = !is_client_s_version && !options.resource_version.is_empty();
+        };
         let now = self.environment.timestamp();
         let attempts = Attempts::of_write(options.dry_run);
         let evicted = self
@@ -149,7 +151,7 @@ impl Registry {
             .await;
         match evicted {
             Ok(changed) => Ok(Some(changed.into())),
-            Err(error) if error.reason() == Reason::Conflict && may_have_changed => Ok(None),
+            Err(error) if error.reason() == Reason::Conflict && must_be_judged => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -163,13 +165,16 @@ impl Registry {
         let namespace = pod.metadata.as_ref().map_or("", |meta| meta.namespace.as_str());
         let prefix = kinds::namespace_prefix(ops_of("policy", "poddisruptionbudgets").info(), namespace);
         let mut progress = Progress::new(KeyRange::prefix(prefix));
-        let mut consistency = Consistency::Linearizable;
+        let everything = Selection::everything();
         loop {
-            let answer = self
-                .read_chunk(&progress, limits::LIST_CHUNK_ITEMS, consistency)
+            let has_more = self
+                .read_on(
+                    &mut progress,
+                    &everything,
+                    limits::LIST_CHUNK_ITEMS,
+                    Consistency::Linearizable,
+                )
                 .await?;
-            progress.show(answer.revision);
-            progress.take(&answer, &Selection::everything())?;
             for stored in progress.take_items() {
                 let object = stored.object()?;
                 if object
@@ -179,11 +184,9 @@ impl Registry {
                     covering.push(object.clone());
                 }
             }
-            let Some(next) = next_start(&answer) else {
+            if !has_more {
                 return Ok(covering);
-            };
-            progress.go_on_at(next);
-            consistency = Consistency::AtLeast(progress.revision());
+            }
         }
     }
 

@@ -1,24 +1,26 @@
 //! Lists of few among very many: an index names the objects, which are then read one by one.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use trireme_logic::{
+    kind::KindInfo,
     kinds,
     object::{KindOps, ObjectKey},
 };
-use trireme_store::kv::{Consistency, KvError, RangeRequest, Revision};
+use trireme_store::kv::{Consistency, KeyRange, KvError, RangeRequest, RangeResponse, Revision};
 
-use super::{ReadFrom, Registry, Selection, Stored, object_range};
+use super::{ReadFrom, Registry, Selection};
 use crate::{limits, status::ApiError};
 
 /// What this server knows of which objects have which labels and fields.
 #[async_trait::async_trait]
 pub trait Finder: Send + Sync {
-    /// The objects of a kind among which are all that a selection means, in a state that is not older than `revision`.
-    /// `None` if they may be more than `most`, or if that state is not known soon enough: then the range must be read.
+    /// The objects of a kind, as it is stored, among which are all that a selection means, in a state that is not older than
+    /// `revision`. `None` if they may be more than `most`, or if that state is not known soon enough: then the range must be
+    /// read.
     async fn find(
         &self,
-        ops: &'static dyn KindOps,
+        info: &KindInfo,
         namespace: &str,
         selection: &Selection,
         revision: Revision,
@@ -35,21 +37,18 @@ pub struct Found {
     pub keys: Vec<ObjectKey>,
 }
 
-/// The finder of a registry, if it was given one.
-#[derive(Default)]
-pub(super) struct FinderSlot(OnceLock<Arc<dyn Finder>>);
-
 impl Registry {
     /// Lists go by this finder from now on. The first that is given stays.
     pub fn find_by(&self, finder: Arc<dyn Finder>) {
         // A second one would say the same.
-        let _ = self.finder.0.set(finder);
+        let _ = self.finder.set(finder);
     }
 
-    /// The selected objects in the order of the range, and the revision that they show. `None` if the range must be read.
+    /// What a range that holds nothing but the selected objects, and perhaps a few others, would be answered with. `None`
+    /// if the range must be read.
     ///
     /// # Errors
-    /// What the store says, and `InternalError` for an object that cannot be decoded.
+    /// What the store says.
     pub(super) async fn find_selected(
         &self,
         ops: &'static dyn KindOps,
@@ -57,8 +56,8 @@ impl Registry {
         selection: &Selection,
         from: ReadFrom,
         limit: usize,
-    ) -> Result<Option<(Revision, Vec<Stored>)>, ApiError> {
-        let Some(finder) = self.finder.0.get() else {
+    ) -> Result<Option<RangeResponse>, ApiError> {
+        let Some(finder) = self.finder.get() else {
             return Ok(None);
         };
         let most = match limit {
@@ -72,33 +71,29 @@ impl Registry {
             ReadFrom::Anything => 1,
             ReadFrom::Exactly(_) => return Ok(None),
         };
-        let Some(found) = finder.find(ops, namespace, selection, not_older, most).await else {
+        let info = ops.stored().info();
+        let Some(found) = finder.find(info, namespace, selection, not_older, most).await else {
             return Ok(None);
         };
-        let mut keys: Vec<(String, ObjectKey)> = found
-            .keys
-            .into_iter()
-            .map(|key| (kinds::storage_key(ops.info(), &key), key))
-            .collect();
+        let mut keys: Vec<String> = found.keys.iter().map(|key| kinds::storage_key(info, key)).collect();
         keys.sort_unstable();
-        let mut items = Vec::new();
-        for (_, key) in keys {
+        let mut kvs = Vec::new();
+        for key in keys {
             let request = RangeRequest {
                 revision: found.revision,
-                ..RangeRequest::latest(object_range(ops.info(), &key))
+                ..RangeRequest::latest(KeyRange::key(key))
             };
-            let answer = match self.bounded_range(request, Consistency::Serializable).await {
+            match self.bounded_range(request, Consistency::Serializable).await {
+                Ok(answer) => kvs.extend(answer.kvs),
                 // History was cut off meanwhile: the range is read as it is now.
                 Err(KvError::Compacted { .. }) => return Ok(None),
-                answer => answer?,
-            };
-            let stored = selection.shown(answer.kvs.first().and_then(Stored::of_key_value));
-            if let Some(stored) = stored
-                && selection.matches(&stored)?
-            {
-                items.push(stored);
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some((found.revision, items)))
+        Ok(Some(RangeResponse {
+            kvs,
+            revision: found.revision,
+            ..RangeResponse::default()
+        }))
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use trireme_logic::{
     kinds,
     object::{KindOps, ObjectKey},
+    world::World,
 };
 use trireme_store::{
-    kv::{Consistency, KeyRange, KvError, Revision},
+    kv::{Consistency, KeyRange, KvError, RangeResponse, Revision},
     lanes::Answer,
 };
 
@@ -15,7 +16,7 @@ use super::{
     ListRequest, ReadFrom, Registry, Selection, Stored,
     continue_token::ContinueToken,
     object_range,
-    read::{Progress, next_start},
+    read::Progress,
     turns::{Turns, bulk},
 };
 use crate::{
@@ -46,10 +47,26 @@ pub struct ObjectList {
     /// The most objects; 0 for no bound.
     limit: usize,
     taken: usize,
-    consistency: Consistency,
-    /// What was read takes room until the whole list is with its client, not until the next slice is asked for.
-    is_kept: bool,
+    /// How fresh what is read first must be.
+    freshness: Consistency,
+    /// How much takes room when more is read, unless it is read beside it.
+    kept: Kept,
+    /// What takes room, in bytes.
+    held_bytes: usize,
+    /// How much of that is of the newest slice.
+    newest_bytes: usize,
     end: Option<ListEnd>,
+}
+
+/// How much of what was read takes room when more is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nothing: who asks for more has sent it on.
+    Nothing,
+    /// The newest slice, which is still written meanwhile.
+    Newest,
+    /// All of it, until the whole list is with its client.
+    All,
 }
 
 /// What an index may be asked for.
@@ -70,7 +87,7 @@ impl Registry {
         ops: &'static dyn KindOps,
         request: &ListRequest,
     ) -> Result<ObjectList, ApiError> {
-        self.begin_list(permit, Verb::List, ops, request, false)
+        self.begin_list(permit, Verb::List, ops, request, Kept::Nothing)
     }
 
     pub(super) fn begin_list(
@@ -79,27 +96,24 @@ impl Registry {
         verb: Verb,
         ops: &'static dyn KindOps,
         request: &ListRequest,
-        is_kept: bool,
+        kept: Kept,
     ) -> Result<ObjectList, ApiError> {
         let place = ObjectKey::new(request.namespace.as_str(), "");
         permit.require(&[verb], ops.info(), Subresource::None, &place)?;
         let prefix = kinds::namespace_prefix(ops.info(), &request.namespace);
         let mut progress = Progress::new(selected_range(ops, request, &prefix));
-        let is_narrow = !request.selection.is_everything() && request.selection.only_name().is_none();
-        let mut sought = is_narrow.then(|| Sought {
-            ops: ops.stored(),
-            namespace: request.namespace.clone(),
-            from: request.from,
-        });
-        // Later pages are of a fixed revision, which any replica that has it answers alike.
-        let mut consistency = request.from.consistency();
+        let mut sought = None;
         if !request.continue_token.is_empty() {
             let token = ContinueToken::decode(&request.continue_token, prefix.as_bytes())?;
             progress.begin_at(token.start, token.revision);
-            sought = None;
-            consistency = Consistency::AtLeast(token.revision);
         } else if let Some(revision) = request.from.exact_revision() {
             progress.fix(revision);
+        } else if is_told_by_indexes(ops, &request.selection) {
+            sought = Some(Sought {
+                ops,
+                namespace: request.namespace.clone(),
+                from: request.from,
+            });
         }
         Ok(ObjectList {
             registry: Arc::clone(self),
@@ -110,11 +124,18 @@ impl Registry {
             prefix,
             limit: request.limit,
             taken: 0,
-            consistency,
-            is_kept,
+            freshness: request.from.consistency(),
+            kept,
+            held_bytes: 0,
+            newest_bytes: 0,
             end: None,
         })
     }
+}
+
+/// Whether it is worth asking an index for the selected objects. One that the selectors name is read at once.
+fn is_told_by_indexes(ops: &'static dyn KindOps, selection: &Selection) -> bool {
+    selection.only_name().is_none() && World::tells(ops.stored().info(), selection.labels(), selection.fields())
 }
 
 /// The part of a range that the selectors leave: one key, if they name it.
@@ -132,63 +153,66 @@ impl ObjectList {
     /// # Errors
     /// `Expired` if the revision is gone, `TooManyRequests` if there is no room.
     pub async fn next(&mut self) -> Result<Vec<Stored>, ApiError> {
-        if !self.is_kept {
-            self.turns.release();
-        }
-        if let Some(sought) = self.sought.take()
-            && let Some(items) = self.find(&sought).await?
-        {
-            return Ok(items);
-        }
+        self.read(self.kept).await
+    }
+
+    /// The same while the newest objects are still written, so that they take room, too.
+    pub(super) async fn next_beside(&mut self) -> Result<Vec<Stored>, ApiError> {
+        self.read(Kept::Newest).await
+    }
+
+    async fn read(&mut self, kept: Kept) -> Result<Vec<Stored>, ApiError> {
+        self.release(kept);
         let wanted = match self.limit {
             0 => limits::LIST_CHUNK_ITEMS,
             limit => (limit - self.taken).min(limits::LIST_CHUNK_ITEMS),
         };
         let seat = self.turns.next().await?;
-        let answer = self
-            .registry
-            .read_chunk(&self.progress, wanted, self.consistency)
-            .await?;
-        self.progress.show(answer.revision);
-        self.consistency = Consistency::AtLeast(self.progress.revision());
-        let next = next_start(&answer);
-        self.progress.take(&answer, &self.selection)?;
+        let has_more = match self.find().await? {
+            Some(found) => self.progress.add(&found, &self.selection)?,
+            None => {
+                self.registry
+                    .read_on(&mut self.progress, &self.selection, wanted, self.freshness)
+                    .await?
+            }
+        };
         drop(seat);
         let items = self.progress.take_items();
-        self.turns.keep(self.progress.bytes())?;
-        if !self.is_kept {
-            self.progress.forget_bytes();
-        }
+        self.newest_bytes = self.progress.take_bytes();
+        self.held_bytes += self.newest_bytes;
+        self.turns.keep(self.held_bytes)?;
         self.taken += items.len();
-        match next {
-            None => self.end = Some(ListEnd::default()),
-            Some(next) => {
-                self.progress.go_on_at(next);
-                if self.limit > 0 && self.taken >= self.limit {
-                    self.end = Some(self.page_end().await?);
-                }
-            }
+        if !has_more {
+            self.end = Some(ListEnd::default());
+        } else if self.limit > 0 && self.taken >= self.limit {
+            self.end = Some(self.page_end().await?);
         }
         Ok(items)
     }
 
-    /// All selected objects, if an index names them: there is nothing after them.
-    async fn find(&mut self, sought: &Sought) -> Result<Option<Vec<Stored>>, ApiError> {
-        let seat = self.turns.next().await?;
-        let found = self
-            .registry
-            .find_selected(sought.ops, &sought.namespace, &self.selection, sought.from, self.limit)
-            .await?;
-        drop(seat);
-        let Some((revision, items)) = found else {
-            self.turns.release();
+    /// Gives back the room of what need not be kept when more is read.
+    fn release(&mut self, kept: Kept) {
+        self.held_bytes = match kept {
+            Kept::Nothing => 0,
+            Kept::Newest => self.newest_bytes,
+            Kept::All => self.held_bytes,
+        };
+        self.turns.shrink(self.held_bytes);
+    }
+
+    /// Whether large work waits for its turn.
+    pub(super) fn is_bulk_busy(&self) -> bool {
+        self.registry.kv.lanes().is_some_and(|lanes| lanes.is_bulk_busy())
+    }
+
+    /// All selected objects, if an index is to be asked, which is done once, and names them.
+    async fn find(&mut self) -> Result<Option<RangeResponse>, ApiError> {
+        let Some(Sought { ops, namespace, from }) = self.sought.take() else {
             return Ok(None);
         };
-        self.progress.show(revision);
-        self.turns.keep(items.iter().map(|stored| stored.value().len()).sum())?;
-        self.taken += items.len();
-        self.end = Some(ListEnd::default());
-        Ok(Some(items))
+        self.registry
+            .find_selected(ops, &namespace, &self.selection, from, self.limit)
+            .await
     }
 
     /// The revision that the list shows; 0 before the first slice was read.
@@ -203,6 +227,12 @@ impl ObjectList {
         self.end.as_ref()
     }
 
+    /// The same, as soon as it is known: of a list without a bound, which has no next page, before anything is read.
+    pub(crate) fn known_end(&self) -> Option<ListEnd> {
+        let is_unbounded = self.limit == 0;
+        self.end.clone().or_else(|| is_unbounded.then(ListEnd::default))
+    }
+
     /// The rest of the same list, to be read once more.
     pub(crate) fn rest_again(&self, permit: &Permit) -> Self {
         Self {
@@ -214,8 +244,10 @@ impl ObjectList {
             prefix: self.prefix.clone(),
             limit: self.limit,
             taken: self.taken,
-            consistency: self.consistency,
-            is_kept: self.is_kept,
+            freshness: self.freshness,
+            kept: self.kept,
+            held_bytes: 0,
+            newest_bytes: 0,
             end: self.end.clone(),
         }
     }
@@ -230,8 +262,7 @@ impl ObjectList {
         let kv = &self.registry.kv;
         // How many of the rest a selector would keep is not known without reading them. And a page is not to wait for large
         // work, which counting may be: clients must do without.
-        let is_busy = kv.lanes().is_some_and(|lanes| lanes.is_bulk_busy());
-        let remaining = if self.selection.is_everything() && !is_busy {
+        let remaining = if self.selection.is_everything() && !self.is_bulk_busy() {
             match kv
                 .count_in(bulk(self.turns.flow()), self.progress.range(), revision)
                 .await

@@ -5,6 +5,7 @@
 //! the client's is decided again when another got in between. Stored are objects in protobuf without their
 //! `resourceVersion`, which is the store's revision (D2).
 
+mod ahead;
 mod apply;
 mod bind;
 mod bootstrap;
@@ -33,7 +34,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trireme_logic::{
@@ -43,6 +44,7 @@ use trireme_logic::{
 };
 use trireme_store::kv::{Compare, CompareResult, CompareTarget, KeyRange, Kv, Op, Revision, Txn, TxnResponse};
 
+pub use ahead::ListAhead;
 pub use apply::{AppliedObject, ApplyRequest};
 pub use change::Changed;
 pub use delete::{DeleteOptions, Deleted, Propagation};
@@ -57,7 +59,6 @@ pub use stored::Stored;
 pub use watch::{ObjectWatch, WatchChange, WatchRequest};
 
 use crate::{environment::Environment, pipeline::Permit, status::ApiError};
-use find::FinderSlot;
 use policy::PolicyCache;
 
 /// Objects of every kind.
@@ -65,7 +66,8 @@ pub struct Registry {
     kv: Arc<dyn Kv>,
     environment: Environment,
     policies: Arc<PolicyCache>,
-    finder: FinderSlot,
+    /// Names objects by their labels and fields, if somebody does.
+    finder: OnceLock<Arc<dyn Finder>>,
     _stop_policies: DropGuard,
 }
 
@@ -80,7 +82,7 @@ impl Registry {
             kv,
             environment,
             policies,
-            finder: FinderSlot::default(),
+            finder: OnceLock::new(),
             _stop_policies: stop.drop_guard(),
         })
     }

@@ -12,7 +12,7 @@ use trireme_store::{
     lanes::Answer,
 };
 
-use super::{Registry, Selection, Stored, object_range, turns::Turns};
+use super::{Registry, Selection, Stored, list::Kept, object_range, turns::Turns};
 use crate::{
     limits,
     pipeline::{Permit, Subresource, Verb},
@@ -142,7 +142,7 @@ impl Registry {
         ops: &'static dyn KindOps,
         request: &ListRequest,
     ) -> Result<ListPage, ApiError> {
-        let mut list = self.begin_list(permit, Verb::List, ops, request, true)?;
+        let mut list = self.begin_list(permit, Verb::List, ops, request, Kept::All)?;
         let mut items = Vec::new();
         let end = loop {
             items.append(&mut list.next().await?);
@@ -181,30 +181,34 @@ impl Registry {
         selection: &Selection,
     ) -> Result<(Vec<Stored>, bool), ApiError> {
         turns.release();
-        let is_first = progress.revision == 0;
-        let consistency = if is_first {
-            Consistency::Linearizable
-        } else {
-            Consistency::Serializable
-        };
         let seat = turns.next().await?;
-        let answer = self.read_chunk(progress, limits::LIST_CHUNK_ITEMS, consistency).await?;
-        if is_first {
-            progress.revision = answer.revision;
-        }
-        progress.take(&answer, selection)?;
+        let has_more = self
+            .read_on(progress, selection, limits::LIST_CHUNK_ITEMS, Consistency::Linearizable)
+            .await?;
         drop(seat);
-        turns.keep(progress.bytes)?;
-        progress.forget_bytes();
-        let next = next_start(&answer);
-        let has_more = next.is_some();
-        if let Some(next) = next {
-            progress.range.start = next;
-        }
+        turns.keep(progress.take_bytes())?;
         Ok((progress.take_items(), has_more))
     }
 
-    pub(super) async fn read_chunk(
+    /// Reads so many objects more of a range, at most, and adds those that are selected to `progress`. What is read first is
+    /// as fresh as `freshness` says, and all that follows is of the same revision. False if these were the last.
+    pub(super) async fn read_on(
+        &self,
+        progress: &mut Progress,
+        selection: &Selection,
+        limit: usize,
+        freshness: Consistency,
+    ) -> Result<bool, ApiError> {
+        let consistency = match progress.revision {
+            0 => freshness,
+            // Any replica that has it answers alike.
+            revision => Consistency::AtLeast(revision),
+        };
+        let answer = self.read_chunk(progress, limit, consistency).await?;
+        progress.add(&answer, selection)
+    }
+
+    async fn read_chunk(
         &self,
         progress: &Progress,
         limit: usize,
@@ -272,21 +276,9 @@ impl Progress {
         self.revision = revision;
     }
 
-    /// Goes on after what was read.
-    pub(super) fn go_on_at(&mut self, start: Bytes) {
-        self.range.start = start;
-    }
-
     /// Shows this revision and no other.
     pub(super) fn fix(&mut self, revision: Revision) {
         self.revision = revision;
-    }
-
-    /// Shows what the first reading came upon.
-    pub(super) fn show(&mut self, revision: Revision) {
-        if self.revision == 0 {
-            self.revision = revision;
-        }
     }
 
     /// What is left of the range.
@@ -307,19 +299,14 @@ impl Progress {
         }
     }
 
-    /// What the items take that were read and not forgotten, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// The items are somebody else's now.
     pub(super) fn take_items(&mut self) -> Vec<Stored> {
         std::mem::take(&mut self.items)
     }
 
-    /// And are with the client.
-    pub(super) fn forget_bytes(&mut self) {
-        self.bytes = 0;
+    /// What they take, in bytes.
+    pub(super) fn take_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.bytes)
     }
 
     /// The revision that everything shows; 0 if nothing was read yet.
@@ -327,7 +314,12 @@ impl Progress {
         self.revision
     }
 
-    pub(super) fn take(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<(), ApiError> {
+    /// Adds what of an answer is selected, and goes on after it, at the revision that the first answer shows. False if nothing
+    /// is left.
+    pub(super) fn add(&mut self, answer: &RangeResponse, selection: &Selection) -> Result<bool, ApiError> {
+        if self.revision == 0 {
+            self.revision = answer.revision;
+        }
         for kv in &answer.kvs {
             let Some(stored) = selection.shown(Stored::of_key_value(kv)) else {
                 tracing::warn!(key = %kv.key.escape_ascii(), "passed over a key that is not one of an object");
@@ -338,12 +330,17 @@ impl Progress {
                 self.items.push(stored);
             }
         }
-        Ok(())
+        let next = next_start(answer);
+        let has_more = next.is_some();
+        if let Some(next) = next {
+            self.range.start = next;
+        }
+        Ok(has_more)
     }
 }
 
 /// The key after the last one read, if there are more.
-pub(super) fn next_start(answer: &RangeResponse) -> Option<Bytes> {
+fn next_start(answer: &RangeResponse) -> Option<Bytes> {
     let last = answer.kvs.last().filter(|_| answer.more)?;
     let mut next = Vec::with_capacity(last.key.len() + 1);
     next.extend_from_slice(&last.key);

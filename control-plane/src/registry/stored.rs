@@ -17,7 +17,7 @@ use crate::{limits, pipeline::Permit, status::ApiError};
 /// Field number of `metadata` in every kind's message.
 const METADATA_TAG: u32 = 1;
 /// How long JSON is at most, of usual objects, for each byte of protobuf.
-const JSON_BYTES_A_BYTE: usize = 2;
+const JSON_BYTES_A_BYTE: usize = 3;
 /// Field number of `resourceVersion` in the metadata's message.
 const RESOURCE_VERSION_TAG: u32 = 6;
 
@@ -53,8 +53,7 @@ impl Stored {
 
     /// Shown in the API version of these functions, if they are of the same kind.
     pub(super) fn shown_by(self, ops: &'static dyn KindOps) -> Self {
-        let (wanted, present) = (ops.stored().info(), self.ops.stored().info());
-        if (wanted.group, wanted.kind) == (present.group, present.kind) {
+        if kinds::is_same(ops.stored().info(), self.ops.stored().info()) {
             Self { ops, ..self }
         } else {
             self
@@ -155,44 +154,42 @@ impl Stored {
     /// # Errors
     /// As [`decode`](Self::decode).
     pub fn to_json(&self) -> Result<Vec<u8>, ApiError> {
-        self.json(true)
+        let mut text = Vec::with_capacity(self.value.len() * JSON_BYTES_A_BYTE);
+        self.write_json(true, &mut text)?;
+        Ok(text)
     }
 
-    /// The same as it stands in a list, where what its objects are is said once.
+    /// Writes the same behind what `text` holds, as it stands in a list, where what its objects are is said once.
     ///
     /// # Errors
-    /// As [`decode`](Self::decode).
-    pub fn to_json_in_list(&self) -> Result<Vec<u8>, ApiError> {
-        self.json(false)
+    /// As [`decode`](Self::decode). Then `text` may have half an object behind it.
+    pub fn write_json_in_list(&self, text: &mut Vec<u8>) -> Result<(), ApiError> {
+        self.write_json(false, text)
     }
 
     /// Of the stored version it is made without decoding.
-    fn json(&self, has_type: bool) -> Result<Vec<u8>, ApiError> {
+    fn write_json(&self, has_type: bool, text: &mut Vec<u8>) -> Result<(), ApiError> {
         let schema = self.ops.schema();
         match schema.filter(|_| self.is_shown_as_stored()) {
-            Some(schema) => {
-                let mut text = Vec::with_capacity(self.value.len() * JSON_BYTES_A_BYTE);
-                transcode(schema, &with_revision(&self.value, self.revision), has_type, &mut text)
-                    .map_err(|error| self.undecodable(&error))?;
-                Ok(text)
-            }
+            Some(schema) => transcode(schema, &with_revision(&self.value, self.revision), has_type, text)
+                .map_err(|error| self.undecodable(&error)),
             None => {
                 let json = self
                     .ops
                     .json_of(&**self.object()?)
                     .map_err(|error| self.undecodable(&error))?;
-                Ok(if has_type {
+                text.extend(if has_type {
                     json
                 } else {
                     without_type(self.kind(), json)
-                })
+                });
+                Ok(())
             }
         }
     }
 
     fn is_shown_as_stored(&self) -> bool {
-        let (shown, stored) = (self.ops.info(), self.ops.stored().info());
-        (shown.group, shown.version) == (stored.group, stored.version)
+        kinds::is_same(self.ops.info(), self.ops.stored().info())
     }
 
     fn undecodable(&self, error: &dyn std::fmt::Display) -> ApiError {

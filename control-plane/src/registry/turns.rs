@@ -103,6 +103,14 @@ impl Turns {
         Ok(())
     }
 
+    /// Only so much of what was read still takes room.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        match &mut self.room {
+            Some(room) if bytes > 0 => room.keep(bytes),
+            _ => self.release(),
+        }
+    }
+
     /// What was read is with the client.
     pub(super) fn release(&mut self) {
         if let Some(room) = &mut self.room {

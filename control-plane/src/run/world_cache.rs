@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use trireme_logic::{
     kind::KindInfo,
     kinds,
-    object::{KindOps, ObjectKey},
+    object::ObjectKey,
     world::{Change, Mutation, World},
 };
 use trireme_proto::api::core::v1::Pod;
@@ -212,7 +212,7 @@ impl WorldCache {
 impl Finder for WorldCache {
     async fn find(
         &self,
-        ops: &'static dyn KindOps,
+        info: &KindInfo,
         namespace: &str,
         selection: &Selection,
         revision: Revision,
@@ -223,13 +223,7 @@ impl Finder for WorldCache {
             return None;
         }
         self.read(|world| {
-            let keys = world.candidates(
-                ops.stored().info(),
-                namespace,
-                selection.labels(),
-                selection.fields(),
-                most,
-            )?;
+            let keys = world.candidates(info, namespace, selection.labels(), selection.fields(), most)?;
             Some(Found {
                 revision: world.revision(),
                 keys,

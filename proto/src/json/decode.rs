@@ -28,7 +28,8 @@ pub struct DecodeError {
 /// Reads an object from JSON text.
 ///
 /// # Errors
-/// If the text is not JSON, nests deeper than [`JSON_DEPTH_MAX`], or is not an object of this type.
+/// If the text is not JSON, nests deeper than [`JSON_DEPTH_MAX`], is not an object of this type, or holds more than
+/// [`MESSAGES_MAX`](crate::limits::MESSAGES_MAX) others.
 pub fn decode<T: JsonMessage>(text: &[u8]) -> Result<Decoded<T>, DecodeError> {
     check_depth(text)?;
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -41,7 +42,7 @@ pub fn decode<T: JsonMessage>(text: &[u8]) -> Result<Decoded<T>, DecodeError> {
 /// Reads an object from a JSON value.
 ///
 /// # Errors
-/// If the value is not an object of this type.
+/// If the value is not an object of this type, or holds more than [`MESSAGES_MAX`](crate::limits::MESSAGES_MAX) others.
 pub fn decode_value<T: JsonMessage>(value: &Value) -> Result<Decoded<T>, DecodeError> {
     let mut context = Context::default();
     let result = deserialize_message(value, &mut context);

@@ -7,6 +7,7 @@
 //! [`decode`] and [`encode`] are the way in and out, [`transcode`] that of what is stored and only shown; the messages also implement serde's traits, for use
 //! inside other formats.
 
+mod canonical;
 mod context;
 mod decode;
 mod message;

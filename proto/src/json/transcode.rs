@@ -8,9 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
+use super::canonical::is_canonical;
 use super::value::{JsonValue, Written};
+use crate::InvalidTime;
 use crate::api::authentication::v1::ExtraValue;
-use crate::api::meta::v1::{IntOrString, MicroTime, Quantity, RawExtension, Time};
+use crate::api::meta::v1::{IntOrString, MicroTime, RawExtension, Time};
 use crate::limits::JSON_DEPTH_MAX;
 use crate::schema::{FieldSchema, JsonForm, Kind, MessageSchema, Scalar, Shape, ValueType};
 
@@ -101,10 +103,9 @@ impl Transcoder<'_> {
     /// The fields of a message, into the JSON object that begins at `start`.
     fn fields(&mut self, message: &'static MessageSchema, bytes: &[u8], start: usize) -> Result<(), TranscodeError> {
         let first = self.parts.len();
-        let present = self.split(message, bytes)?;
-        for field in message.fields {
-            let is_there = field.number >= 128 || present >> field.number & 1 == 1;
-            if is_there || (field.always && !field.inline) {
+        let written = self.split(message, bytes)? | message.always;
+        for (number, field) in message.numbers.iter().zip(message.fields) {
+            if *number >= 128 || written >> number & 1 == 1 {
                 self.field(message, field, bytes, first, start)?;
             }
         }
@@ -318,7 +319,7 @@ impl Transcoder<'_> {
         let start = self.text.len();
         for (key, value, entry) in entries {
             self.comma(start);
-            self.json(key);
+            self.string(key);
             self.text.push(b':');
             match (field.value, value) {
                 (ValueType::Scalar(scalar), Some(wire)) => self.scalar(message, scalar, &wire, entry)?,
@@ -344,12 +345,29 @@ impl Transcoder<'_> {
     /// must be.
     fn value(&mut self, inner: &'static MessageSchema, bytes: &[u8], always: bool) -> Result<bool, TranscodeError> {
         match inner.form {
-            JsonForm::DateTime if inner.name == "Time" => self.typed::<Time>(inner, bytes, always),
-            JsonForm::DateTime => self.typed::<MicroTime>(inner, bytes, always),
-            JsonForm::Quantity => self.typed::<Quantity>(inner, bytes, always),
+            JsonForm::DateTime if inner.name == "Time" => {
+                let time: Time = read(inner, bytes)?;
+                self.time(inner, time.is_zero(), always, |text| time.write_rfc3339(text))
+            }
+            JsonForm::DateTime => {
+                let time: MicroTime = read(inner, bytes)?;
+                self.time(inner, time.is_zero(), always, |text| time.write_rfc3339(text))
+            }
+            JsonForm::Quantity => {
+                let quantity = utf8(inner, self.content(inner, bytes)?)?;
+                self.string(if quantity.is_empty() { "0" } else { quantity });
+                Ok(true)
+            }
             JsonForm::IntOrString => self.typed::<IntOrString>(inner, bytes, always),
-            // The others of their form have the same fields.
-            JsonForm::Any => self.typed::<RawExtension>(inner, bytes, always),
+            JsonForm::Any => {
+                let raw = self.content(inner, bytes)?;
+                if is_canonical(raw) {
+                    self.text.extend_from_slice(raw);
+                    return Ok(true);
+                }
+                // The others of their form have the same fields.
+                self.typed::<RawExtension>(inner, bytes, always)
+            }
             JsonForm::Strings => self.typed::<ExtraValue>(inner, bytes, always),
             JsonForm::Object => Err(bad(inner, "it is an object")),
         }
@@ -361,7 +379,7 @@ impl Transcoder<'_> {
         bytes: &[u8],
         always: bool,
     ) -> Result<bool, TranscodeError> {
-        let value = T::decode(bytes).map_err(|error| bad(inner, error.to_string()))?;
+        let value: T = read(inner, bytes)?;
         if value.is_null() && !always {
             return Ok(false);
         }
@@ -369,6 +387,35 @@ impl Transcoder<'_> {
             .serialize(&mut serde_json::Serializer::new(&mut *self.text))
             .map_err(|error| bad(inner, error.to_string()))?;
         Ok(true)
+    }
+
+    /// A point in time, which is the same as none if it was never set.
+    fn time(
+        &mut self,
+        inner: &'static MessageSchema,
+        is_zero: bool,
+        always: bool,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), InvalidTime>,
+    ) -> Result<bool, TranscodeError> {
+        if is_zero && !always {
+            return Ok(false);
+        }
+        self.text.push(b'"');
+        write(self.text).map_err(|error| bad(inner, error.to_string()))?;
+        self.text.push(b'"');
+        Ok(true)
+    }
+
+    /// The value of a message that has one field, of number 1 and of bytes; empty if it is not there.
+    fn content<'b>(&mut self, inner: &'static MessageSchema, bytes: &'b [u8]) -> Result<&'b [u8], TranscodeError> {
+        let first = self.parts.len();
+        self.split(inner, bytes)?;
+        let last = self.parts.drain(first..).rfind(|part| part.number == 1);
+        match last.map(|part| part.value) {
+            None => Ok(&[]),
+            Some(Wire::Bytes(range)) => Ok(&bytes[range]),
+            Some(Wire::Varint(_) | Wire::Fixed64(_)) => Err(bad(inner, "a field is of another type")),
+        }
     }
 
     /// What stands for a field that is not there.
@@ -422,14 +469,23 @@ impl Transcoder<'_> {
             (Scalar::Int32, Wire::Varint(value)) => self.json(&(*value as i32)),
             (Scalar::Int64, Wire::Varint(value)) => self.json(&value.cast_signed()),
             (Scalar::Double, Wire::Fixed64(value)) => self.json(&f64::from_bits(*value)),
-            (Scalar::String, Wire::Bytes(range)) => self.json(utf8(message, &bytes[range.clone()])?),
+            (Scalar::String, Wire::Bytes(range)) => self.string(utf8(message, &bytes[range.clone()])?),
             (Scalar::Bytes, Wire::Bytes(range)) => {
                 let encoded = BASE64.encode(&bytes[range.clone()]);
-                self.json(&encoded);
+                self.string(&encoded);
             }
             _ => return Err(bad(message, "a field is of another type")),
         }
         Ok(())
+    }
+
+    fn string(&mut self, text: &str) {
+        if has_escapes(text.as_bytes()) {
+            return self.json(text);
+        }
+        self.text.push(b'"');
+        self.text.extend_from_slice(text.as_bytes());
+        self.text.push(b'"');
     }
 
     fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
@@ -484,6 +540,16 @@ fn utf8<'b>(message: &'static MessageSchema, bytes: &'b [u8]) -> Result<&'b str,
     std::str::from_utf8(bytes).map_err(|error| bad(message, error.to_string()))
 }
 
+/// Whether anything of a text is escaped in JSON. It is not left early, so that many bytes are looked at in one.
+fn has_escapes(text: &[u8]) -> bool {
+    let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    text.iter().fold(false, |found, byte| found | is_escaped(*byte))
+}
+
+fn read<T: prost::Message + Default>(message: &'static MessageSchema, bytes: &[u8]) -> Result<T, TranscodeError> {
+    T::decode(bytes).map_err(|error| bad(message, error.to_string()))
+}
+
 fn bad(message: &'static MessageSchema, why: impl Into<String>) -> TranscodeError {
     TranscodeError {
         message: message.full_name,
@@ -497,6 +563,7 @@ mod tests {
 
     use super::*;
     use crate::api::core::v1::{ConfigMap, Pod};
+    use crate::api::meta::v1::{FieldsV1, ManagedFieldsEntry};
     use crate::json;
     use crate::schema;
 
@@ -555,6 +622,47 @@ mod tests {
         ] {
             let error = transcoded("Pod", bytes).expect_err(why);
             assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_as_json_is_written_in_the_order_of_its_keys() {
+        for (raw, expected) in [
+            (r#"{"f:a":{},"f:b":{"k:{\"name\":\"x\"}":{}}}"#, None),
+            (r#"{ "b": 1.50, "a": "\u0041\n" }"#, Some(r#"{"a":"A\n","b":1.5}"#)),
+            (r#"[1, {"b": 1, "a": 2, "b": 3}]"#, Some(r#"[1,{"a":2,"b":3}]"#)),
+            ("null", None),
+        ] {
+            let mut pod = Pod::default();
+            let fields = FieldsV1 {
+                raw: raw.as_bytes().to_vec().into(),
+            };
+            pod.metadata.get_or_insert_default().managed_fields = vec![ManagedFieldsEntry {
+                fields_v1: Some(fields),
+                ..ManagedFieldsEntry::default()
+            }];
+            let text = transcoded("Pod", &pod.encode_to_vec()).unwrap();
+            let expected = format!("\"fieldsV1\":{}", expected.unwrap_or(raw));
+            assert!(text.contains(&expected), "{text}");
+            assert_eq!(text.into_bytes(), json::encode(&pod).unwrap());
+        }
+    }
+
+    #[test]
+    fn texts_are_escaped_where_they_must_be() {
+        for text in [
+            "",
+            "plain and longer than sixteen",
+            "ä\u{7f}\u{2028}",
+            "a\"b",
+            "a\\b",
+            "\u{1f}",
+            "tab\tand\nline\0",
+        ] {
+            let mut map = ConfigMap::default();
+            map.data.insert(text.to_owned(), text.to_owned());
+            let written = transcoded("ConfigMap", &map.encode_to_vec()).unwrap();
+            assert_eq!(written.into_bytes(), json::encode(&map).unwrap(), "{text}");
         }
     }
 

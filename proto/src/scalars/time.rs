@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::DateTime, tz::Offset};
 use serde::de::Visitor;
 use serde::{Deserializer, Serializer};
 
@@ -64,12 +64,20 @@ macro_rules! time {
             /// # Errors
             /// If the time is outside the years 1 to 9999, which only protobuf from outside can bring about.
             pub fn to_rfc3339(self) -> Result<String, InvalidTime> {
+                let mut text = Vec::new();
+                self.write_rfc3339(&mut text)?;
+                Ok(String::from_utf8(text).expect("digits and signs are text"))
+            }
+
+            /// Writes the same behind what `text` holds, which stays as it is if there is none.
+            pub(crate) fn write_rfc3339(self, text: &mut Vec<u8>) -> Result<(), InvalidTime> {
                 let invalid = || InvalidTime::OutOfRange(self.seconds);
                 if !(SECONDS_MIN..=SECONDS_MAX).contains(&self.seconds) {
                     return Err(invalid());
                 }
                 let timestamp = Timestamp::new(self.seconds, $nanos(self.nanos)).map_err(|_| invalid())?;
-                Ok(format!(concat!("{:.", $digits, "}"), timestamp))
+                write(Offset::UTC.to_datetime(timestamp), $digits, text);
+                Ok(())
             }
         }
 
@@ -133,6 +141,39 @@ impl MicroTime {
     }
 }
 
+/// Writes a time in UTC, with so many digits of its second's fraction: none, or those of microseconds. Lists of many objects are full of times, and general
+/// formatting takes longer than everything else about them.
+fn write(time: DateTime, fraction_digits: usize, text: &mut Vec<u8>) {
+    let parts = [
+        (i32::from(time.year()), 4, b'-'),
+        (i32::from(time.month()), 2, b'-'),
+        (i32::from(time.day()), 2, b'T'),
+        (i32::from(time.hour()), 2, b':'),
+        (i32::from(time.minute()), 2, b':'),
+    ];
+    for (number, digits, sign) in parts {
+        write_digits(number, digits, text);
+        text.push(sign);
+    }
+    write_digits(i32::from(time.second()), 2, text);
+    if fraction_digits > 0 {
+        text.push(b'.');
+        write_digits(time.subsec_nanosecond() / NANOS_PER_MICRO, fraction_digits, text);
+    }
+    text.push(b'Z');
+}
+
+/// Writes the last so many digits of a number that is not negative.
+fn write_digits(number: i32, digits: usize, text: &mut Vec<u8>) {
+    let start = text.len();
+    text.resize(start + digits, b'0');
+    let mut rest = number.unsigned_abs();
+    for digit in text[start..].iter_mut().rev() {
+        *digit = b"0123456789"[(rest % 10) as usize];
+        rest /= 10;
+    }
+}
+
 /// Seconds since 1970 and nanoseconds. Stricter than jiff, which also takes other forms of ISO 8601.
 fn parse(text: &str) -> Result<(i64, i32), InvalidTime> {
     let invalid = || InvalidTime::Text(text.to_owned());
@@ -187,6 +228,24 @@ mod tests {
         for (text, seconds, canonical) in cases {
             let time: Time = text.parse().unwrap();
             assert_eq!((time.unix_seconds(), time.to_string().as_str()), (seconds, canonical));
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_general_formatting_has_them() {
+        let days = (SECONDS_MIN..SECONDS_MAX).step_by(86_400 * 59 + 3_661);
+        for seconds in days.chain([-1, 0, 1, 951_782_400, SECONDS_MAX]) {
+            let time = MicroTime {
+                seconds,
+                nanos: 12_345_678,
+            };
+            let timestamp = Timestamp::new(seconds, time.nanos).unwrap();
+            assert_eq!(time.to_rfc3339().unwrap(), format!("{timestamp:.6}"));
+            let timestamp = Timestamp::from_second(seconds).unwrap();
+            assert_eq!(
+                Time::from_unix_seconds(seconds).to_rfc3339().unwrap(),
+                format!("{timestamp:.0}")
+            );
         }
     }
 

@@ -155,7 +155,7 @@ pub fn stored_as(info: &KindInfo) -> &KindInfo {
 }
 
 /// Whether two facts are those of one version of one kind.
-pub(crate) fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
+pub fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
     (one.kind, one.version, one.group) == (other.kind, other.version, other.group)
 }
 

@@ -156,6 +156,11 @@ fn marks_of(info: &KindInfo, object: Option<&dyn Object>) -> BTreeSet<u64> {
     marks
 }
 
+/// See [`World::tells`](super::World::tells).
+pub(super) fn tell(info: &KindInfo, labels: &LabelSelector, fields: &FieldSelector) -> bool {
+    !wanted_marks(info, labels, fields).is_empty()
+}
+
 /// For each requirement that marks can tell: the marks of which an object must carry one.
 fn wanted_marks(info: &KindInfo, labels: &LabelSelector, fields: &FieldSelector) -> Vec<Vec<u64>> {
     let of_labels = labels

@@ -149,9 +149,11 @@ fn candidates_are_of_one_namespace_and_of_the_requirement_that_leaves_the_fewest
     assert_eq!(found("", "app=web", 3), None);
     assert_eq!(found("", "app=web,name=y", 3).as_deref(), Some("a/y"));
     assert_eq!(found("", "name=none", 0).as_deref(), Some(""));
+    let tells = |labels: &str| World::tells(&Pod::INFO, &labels.parse().unwrap(), &FieldSelector::default());
     for untold in ["", "app", "app!=web", "app notin (web)"] {
-        assert_eq!(found("", untold, 9), None, "{untold}");
+        assert_eq!((tells(untold), found("", untold, 9)), (false, None), "{untold}");
     }
+    assert!(tells("app=web,name!=y"));
 }
 
 #[test]

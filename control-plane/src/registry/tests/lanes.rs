@@ -1,10 +1,14 @@
 //! Lists and objects in the lanes of the store: what is large waits for its turn, what is small does not notice.
 
+use std::time::Duration;
+
 use trireme_store::lanes::{Flow, Lanes, LanesUse, Seat};
 
 use super::*;
 use crate::limits;
-use crate::registry::{ListPage, ListRequest, ObjectWatch, Selection, WatchChange, WatchRequest};
+use crate::registry::{ListAhead, ListEnd, ListPage, ListRequest, ObjectWatch, Selection, WatchChange, WatchRequest};
+
+const DEADLINE: Duration = Duration::from_secs(10);
 
 async fn list(harness: &Harness, limit: usize) -> Result<ListPage, ApiError> {
     let request = ListRequest {
@@ -43,6 +47,16 @@ async fn create_large(harness: &Harness, count: usize) {
         map.data.insert("text".to_owned(), "x".repeat(500_000));
         harness.create(map).await.expect("created");
     }
+}
+
+/// Waits until something holds.
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("it holds in time");
 }
 
 /// Takes all seats of large work.
@@ -134,6 +148,67 @@ async fn a_list_in_slices_holds_room_for_one_of_them() {
     assert_eq!(first + rest, 9);
     drop((list, again));
     assert_eq!(lanes(&harness).usage().bulk.answer_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_list_that_is_read_ahead_holds_room_for_two_slices_and_no_seat() {
+    let harness = Harness::new().await;
+    create_large(&harness, 8).await;
+    let permit = admin(Verb::List, "configmaps", "", "");
+    let request = ListRequest {
+        namespace: String::new(),
+        selection: Selection::everything(),
+        limit: 0,
+        continue_token: String::new(),
+        from: ReadFrom::Latest,
+    };
+    let ops = ops_of("", "configmaps");
+    let bulk = || lanes(&harness).usage().bulk;
+    let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");
+    let mut slices = vec![list.next().await.expect("a slice")];
+    let admitted = bulk().admitted;
+    let mut ahead = ListAhead::new(list);
+    // The next one is read though nobody takes it, and no more than that.
+    until(|| bulk().admitted > admitted && bulk().seats_in_use == 0).await;
+    harness.create(mk_config_map("large-2-late")).await.expect("created");
+    assert_eq!((bulk().admitted, ahead.end()), (admitted + 1, None));
+    while let Some(slice) = ahead.next().await.expect("a slice") {
+        slices.push(slice);
+        until(|| bulk().seats_in_use == 0).await;
+        let most = 2 * (limits::LIST_CHUNK_BYTES + limits::OBJECT_MAX_BYTES) as u64;
+        assert!(bulk().answer_bytes <= most, "{:?}", bulk());
+    }
+    assert_eq!((ahead.end(), slices.len() > 2), (Some(&ListEnd::default()), true));
+    let names: Vec<String> = slices
+        .iter()
+        .flatten()
+        .map(|stored| stored.key().name.clone())
+        .collect();
+    let expected: Vec<String> = (0..8).map(|index| format!("large-{index}")).collect();
+    assert_eq!(names, expected, "all slices show one revision");
+    drop(ahead);
+    // Nothing is read ahead while large work waits: what others want comes first.
+    let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");
+    let first = list.next().await.expect("a slice").len();
+    let taken = take_all(&harness).await;
+    let mut ahead = ListAhead::new(list);
+    let admitted = bulk().admitted;
+    drop(taken);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bulk().admitted, admitted);
+    let mut rest = 0;
+    while let Some(slice) = ahead.next().await.expect("a slice") {
+        rest += slice.len();
+    }
+    assert_eq!(first + rest, 9);
+    drop(ahead);
+    // Who goes away leaves nothing behind, whatever is read for it just then.
+    let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");
+    list.next().await.expect("a slice");
+    drop(ListAhead::new(list));
+    until(|| bulk().seats_in_use == 0 && bulk().answer_bytes == 0).await;
 }
 
 #[tokio::test]

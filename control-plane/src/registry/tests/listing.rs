@@ -1,6 +1,6 @@
 //! Listing: pages of one revision, selectors, consistency.
 
-use trireme_logic::object::KindOps;
+use trireme_logic::kind::KindInfo;
 use trireme_store::kv::Kv;
 
 use super::*;
@@ -357,7 +357,7 @@ struct Useless(Option<Found>);
 
 #[async_trait::async_trait]
 impl Finder for Useless {
-    async fn find(&self, _: &'static dyn KindOps, _: &str, _: &Selection, _: i64, _: usize) -> Option<Found> {
+    async fn find(&self, _: &KindInfo, _: &str, _: &Selection, _: i64, _: usize) -> Option<Found> {
         self.0.clone()
     }
 }
@@ -376,4 +376,40 @@ async fn a_range_is_read_where_an_index_is_no_help() {
         let page = list(&harness, selected("parity=even", "")).await.expect("listed");
         assert_eq!(names(&page), ["web-00", "web-02"]);
     }
+}
+
+/// Is not to be asked.
+struct Unasked;
+
+#[async_trait::async_trait]
+impl Finder for Unasked {
+    async fn find(&self, info: &KindInfo, _: &str, selection: &Selection, _: i64, _: usize) -> Option<Found> {
+        panic!("asked for {} by {selection:?}", info.plural);
+    }
+}
+
+#[tokio::test]
+async fn an_index_is_not_asked_for_what_it_cannot_tell() {
+    let harness = Harness::new().await;
+    create_pods(&harness, 4).await;
+    harness.registry.find_by(Arc::new(Unasked));
+    for (labels, fields) in [
+        ("", ""),
+        ("parity!=none", ""),
+        ("parity", ""),
+        ("", "metadata.namespace=default"),
+        ("", "spec.nodeName!=n1"),
+    ] {
+        let page = list(&harness, selected(labels, fields)).await.expect("listed");
+        assert_eq!(page.items.len(), 4, "{labels} {fields}");
+    }
+    // What is named is read at once, and a later page is of the revision of the first.
+    let page = list(&harness, selected("parity=even", "metadata.name=web-00")).await;
+    assert_eq!(names(&page.expect("listed")), ["web-00"]);
+    let exactly = ListRequest {
+        from: ReadFrom::Exactly(harness.revision()),
+        ..selected("parity=even", "")
+    };
+    let page = list(&harness, exactly).await.expect("listed");
+    assert_eq!(names(&page), ["web-00", "web-02"]);
 }

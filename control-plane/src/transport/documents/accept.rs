@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-use crate::transport::media::Media;
+use crate::transport::{headers::text, media::Media};
 
 /// A form in which a document can be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,7 @@ impl Form {
 
 /// The form among `forms` that the client wants most; the first one if it says nothing. `None` if it accepts none.
 pub(super) fn choose<'f>(headers: &HeaderMap, forms: &'f [Form]) -> Option<&'f Form> {
-    let accept: Vec<&str> = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let accept = accept.join(",");
+    let accept = text(headers, header::ACCEPT);
     if accept.trim().is_empty() {
         return forms.iter().find(|form| form.aggregated.is_empty());
     }

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     limits,
     status::{ApiError, Reason},
+    transport::headers::text,
 };
 
 /// Fast rather than small: what is compressed is large, and somebody waits.
@@ -177,16 +178,6 @@ pub(super) fn failure(parts: &Parts, error: &ApiError) -> Response {
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-/// The text of a header that may be given several times; empty if it is not there or no text.
-pub(super) fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
-    let all: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    all.join(",")
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {

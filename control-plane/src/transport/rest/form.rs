@@ -153,7 +153,23 @@ impl Form {
             (Shape::Table { version }, _) => self.row(shown, version),
             (_, Format::Protobuf) => Ok(self.protobuf(shown)?.into()),
             (Shape::Metadata { .. }, _) => self.json(shown),
-            (Shape::Object, _) => stored.to_json_in_list(),
+            (Shape::Object, _) => {
+                let mut text = Vec::new();
+                stored.write_json_in_list(&mut text)?;
+                Ok(text)
+            }
+        }
+    }
+
+    /// Writes the same behind what `text` holds. What fails may leave half an object there.
+    pub(super) fn write_item(&self, stored: &Stored, text: &mut Vec<u8>) -> Result<(), ApiError> {
+        match (self.accepted.shape, self.accepted.format) {
+            // The commonest of large answers is not copied once more.
+            (Shape::Object, Format::Json) => stored.write_json_in_list(text),
+            _ => {
+                text.extend(self.item(stored)?);
+                Ok(())
+            }
         }
     }
 

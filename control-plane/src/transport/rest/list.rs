@@ -14,6 +14,7 @@ use prost::{
 };
 use trireme_logic::{kind::KindInfo, kinds};
 use trireme_proto::api::meta::v1::ListMeta;
+use trireme_store::kv::Revision;
 
 use super::{
     answer::Pieces,
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     limits,
     pipeline::Permit,
-    registry::{ListEnd, ObjectList, Stored},
+    registry::{ListAhead, ListEnd, ObjectList, Stored},
     services::verbs::requested,
     status::ApiError,
 };
@@ -34,46 +35,48 @@ use crate::{
 const METADATA_TAG: u32 = 1;
 const ITEMS_TAG: u32 = 2;
 
+/// What a piece has room for beside its own size, in bytes: the rest of most objects that do not end with it.
+const SPARE_BYTES: usize = 16 << 10;
+
 /// A list that is being written.
 struct Writing {
-    list: ObjectList,
+    list: ListAhead,
+    /// What all of it shows.
+    revision: Revision,
     form: Form,
     info: &'static KindInfo,
     /// Read, and not written yet.
     read: VecDeque<Stored>,
-    /// What stands before the objects, until it is sent.
-    head: Vec<u8>,
+    /// The beginning of the next piece.
+    begun: Vec<u8>,
     is_first: bool,
     /// Whether the head says what the list is.
     is_told: bool,
     is_over: bool,
 }
 
-/// Begins to send a list, of at most `limit` objects; 0 for no bound.
+/// Begins to send a list.
 ///
 /// # Errors
 /// Those of the registry for its first slice.
-pub(super) async fn pieces(
-    mut list: ObjectList,
-    permit: &Permit,
-    limit: usize,
-    form: Form,
-) -> Result<Pieces, ApiError> {
+pub(super) async fn pieces(mut list: ObjectList, permit: &Permit, form: Form) -> Result<Pieces, ApiError> {
     let info = requested(permit)?;
     let read: VecDeque<Stored> = list.next().await?.into();
+    let (end, rest) = (list.known_end(), list.rest_again(permit));
     let mut writing = Writing {
-        list,
+        revision: list.revision(),
+        list: ListAhead::new(list),
         form,
         info: info.kind(),
         read,
-        head: Vec::new(),
+        begun: Vec::new(),
         is_first: true,
         is_told: false,
         is_over: false,
     };
-    writing.head = match writing.form.accepted.format {
-        Format::Protobuf => writing.protobuf_head(permit).await?,
-        Format::Json => writing.json_head(limit)?,
+    writing.begun = match writing.form.accepted.format {
+        Format::Protobuf => writing.protobuf_head(rest).await?,
+        Format::Json => writing.json_head(end.as_ref())?,
         Format::Yaml => writing.yaml_head(),
     };
     let pieces = stream::unfold(Some(writing), |writing| async move {
@@ -89,29 +92,34 @@ pub(super) async fn pieces(
 
 impl Writing {
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
-        let mut piece = std::mem::take(&mut self.head);
+        let mut piece = Vec::with_capacity(limits::ANSWER_PIECE_BYTES + SPARE_BYTES);
+        piece.append(&mut self.begun);
         while piece.len() < limits::ANSWER_PIECE_BYTES && !self.is_over {
             if let Some(stored) = self.read.pop_front() {
                 self.write(&stored, &mut piece)?;
-            } else if self.list.end().is_none() {
-                if !piece.is_empty() {
-                    // What is there is sent before more is waited for.
-                    break;
-                }
-                self.read = self.list.next().await?.into();
+            } else if self.list.end().is_none() && !piece.is_empty() {
+                // What is there is sent before more is waited for.
+                break;
+            } else if let Some(read) = self.list.next().await? {
+                self.read = read.into();
             } else {
                 self.is_over = true;
                 self.write_tail(&mut piece)?;
             }
         }
+        // On its way out a piece is cut to this size. The rest goes with the next one rather than by itself.
+        let rest = piece.len() % limits::ANSWER_PIECE_BYTES;
+        if rest < piece.len() {
+            self.begun = piece.split_off(piece.len() - rest);
+        }
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
 
     fn write(&mut self, stored: &Stored, piece: &mut Vec<u8>) -> Result<(), ApiError> {
-        let item = self.form.item(stored)?;
         let is_first = std::mem::take(&mut self.is_first);
         match self.form.accepted.format {
             Format::Protobuf => {
+                let item = self.form.item(stored)?;
                 encode_key(ITEMS_TAG, WireType::LengthDelimited, piece);
                 encode_varint(item.len() as u64, piece);
                 piece.extend_from_slice(&item);
@@ -120,13 +128,13 @@ impl Writing {
                 if !is_first {
                     piece.push(b',');
                 }
-                piece.extend_from_slice(&item);
+                self.form.write_item(stored, piece)?;
             }
             Format::Yaml => {
                 if is_first {
                     piece.extend_from_slice(b"\n");
                 }
-                push_item(&yaml::write(&item)?, piece);
+                push_item(&yaml::write(&self.form.item(stored)?)?, piece);
             }
         }
         Ok(())
@@ -155,9 +163,8 @@ impl Writing {
         Ok(())
     }
 
-    fn json_head(&mut self, limit: usize) -> Result<Vec<u8>, ApiError> {
-        // Without a limit there is no next page.
-        let end = self.list.end().cloned().or_else(|| (limit == 0).then(ListEnd::default));
+    /// With what comes after the last object, if that is known.
+    fn json_head(&mut self, end: Option<&ListEnd>) -> Result<Vec<u8>, ApiError> {
         let mut head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\"",
             self.kind(),
@@ -165,7 +172,7 @@ impl Writing {
         );
         if end.is_some() {
             self.is_told = true;
-            head += &format!(",\"metadata\":{}", meta_json(&self.meta(end.as_ref()))?);
+            head += &format!(",\"metadata\":{}", meta_json(&self.meta(end))?);
         }
         if let Shape::Table { .. } = self.form.accepted.shape {
             let columns = table::definitions(self.info.kind, self.info.columns);
@@ -189,23 +196,18 @@ impl Writing {
         head.into_bytes()
     }
 
-    /// With the length of everything, for which the rest of the list is read ahead, and given away again.
-    async fn protobuf_head(&mut self, permit: &Permit) -> Result<Vec<u8>, ApiError> {
+    /// With the length of everything, for which the `rest` of the list is read once more, and given away again.
+    async fn protobuf_head(&mut self, mut rest: ObjectList) -> Result<Vec<u8>, ApiError> {
         let mut length = 0;
         for stored in &self.read {
             length += self.item_length(stored)?;
         }
-        let mut end = self.list.end().cloned();
-        if end.is_none() {
-            let mut rest = self.list.rest_again(permit);
-            while end.is_none() {
-                for stored in rest.next().await? {
-                    length += self.item_length(&stored)?;
-                }
-                end = rest.end().cloned();
+        while rest.end().is_none() {
+            for stored in rest.next().await? {
+                length += self.item_length(&stored)?;
             }
         }
-        let meta = self.meta(end.as_ref()).encode_to_vec();
+        let meta = self.meta(rest.end()).encode_to_vec();
         let mut field = Vec::new();
         encode_key(METADATA_TAG, WireType::LengthDelimited, &mut field);
         encode_varint(meta.len() as u64, &mut field);
@@ -223,7 +225,7 @@ impl Writing {
     fn meta(&self, end: Option<&ListEnd>) -> ListMeta {
         let end = end.cloned().unwrap_or_default();
         ListMeta {
-            resource_version: self.list.revision().to_string(),
+            resource_version: self.revision.to_string(),
             r#continue: end.continue_token,
             remaining_item_count: end.remaining,
             ..ListMeta::default()

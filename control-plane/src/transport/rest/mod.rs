@@ -35,7 +35,7 @@ use trireme_proto::v1::ResourceRef;
 
 pub(super) use self::health::{Probe, failing_probe, probe};
 use self::{
-    answer::{Wishes, failure, text},
+    answer::{Wishes, failure},
     form::{Form, Include, Shown},
     negotiate::{Accepted, AnswerOf, Format},
     path::Place,
@@ -50,6 +50,7 @@ use crate::{
         verbs::{self, Outcome, requested},
     },
     status::ApiError,
+    transport::headers::text,
 };
 
 /// What the REST interface serves from.
@@ -139,7 +140,7 @@ impl RestService {
         let request = list_request(asked, ListOptions::of_list(&asked.query)?)?;
         let ops = requested(&asked.permit)?.ops();
         let list = self.registry.list_in_slices(&asked.permit, ops, &request)?;
-        let pieces = list::pieces(list, &asked.permit, request.limit, form).await?;
+        let pieces = list::pieces(list, &asked.permit, form).await?;
         asked.wishes.in_pieces(format, pieces).await
     }
 

@@ -17,7 +17,7 @@ use trireme_proto::{
 
 use super::{
     Asked, RestService,
-    answer::{Wishes, status_bytes, text, warn},
+    answer::{Wishes, status_bytes, warn},
     body::{self, Document},
     body_format, envelope,
     form::Form,
@@ -31,7 +31,7 @@ use crate::{
     registry::{DeleteOptions, Deleted, Propagation},
     services::verbs::{self, Outcome, Written, requested},
     status::ApiError,
-    transport::Peer,
+    transport::{Peer, headers::text},
 };
 
 /// Kinds whose deletion is answered with the object as it last was; the others' with a `Status`. A fact of Kubernetes.
@@ -161,10 +161,8 @@ impl RestService {
         let range = list_request(asked, ListOptions::selectors(&asked.query))?;
         let (registry, permit) = (&self.registry, &asked.permit);
         let ops = requested(permit)?.ops();
-        let revision = registry.delete_collection(permit, ops, &range, &options).await?;
-        // What was found is read again rather than kept: it may be large.
-        let found = registry.found_in_slices(permit, ops, &range, revision)?;
-        let pieces = list::pieces(found, permit, range.limit, form).await?;
+        let found = registry.delete_collection(permit, ops, &range, &options).await?;
+        let pieces = list::pieces(found, permit, form).await?;
         asked.wishes.in_pieces(format, pieces).await
     }
 

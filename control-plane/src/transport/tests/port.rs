@@ -188,7 +188,6 @@ async fn reflection_knows_every_service() {
     }
 }
 
-/// One HTTP/1.1 request over TLS, without a client certificate: what `curl --http1.1` does.
 /// A connection that speaks HTTP/1.1, of somebody without a certificate.
 async fn connect1(server: &TestServer) -> tokio_rustls::client::TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
@@ -208,6 +207,7 @@ async fn connect1(server: &TestServer) -> tokio_rustls::client::TlsStream<TcpStr
     stream
 }
 
+/// One request of such a connection: what `curl --http1.1` does.
 async fn http1(server: &TestServer, path: &str) -> String {
     let mut stream = connect1(server).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
