@@ -90,6 +90,16 @@ pub const FOUND_MAX_ITEMS: usize = 256;
 /// How long such a list waits for the index to show what was acknowledged, before the range is read instead.
 pub const FINDER_WAIT: Duration = Duration::from_millis(100);
 
+/// What watches share of the latest events, in bytes: states, the objects decoded of them as they are estimated, and what
+/// was encoded of them.
+pub const SHARED_EVENTS_BYTES: usize = 16 << 20;
+
+/// What such an event is counted for beside its keys, values and encodings, in bytes.
+pub const SHARED_EVENT_OVERHEAD_BYTES: usize = 1 << 10;
+
+/// How much memory a decoded object is estimated to take for each byte of its stored form.
+pub const DECODED_BYTES_A_BYTE: usize = 3;
+
 /// Shortest pause between two bookmarks of one watch.
 pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(2);
 

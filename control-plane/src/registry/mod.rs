@@ -25,7 +25,9 @@ mod policy;
 mod read;
 mod scale;
 mod selection;
+mod shared_events;
 mod stored;
+mod told;
 mod turns;
 mod update;
 mod watch;
@@ -54,11 +56,15 @@ pub use patch::PatchRequest;
 pub use read::{ListPage, ListRequest, ReadFrom};
 pub use selection::Selection;
 pub use stored::Stored;
+#[cfg(test)]
+pub(crate) use told::shared_for_tests;
+pub use told::{Told, ToldAs};
 pub use watch::{ObjectWatch, WatchChange, WatchRequest};
 
 use crate::{environment::Environment, pipeline::Permit, status::ApiError};
 use find::FinderSlot;
 use policy::PolicyCache;
+use shared_events::SharedEvents;
 
 /// Objects of every kind.
 pub struct Registry {
@@ -66,6 +72,7 @@ pub struct Registry {
     environment: Environment,
     policies: Arc<PolicyCache>,
     finder: FinderSlot,
+    shared_events: Arc<SharedEvents>,
     _stop_policies: DropGuard,
 }
 
@@ -81,6 +88,7 @@ impl Registry {
             environment,
             policies,
             finder: FinderSlot::default(),
+            shared_events: Arc::default(),
             _stop_policies: stop.drop_guard(),
         })
     }
