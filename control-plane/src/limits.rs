@@ -191,6 +191,12 @@ pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// stream cannot hold up the others.
 pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
+/// What a connection has written is sent when it comes to this, in bytes, or when the connection has nothing more to write.
+pub const GATHERED_BYTES: usize = 64 << 10;
+
+/// Room for the first of what is written, in bytes.
+pub const GATHERED_FIRST_BYTES: usize = 16 << 10;
+
 /// Bytes buffered for one HTTP/2 stream towards a client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 400 << 10;
 
