@@ -92,7 +92,7 @@ pub const FINDER_WAIT: Duration = Duration::from_millis(100);
 
 /// What watches share of the latest events, in bytes: states, the objects decoded of them as they are estimated, and what
 /// was encoded of them.
-pub const SHARED_EVENTS_BYTES: usize = 16 << 20;
+pub const SHARED_EVENTS_BYTES: usize = 32 << 20;
 
 /// What such an event is counted for beside its keys, values and encodings, in bytes.
 pub const SHARED_EVENT_OVERHEAD_BYTES: usize = 1 << 10;
