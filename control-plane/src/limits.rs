@@ -93,6 +93,16 @@ pub const FOUND_MAX_ITEMS: usize = 256;
 /// How long such a list waits for the index to show what was acknowledged, before the range is read instead.
 pub const FINDER_WAIT: Duration = Duration::from_millis(100);
 
+/// What watches share of the latest events, in bytes: states, the objects decoded of them as they are estimated, and what
+/// was encoded of them.
+pub const SHARED_EVENTS_BYTES: usize = 32 << 20;
+
+/// What such an event is counted for beside its keys, values and encodings, in bytes.
+pub const SHARED_EVENT_OVERHEAD_BYTES: usize = 1 << 10;
+
+/// How much memory a decoded object is estimated to take for each byte of its stored form.
+pub const DECODED_BYTES_A_BYTE: usize = 3;
+
 /// Shortest pause between two bookmarks of one watch.
 pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(2);
 
@@ -183,6 +193,12 @@ pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Flow control window of a whole HTTP/2 connection, in bytes: far above one stream's, so that a slow
 /// stream cannot hold up the others.
 pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+/// What a connection has written is sent when it comes to this, in bytes, or when the connection has nothing more to write.
+pub const GATHERED_BYTES: usize = 64 << 10;
+
+/// Room for the first of what is written, in bytes.
+pub const GATHERED_FIRST_BYTES: usize = 16 << 10;
 
 /// Bytes buffered for one HTTP/2 stream towards a client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 400 << 10;

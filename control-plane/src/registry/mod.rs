@@ -26,7 +26,9 @@ mod policy;
 mod read;
 mod scale;
 mod selection;
+mod shared_events;
 mod stored;
+mod told;
 mod turns;
 mod update;
 mod watch;
@@ -56,10 +58,14 @@ pub use patch::PatchRequest;
 pub use read::{ListPage, ListRequest, ReadFrom};
 pub use selection::Selection;
 pub use stored::Stored;
+#[cfg(test)]
+pub(crate) use told::shared_for_tests;
+pub use told::{Told, ToldAs};
 pub use watch::{ObjectWatch, WatchChange, WatchRequest};
 
 use crate::{environment::Environment, pipeline::Permit, status::ApiError};
 use policy::PolicyCache;
+use shared_events::SharedEvents;
 
 /// Objects of every kind.
 pub struct Registry {
@@ -68,6 +74,7 @@ pub struct Registry {
     policies: Arc<PolicyCache>,
     /// Names objects by their labels and fields, if somebody does.
     finder: OnceLock<Arc<dyn Finder>>,
+    shared_events: Arc<SharedEvents>,
     _stop_policies: DropGuard,
 }
 
@@ -83,6 +90,7 @@ impl Registry {
             environment,
             policies,
             finder: OnceLock::new(),
+            shared_events: Arc::default(),
             _stop_policies: stop.drop_guard(),
         })
     }

@@ -1,15 +1,21 @@
 //! Following a range on this server's own replica: each change once, in order (invariant I3).
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use trireme_logic::{
     kinds,
     object::{KindOps, ObjectKey},
 };
-use trireme_store::kv::{self, Event, EventKind, KeyRange, KvError, Revision, Watcher};
+use trireme_store::kv::{self, KeyRange, KvError, Revision, Watcher};
 
-use super::{Registry, Selection, Stored, object_range, read::Progress, turns::Turns};
+use super::{
+    Registry, Selection, object_range,
+    read::Progress,
+    shared_events::{SharedEvent, SharedEvents},
+    told::Told,
+    turns::Turns,
+};
 use crate::{
     limits,
     pipeline::{Permit, Subresource, Verb},
@@ -35,11 +41,11 @@ pub struct WatchRequest {
 #[derive(Debug)]
 pub enum WatchChange {
     /// An object came into the range.
-    Added(Stored),
+    Added(Arc<Told>),
     /// An object in the range changed.
-    Modified(Stored),
+    Modified(Arc<Told>),
     /// An object left the range; with its last state, at the revision of its leaving.
-    Deleted(Stored),
+    Deleted(Arc<Told>),
     /// Everything up to the revision has been delivered.
     Bookmark {
         /// The revision.
@@ -54,6 +60,7 @@ pub struct ObjectWatch {
     /// What is left of the objects that it begins with.
     present: Option<Present>,
     watcher: Box<dyn Watcher>,
+    shared_events: Arc<SharedEvents>,
     ops: &'static dyn KindOps,
     selection: Selection,
     pending: VecDeque<WatchChange>,
@@ -62,7 +69,8 @@ pub struct ObjectWatch {
     position: Revision,
     /// The last revision that the client was sent, of a change or a bookmark.
     told: Revision,
-    bookmarked: Instant,
+    /// The next bookmark's time. Kept between changes, so that not each of them sets a timer.
+    bookmark_due: Pin<Box<Sleep>>,
 }
 
 impl Registry {
@@ -101,13 +109,14 @@ impl Registry {
         Ok(ObjectWatch {
             present,
             watcher,
+            shared_events: Arc::clone(&self.shared_events),
             ops,
             selection: request.selection,
             pending,
             bookmarks: request.bookmarks,
             position,
             told: position,
-            bookmarked: Instant::now(),
+            bookmark_due: Box::pin(tokio::time::sleep(limits::BOOKMARK_PERIOD)),
         })
     }
 }
@@ -126,7 +135,8 @@ impl Present {
             .registry
             .read_in_turn(&mut self.turns, &mut self.progress, selection);
         let (objects, has_more) = read.await?;
-        pending.extend(objects.into_iter().map(WatchChange::Added));
+        let present = objects.into_iter().map(|stored| Arc::new(Told::alone(stored)));
+        pending.extend(present.map(WatchChange::Added));
         if !has_more {
             pending.push_back(WatchChange::Bookmark {
                 revision: self.progress.revision(),
@@ -182,14 +192,17 @@ impl ObjectWatch {
                 batch = self.watcher.next() => batch.map_err(too_old)?,
                 // Progress is told after a while also if nothing happens any more, or a client that waits for this
                 // revision would wait for ever.
-                () = tokio::time::sleep_until(self.bookmarked + limits::BOOKMARK_PERIOD), if untold => {
-                    self.bookmarked = Instant::now();
+                () = self.bookmark_due.as_mut(), if untold => {
+                    self.bookmark_due.as_mut().reset(Instant::now() + limits::BOOKMARK_PERIOD);
                     self.told = self.position;
                     return Ok(WatchChange::Bookmark { revision: self.position, initial_events_end: false });
                 }
             };
             for event in &batch.events {
-                if let Some(change) = change_of(self.ops, event, &self.selection)? {
+                let Some(shared) = self.shared_events.share(self.ops, event) else {
+                    continue;
+                };
+                if let Some(change) = change_of(&shared, &self.selection)? {
                     self.told = event.kv.mod_revision;
                     self.pending.push_back(change);
                 }
@@ -211,33 +224,14 @@ impl ObjectWatch {
     }
 }
 
-/// What a change of a key is to someone who sees only the selected objects: an object that begins to match comes, one
-/// that ceases to match goes.
-fn change_of(ops: &'static dyn KindOps, event: &Event, selection: &Selection) -> Result<Option<WatchChange>, ApiError> {
-    let Some((_, key)) = std::str::from_utf8(&event.kv.key)
-        .ok()
-        .and_then(kinds::parse_storage_key)
-    else {
-        return Ok(None);
+/// What an event is to someone who sees only the selected objects: an object that begins to match comes, one that ceases to
+/// match goes.
+fn change_of(event: &SharedEvent, selection: &Selection) -> Result<Option<WatchChange>, ApiError> {
+    let selected = |state: &Option<Arc<Told>>| match state {
+        Some(told) if selection.matches(told)? => Ok(Some(Arc::clone(told))),
+        _ => Ok::<_, ApiError>(None),
     };
-    let revision = event.kv.mod_revision;
-    let before = event
-        .prev_kv
-        .as_ref()
-        .map(|prev| Stored::new(ops, key.clone(), prev.value.clone(), revision));
-    let before = match before {
-        Some(stored) if selection.matches(&stored)? => Some(stored),
-        _ => None,
-    };
-    let after = match event.kind {
-        EventKind::Put => Some(Stored::new(ops, key, event.kv.value.clone(), revision)),
-        EventKind::Delete => None,
-    };
-    let after = match after {
-        Some(stored) if selection.matches(&stored)? => Some(stored),
-        _ => None,
-    };
-    Ok(match (before, after) {
+    Ok(match (selected(&event.before)?, selected(&event.after)?) {
         (None, Some(after)) => Some(WatchChange::Added(after)),
         (Some(_), Some(after)) => Some(WatchChange::Modified(after)),
         (Some(before), None) => Some(WatchChange::Deleted(before)),

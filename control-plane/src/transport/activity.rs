@@ -35,6 +35,13 @@ impl Activity {
         Open(self.0.clone())
     }
 
+    /// How many have begun and not ended.
+    pub(super) fn open(&self) -> u64 {
+        // In this order, so that none is counted that ends meanwhile.
+        let begun = self.0.begun.load(Ordering::Relaxed);
+        begun.saturating_sub(self.0.ended.load(Ordering::Acquire))
+    }
+
     /// Ends when there has been no request for `first` from now on, or later for `idle`; it may notice that as much later.
     pub(super) async fn ceases(&self, first: Duration, idle: Duration) {
         let (mut before, mut patience) = (0, first);

@@ -26,6 +26,7 @@ use super::{
     authority::Lenient,
     body::{Budget, Budgets, Paced},
     etcd::EtcdDirect,
+    gather::gather,
     peer::Peer,
 };
 use crate::{limits, pki::Subject};
@@ -333,8 +334,11 @@ async fn serve_requests(
             answer.map(|answer| answer.map(|body| Answer::new(body, open)))
         }
     });
+    let (stream, sender) = gather(stream);
     let connection = shared.http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    // Consensus waits for nobody.
+    let several_open = || shared.admits != Admits::ServersOnly && activity.open() > 1;
     let over = async {
         tokio::select! {
             () = shared.shutdown.cancelled() => {}
@@ -343,14 +347,14 @@ async fn serve_requests(
     };
     let outcome = tokio::select! {
         biased;
-        outcome = connection.as_mut() => outcome,
+        outcome = sender.drive(connection.as_mut(), several_open) => outcome,
         () = stalled.cancelled() => {
             tracing::info!(%address, "cut off a client that takes none of its answer");
             return;
         }
         () = over => {
             connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(limits::SHUTDOWN_GRACE, connection).await {
+            match tokio::time::timeout(limits::SHUTDOWN_GRACE, sender.drive(connection, several_open)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Ok(()),
             }

@@ -9,6 +9,7 @@ mod body;
 mod connector;
 mod documents;
 mod etcd;
+mod gather;
 mod headers;
 mod listener;
 mod media;

@@ -47,46 +47,35 @@ impl Cursor {
     /// Looks at what there is between the cursor and the present; a batch if there is something in the range.
     async fn advance(&mut self) -> Result<Step, KvError> {
         self.subscriber.bell().stand_at(Some(self.next));
-        match self.hub.changes_from(self.next, WATCH_STEP_REVISIONS) {
+        let take = |changes: &mut dyn Iterator<Item = &Arc<SharedChange>>| Taken::of(changes, &self.range, self.next);
+        match self.hub.look_from(self.next, WATCH_STEP_REVISIONS, take) {
             Found::Nothing => Ok(Step::CaughtUp),
-            Found::Changes(changes) => Ok(self.take(&changes, None)),
+            Found::Changes(taken) => Ok(self.pass(taken)),
             Found::History(end) => {
-                let (changes, next) = self
+                let (changes, behind) = self
                     .hub
                     .history(self.subscriber.flow(), &self.range, self.next, end, WATCH_BATCH_BYTES)
                     .await?;
-                Ok(self.take(&changes, Some(next)))
+                let mut taken = Taken::of(&mut changes.iter(), &self.range, self.next);
+                if !taken.is_cut {
+                    taken.next = behind;
+                }
+                Ok(self.pass(taken))
             }
         }
     }
 
-    /// Takes the events of the range out of `changes` and moves past them, and to `behind` if all were taken.
-    fn take(&mut self, changes: &[Arc<SharedChange>], behind: Option<Revision>) -> Step {
-        let mut events: Vec<Arc<Event>> = Vec::new();
-        let mut bytes = 0;
-        let mut next = self.next;
-        let mut cut = false;
-        for change in changes {
-            // Only between revisions (I3).
-            if bytes >= WATCH_BATCH_BYTES {
-                cut = true;
-                break;
-            }
-            for event in change.events.iter().filter(|event| self.range.contains(&event.kv.key)) {
-                bytes += event_bytes(event);
-                events.push(Arc::clone(event));
-            }
-            next = change.revision + 1;
-        }
-        self.next = if cut { next } else { behind.unwrap_or(next) };
-        if events.is_empty() {
+    /// Moves past what was taken.
+    fn pass(&mut self, taken: Taken) -> Step {
+        self.next = taken.next;
+        if taken.events.is_empty() {
             return Step::Moved;
         }
         self.told = self.next - 1;
         self.subscriber.bell().stand_at(Some(self.next));
-        self.hub.metrics().sent.add(events.len() as u64);
+        self.hub.metrics().sent.add(taken.events.len() as u64);
         Step::Batch(WatchBatch {
-            events,
+            events: taken.events,
             progress: self.told,
         })
     }
@@ -101,6 +90,39 @@ impl Cursor {
                 progress,
             }
         })
+    }
+}
+
+/// The events of a range out of some changes.
+struct Taken {
+    events: Vec<Arc<Event>>,
+    /// The first revision that was not looked at.
+    next: Revision,
+    /// There were more changes than a batch may have.
+    is_cut: bool,
+}
+
+impl Taken {
+    fn of(changes: &mut dyn Iterator<Item = &Arc<SharedChange>>, range: &KeyRange, next: Revision) -> Self {
+        let mut taken = Self {
+            events: Vec::new(),
+            next,
+            is_cut: false,
+        };
+        let mut bytes = 0;
+        for change in changes {
+            // Only between revisions (I3).
+            if bytes >= WATCH_BATCH_BYTES {
+                taken.is_cut = true;
+                break;
+            }
+            for event in change.events.iter().filter(|event| range.contains(&event.kv.key)) {
+                bytes += event_bytes(event);
+                taken.events.push(Arc::clone(event));
+            }
+            taken.next = change.revision + 1;
+        }
+        taken
     }
 }
 
@@ -139,9 +161,9 @@ impl Watcher for Cursor {
             }
             // What was passed without a word on the way here is told after a while, also if nothing happens any more.
             let untold = self.next - 1 > self.told;
+            // A hub that closes rings, too.
             let woken = tokio::select! {
                 biased;
-                () = self.hub.closed().cancelled() => Woken::Closed,
                 () = self.subscriber.bell().rung() => Woken::Rung,
                 changed = self.progress.changed() => if changed.is_ok() { Woken::ProgressDue } else { Woken::Closed },
                 () = tokio::time::sleep(PROGRESS_PERIOD), if untold => Woken::ProgressDue,

@@ -111,6 +111,11 @@ impl Hub {
     /// Ends all watches and waits, with [`KvError::Stopped`].
     pub fn close(&self) {
         self.shared.closed.cancel();
+        // Who waits for its bell looks then whether this is over.
+        let interest = self.shared.interest();
+        for group in interest.groups() {
+            group.owners().for_each(|(_, bell)| bell.ring(0));
+        }
     }
 
     /// The revision that is applied, and that watchers can see.
@@ -187,6 +192,16 @@ impl Hub {
 
     pub(super) fn changes_from(&self, next: Revision, max: usize) -> Found {
         self.shared.changes_from(next, max)
+    }
+
+    /// Looks at up to `max` changes where they are, without holding them. Nothing is published meanwhile.
+    pub(super) fn look_from<T>(
+        &self,
+        next: Revision,
+        max: usize,
+        look: impl FnOnce(&mut dyn Iterator<Item = &Arc<SharedChange>>) -> T,
+    ) -> Found<T> {
+        self.shared.look_from(next, max, look)
     }
 
     /// The history of a range, as a chunk of about so many bytes, and the first revision after it.
@@ -287,10 +302,21 @@ impl Shared {
     }
 
     fn changes_from(&self, next: Revision, max: usize) -> Found {
-        self.window
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .from(next, max)
+        self.look_from(next, max, |changes| changes.cloned().collect())
+    }
+
+    fn look_from<T>(
+        &self,
+        next: Revision,
+        max: usize,
+        look: impl FnOnce(&mut dyn Iterator<Item = &Arc<SharedChange>>) -> T,
+    ) -> Found<T> {
+        let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
+        match window.from(next, max) {
+            Found::Changes(mut changes) => Found::Changes(look(&mut changes)),
+            Found::Nothing => Found::Nothing,
+            Found::History(until) => Found::History(until),
+        }
     }
 
     fn revision(&self) -> Revision {

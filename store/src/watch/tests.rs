@@ -118,6 +118,21 @@ async fn a_watcher_that_waits_is_woken_only_for_its_keys() {
 }
 
 #[tokio::test]
+async fn a_hub_that_closes_ends_all_watches() {
+    let stage = Stage::new(Engine::in_memory(), 100);
+    let mut waiting = stage.watch("a/", 0);
+    let waiting = tokio::spawn(async move { waiting.next().await });
+    let mut idle = stage.watch("b/", 0);
+    tokio::task::yield_now().await;
+    stage.hub.close();
+    let deadline = std::time::Duration::from_secs(10);
+    let ended = tokio::time::timeout(deadline, waiting).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(KvError::Stopped(_))), "{ended:?}");
+    let ended = tokio::time::timeout(deadline, idle.next()).await.unwrap();
+    assert!(matches!(ended, Err(KvError::Stopped(_))), "{ended:?}");
+}
+
+#[tokio::test]
 async fn falling_below_the_watermark_is_told() {
     let stage = Stage::new(Engine::in_memory(), 2);
     let mut slow = stage.watch("a/", 0);

@@ -41,9 +41,9 @@ pub(super) struct Window {
 
 /// What a cursor finds.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// These changes, one a revision; there may be more behind them.
-    Changes(Vec<Arc<SharedChange>>),
+pub(super) enum Found<T = Vec<Arc<SharedChange>>> {
+    /// These changes, one a revision, or what was made of them; there may be more behind them.
+    Changes(T),
     /// Nothing: the cursor is past the present revision.
     Nothing,
     /// The window begins later: look into the history, up to and with this revision.
@@ -90,13 +90,13 @@ impl Window {
     }
 
     /// Up to `max` changes from revision `next` on.
-    pub(super) fn from(&self, next: Revision, max: usize) -> Found {
+    pub(super) fn from(&self, next: Revision, max: usize) -> Found<impl Iterator<Item = &Arc<SharedChange>>> {
         if next > self.revision {
             return Found::Nothing;
         }
         let first = self.first();
         match usize::try_from(next - first) {
-            Ok(place) => Found::Changes(self.changes.range(place..).take(max).cloned().collect()),
+            Ok(place) => Found::Changes(self.changes.range(place..).take(max)),
             Err(_) => Found::History(first - 1),
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     fn check(window: &Window, next: Revision, max: usize) -> String {
         match window.from(next, max) {
             Found::Changes(changes) => {
-                format!("{:?}", changes.iter().map(|change| change.revision).collect::<Vec<_>>())
+                format!("{:?}", changes.map(|change| change.revision).collect::<Vec<_>>())
             }
             Found::Nothing => format!("nothing at {}", window.revision()),
             Found::History(until) => format!("history until {until}"),

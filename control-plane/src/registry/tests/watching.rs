@@ -135,6 +135,42 @@ async fn a_deletion_carries_the_last_state_at_its_own_revision() {
 }
 
 #[tokio::test]
+async fn watches_of_one_place_share_what_they_tell() {
+    let harness = Harness::new().await;
+    let start = harness.revision();
+    let mut watches = Vec::new();
+    for request in [
+        from(start),
+        selecting(start, "tier", ""),
+        selecting(start, "", "spec.nodeName="),
+    ] {
+        watches.push(watch(&harness, request).await.expect("watching"));
+    }
+    harness.create(mk_pod("a")).await.expect("created");
+    relabel(&harness, "a", "front").await;
+    let WatchChange::Added(created) = next(&mut watches[0]).await else {
+        panic!("it is new")
+    };
+    let WatchChange::Modified(everything) = next(&mut watches[0]).await else {
+        panic!("it was there")
+    };
+    // To the second it is new, which sees only what has a tier.
+    let WatchChange::Added(labelled) = next(&mut watches[1]).await else {
+        panic!("it came into the selection")
+    };
+    let WatchChange::Added(unbound) = next(&mut watches[2]).await else {
+        panic!("it is new")
+    };
+    assert!(Arc::ptr_eq(&everything, &labelled) && Arc::ptr_eq(&created, &unbound));
+    // A watch that comes later and reads the same history is told the same.
+    let mut late = watch(&harness, from(start)).await.expect("watching");
+    let WatchChange::Added(again) = next(&mut late).await else {
+        panic!("it is new")
+    };
+    assert_eq!(again.to_json().expect("JSON"), created.to_json().expect("JSON"));
+}
+
+#[tokio::test]
 async fn objects_come_into_and_leave_a_selection() {
     let harness = Harness::new().await;
     let mut front = watch(&harness, selecting(0, "tier=front", "")).await.expect("watching");

@@ -9,10 +9,13 @@ use trireme_proto::{
 };
 
 use crate::{
-    registry::Stored,
+    registry::{Stored, Told, ToldAs},
     services::verbs::{Outcome, metadata_of},
     status::ApiError,
 };
+
+/// The version of `meta.k8s.io` that metadata alone is in.
+const META_VERSION: &str = "v1";
 
 /// How a request wants its answer.
 #[derive(Debug, Clone)]
@@ -41,11 +44,32 @@ impl Answer {
 
     /// One object among others.
     pub(super) fn item(&self, stored: &Stored) -> Result<Item, ApiError> {
-        let object = match self.view {
-            View::Object | View::ObjectAndTable => self.encode_object(stored)?,
-            View::Metadata => self.encode_metadata(stored)?,
-            View::Table => Bytes::new(),
+        self.with_object(stored, self.object(stored)?)
+    }
+
+    /// One object of a watch. Its bytes are shared with others who want them so.
+    pub(super) fn told(&self, told: &Told) -> Result<Item, ApiError> {
+        let form = ToldAs {
+            event: None,
+            encoding: self.encoding,
+            metadata: (self.view == View::Metadata).then_some(META_VERSION),
         };
+        let object = match self.view {
+            View::Table => Bytes::new(),
+            View::Object | View::ObjectAndTable | View::Metadata => told.in_form(form, |stored| self.object(stored))?,
+        };
+        self.with_object(told, object)
+    }
+
+    fn object(&self, stored: &Stored) -> Result<Bytes, ApiError> {
+        match self.view {
+            View::Object | View::ObjectAndTable => self.encode_object(stored),
+            View::Metadata => self.encode_metadata(stored),
+            View::Table => Ok(Bytes::new()),
+        }
+    }
+
+    fn with_object(&self, stored: &Stored, object: Bytes) -> Result<Item, ApiError> {
         let cells = if self.is_table() {
             stored.object()?.cells(self.now)
         } else {
@@ -125,4 +149,33 @@ impl Answer {
 
 fn no_json(error: serde_json::Error) -> ApiError {
     ApiError::internal("an answer has no JSON").context(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_logic::testing::mk_pod;
+
+    use super::*;
+    use crate::registry::{ops_of, shared_for_tests};
+
+    /// In every form, what a watch tells and shares is what a list says of the object.
+    #[test]
+    fn what_is_told_is_the_item_of_a_list() {
+        let stored = Stored::made_up(Box::new(mk_pod("shop", "web")), ops_of("", "pods"), 7);
+        let told = shared_for_tests(&stored);
+        let mut objects = Vec::new();
+        for encoding in [Encoding::Protobuf, Encoding::Json] {
+            for view in [View::Object, View::Metadata, View::Table, View::ObjectAndTable] {
+                let answer = Answer::new(encoding as i32, view as i32, Time::default()).expect("a form");
+                let item = answer.told(&told).expect("told");
+                assert_eq!(item, answer.item(&stored).expect("listed"), "{encoding:?} {view:?}");
+                let again = answer.told(&told).expect("told");
+                assert_eq!(item.object.as_ptr(), again.object.as_ptr(), "{encoding:?} {view:?}");
+                objects.push(item.object);
+            }
+        }
+        objects.sort();
+        objects.dedup();
+        assert_eq!(objects.len(), 5, "nothing, and two of each encoding");
+    }
 }

@@ -87,7 +87,7 @@ impl Watching {
         Ok(WatchEvent {
             r#type: kind as i32,
             revision: stored.revision(),
-            item: Some(self.answer.item(&stored)?),
+            item: Some(self.answer.told(&stored)?),
             initial_events_end: false,
             columns,
         })

@@ -1,24 +1,25 @@
 //! A watch as it is sent: one frame an event, pulled by its reader, so that a slow one holds up nobody else.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use tokio::time::Instant;
+use tokio::time::Sleep;
 use trireme_logic::object::KindOps;
+use trireme_proto::v1::Encoding;
 use trireme_store::kv::{KvError, Revision};
 
 use super::{
     answer::{Pieces, status_bytes},
     envelope,
     form::{Form, Shown},
-    negotiate::Format,
+    negotiate::{Accepted, Format, Shape},
     query::{WatchOptions, WatchStart},
 };
 use crate::{
     limits,
     pipeline::Permit,
-    registry::{ObjectWatch, Registry, Selection, Stored, WatchChange, WatchRequest},
+    registry::{ObjectWatch, Registry, Selection, Stored, Told, ToldAs, WatchChange, WatchRequest},
     services::verbs::requested,
     status::{ApiError, Reason},
 };
@@ -35,8 +36,16 @@ struct Watching {
     is_end_told: bool,
     /// Nothing with columns was sent yet.
     is_first: bool,
-    deadline: Instant,
+    /// When it ends. Kept between events, so that not each of them sets a timer.
+    end: Pin<Box<Sleep>>,
     is_over: bool,
+}
+
+/// Frames that are sent together.
+#[derive(Default)]
+struct Piece {
+    first: Bytes,
+    rest: Vec<u8>,
 }
 
 /// Begins a watch. A revision that is gone is told in the stream, as clients expect it.
@@ -69,7 +78,7 @@ pub(super) async fn pieces(
         ops: requested(permit)?.ops(),
         is_end_told: matches!(options.start, WatchStart::Present { is_told: true, .. }),
         is_first: true,
-        deadline: Instant::now() + lifetime,
+        end: Box::pin(tokio::time::sleep(lifetime)),
         is_over: false,
     };
     let pieces = stream::unfold(watching, |mut watching| async move {
@@ -115,37 +124,41 @@ async fn begin(
 impl Watching {
     /// The next frames, as many as there are; `None` at the end.
     async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
-        let mut piece = Vec::new();
+        let mut piece = Piece::default();
         while !self.is_over && piece.len() < limits::ANSWER_PIECE_BYTES {
-            if !piece.is_empty() && !self.watch.has_pending() {
+            if piece.len() > 0 && !self.watch.has_pending() {
                 break;
             }
-            let Ok(change) = tokio::time::timeout_at(self.deadline, self.watch.next()).await else {
-                self.is_over = true;
-                break;
+            let change = tokio::select! {
+                biased;
+                change = self.watch.next() => change,
+                () = self.end.as_mut() => {
+                    self.is_over = true;
+                    break;
+                }
             };
             match change.and_then(|change| self.frame(change)) {
-                Ok(frame) => piece.extend_from_slice(&frame),
+                Ok(frame) => piece.add(frame),
                 Err(error) => {
                     self.is_over = true;
                     // A server that stops has nothing to tell: its clients go on elsewhere, where they were.
                     if error.reason() != Reason::ServiceUnavailable
                         && let Ok(frame) = error_frame(&error, self.form.accepted.format)
                     {
-                        piece.extend_from_slice(&frame);
+                        piece.add(frame);
                     }
                 }
             }
         }
-        (!piece.is_empty()).then(|| Ok(piece.into()))
+        (piece.len() > 0).then(|| Ok(piece.into_bytes()))
     }
 
     /// One event; nothing for what is not to be told.
     fn frame(&mut self, change: WatchChange) -> Result<Bytes, ApiError> {
-        let (event, stored) = match change {
-            WatchChange::Added(stored) => ("ADDED", stored),
-            WatchChange::Modified(stored) => ("MODIFIED", stored),
-            WatchChange::Deleted(stored) => ("DELETED", stored),
+        let (event, told) = match change {
+            WatchChange::Added(told) => ("ADDED", told),
+            WatchChange::Modified(told) => ("MODIFIED", told),
+            WatchChange::Deleted(told) => ("DELETED", told),
             WatchChange::Bookmark {
                 initial_events_end: true,
                 ..
@@ -153,12 +166,65 @@ impl Watching {
             WatchChange::Bookmark {
                 revision,
                 initial_events_end,
-            } => ("BOOKMARK", bookmark(self.ops, revision, initial_events_end)?),
+            } => {
+                let bookmark = bookmark(self.ops, revision, initial_events_end)?;
+                ("BOOKMARK", Arc::new(Told::alone(bookmark)))
+            }
         };
         let columns_wanted = std::mem::take(&mut self.is_first);
-        let object = self.form.whole(Shown::Object(&stored), columns_wanted)?;
-        Ok(frame(event, object, self.form.accepted.format))
+        told_frame(&self.form, event, &told, columns_wanted)
     }
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        self.first.len() + self.rest.len()
+    }
+
+    fn add(&mut self, frame: Bytes) {
+        if self.first.is_empty() {
+            self.first = frame;
+        } else {
+            self.rest.extend_from_slice(&frame);
+        }
+    }
+
+    /// A frame alone is sent as it is, and not copied.
+    fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() {
+            self.first
+        } else {
+            [&self.first, self.rest.as_slice()].concat().into()
+        }
+    }
+}
+
+/// The frame of an event. All who want it in the same form get the same bytes, but for tables: they have columns or none, and
+/// ages as of the beginning of a watch.
+fn told_frame(form: &Form, event: &'static str, told: &Told, columns_wanted: bool) -> Result<Bytes, ApiError> {
+    let Accepted { format, shape } = form.accepted;
+    let make = |stored: &Stored| {
+        let object = form.whole(Shown::Object(stored), columns_wanted)?;
+        Ok(frame(event, object, format))
+    };
+    let metadata = match shape {
+        Shape::Table { .. } => return make(told),
+        Shape::Metadata { version, .. } => Some(version),
+        Shape::Object => None,
+    };
+    let encoding = match format {
+        Format::Protobuf => Encoding::Protobuf,
+        Format::Json | Format::Yaml => Encoding::Json,
+    };
+    let event = Some(event);
+    told.in_form(
+        ToldAs {
+            event,
+            encoding,
+            metadata,
+        },
+        make,
+    )
 }
 
 /// An object of the kind with nothing but the revision that the watch has come to.
@@ -186,5 +252,77 @@ fn frame(event: &str, object: Vec<u8>, format: Format) -> Bytes {
             let head = format!("{{\"type\":\"{event}\",\"object\":");
             [head.as_bytes(), &object, b"}\n"].concat().into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_logic::testing::mk_pod;
+    use trireme_proto::api::meta::v1::Time;
+
+    use super::*;
+    use crate::{
+        registry::{ops_of, shared_for_tests},
+        transport::rest::form::Include,
+    };
+
+    fn form(format: Format, shape: Shape) -> Form {
+        Form {
+            accepted: Accepted { format, shape },
+            include: Include::Object,
+            now: Time::default(),
+        }
+    }
+
+    /// In every form, a frame that is shared is what it would be if it was made for one watch alone, whoever asked before.
+    #[test]
+    fn shared_frames_are_those_of_a_watch_alone() {
+        let stored = Stored::made_up(Box::new(mk_pod("shop", "web")), ops_of("", "pods"), 7);
+        let (shared, alone) = (shared_for_tests(&stored), Told::alone(stored));
+        let metadata = |version| Shape::Metadata {
+            version,
+            is_list: false,
+        };
+        let forms = [
+            form(Format::Json, Shape::Object),
+            form(Format::Protobuf, Shape::Object),
+            form(Format::Json, metadata("v1")),
+            form(Format::Json, metadata("v1beta1")),
+            form(Format::Protobuf, metadata("v1")),
+            form(Format::Json, Shape::Table { version: "v1" }),
+        ];
+        let mut frames = Vec::new();
+        for _ in 0..2 {
+            for form in &forms {
+                for event in ["ADDED", "MODIFIED", "DELETED"] {
+                    for columns_wanted in [true, false] {
+                        let of = |told| told_frame(form, event, told, columns_wanted).expect("a frame");
+                        let frame = of(&shared);
+                        assert_eq!(frame, of(&alone), "{form:?} {event}");
+                        let is_table = matches!(form.accepted.shape, Shape::Table { .. });
+                        assert_eq!(frame.as_ptr() == of(&shared).as_ptr(), !is_table, "{form:?} {event}");
+                        frames.push(frame);
+                    }
+                }
+            }
+        }
+        frames.sort();
+        frames.dedup();
+        assert_eq!(
+            frames.len(),
+            (forms.len() + 1) * 3,
+            "each form has frames of its own, and tables two of each"
+        );
+    }
+
+    #[test]
+    fn a_frame_alone_is_not_copied_and_several_go_together() {
+        let frames = [Bytes::from("one"), Bytes::from("two"), Bytes::from("three")];
+        let mut piece = Piece::default();
+        piece.add(frames[0].clone());
+        assert_eq!(piece.into_bytes().as_ptr(), frames[0].as_ptr());
+        let mut piece = Piece::default();
+        frames.iter().for_each(|frame| piece.add(frame.clone()));
+        assert_eq!((piece.len(), piece.into_bytes()), (11, Bytes::from("onetwothree")));
     }
 }
