@@ -46,7 +46,7 @@ use self::segments::{Run, Segments};
 pub(crate) use self::sim_disk::{SimDisk, Unsynced};
 use self::tail::{Tail, WriteSequence};
 pub(crate) use self::writer::LogCounters;
-use self::writer::{LogWrite, Queue};
+use self::writer::{CommitPosition, LogWrite, Queue};
 use super::record;
 use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
 use crate::faults::{self, Failpoint, Faults};
@@ -122,6 +122,8 @@ struct View {
     tail: Tail,
     sequence: WriteSequence,
     queue: Queue,
+    /// Where the writer finds `committed`.
+    commit_position: CommitPosition,
 }
 
 /// The log. Clones are the same log.
@@ -215,6 +217,7 @@ impl LogStore {
         // so that a log that is dropped without being closed ends its writer.
         let cell: Arc<OnceLock<Weak<Mutex<View>>>> = Arc::default();
         let reported = cell.clone();
+        let commit_position = CommitPosition::default();
         let start = writer::Start {
             disk,
             segments: segments.clone(),
@@ -222,6 +225,7 @@ impl LogStore {
             end,
             spare,
             counters: counters.clone(),
+            committed: commit_position.clone(),
         };
         let on_durable: OnDurable = Box::new(move |sequence| {
             if let Some(view) = reported.get().and_then(Weak::upgrade) {
@@ -238,6 +242,7 @@ impl LogStore {
             tail,
             sequence: 0,
             queue,
+            commit_position,
         }));
         cell.set(Arc::downgrade(&view)).expect("it is set once, here");
         Ok(Self {
@@ -474,7 +479,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             && view.committed != Some(committed)
         {
             view.committed = Some(committed);
-            view.enqueue(LogWrite::Committed(committed))?;
+            view.commit_position.set(committed);
         }
         Ok(())
     }
