@@ -49,6 +49,7 @@ pub(crate) use self::writer::LogCounters;
 use self::writer::{CommitPosition, LogWrite, Queue};
 use super::record;
 use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
+use crate::blocking;
 use crate::faults::{self, Failpoint, Faults};
 use crate::limits;
 
@@ -358,6 +359,24 @@ impl LogStore {
     }
 }
 
+impl LogStore {
+    /// As [`read`](Self::read), but whatever is not in memory is read on a thread that may block: heartbeats must not wait for it.
+    async fn read_apart(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
+        if self.is_in_memory(start) {
+            return self.read(start..end, bytes_max);
+        }
+        let log = self.clone();
+        let read = blocking::run(move || log.read(start..end, bytes_max));
+        read.await.map_err(io::Error::other)?
+    }
+
+    /// Whether everything from `start` on is in memory.
+    fn is_in_memory(&self, start: u64) -> bool {
+        let view = self.view();
+        start.max(view.first) >= view.tail.first_index()
+    }
+}
+
 impl View {
     fn next_sequence(&mut self) -> WriteSequence {
         self.sequence += 1;
@@ -415,7 +434,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
-        self.read(start..end, limits::APPEND_BATCH_BYTES)
+        self.read_apart(start, end, limits::APPEND_BATCH_BYTES).await
     }
 
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<LogEntry, io::Error>> + OptionalSend
@@ -425,7 +444,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         // A replica that was away may have very many to apply: they are read as they are consumed.
         let (start, end) = half_open(range);
         let pages = futures::stream::unfold((self.clone(), start), move |(log, next)| async move {
-            let page = match log.read(next..end, limits::APPLY_BATCH_BYTES) {
+            let page = match log.read_apart(next, end, limits::APPLY_BATCH_BYTES).await {
                 Ok(page) => page,
                 Err(error) => return Some((vec![Err(error)], (log, end))),
             };
