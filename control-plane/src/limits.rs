@@ -75,6 +75,12 @@ pub const GENERATE_NAME_SUFFIX_CHARS: usize = 5;
 /// Longest part of `generateName` that is kept, so that name and suffix fit in 63 bytes.
 pub const GENERATE_NAME_BASE_MAX_BYTES: usize = 58;
 
+/// Objects that a list reads one by one, since an index names them; more are found by reading the whole range.
+pub const FOUND_MAX_ITEMS: usize = 256;
+
+/// How long such a list waits for the index to show what was acknowledged, before the range is read instead.
+pub const FINDER_WAIT: Duration = Duration::from_millis(100);
+
 /// Shortest pause between two bookmarks of one watch.
 pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(2);
 

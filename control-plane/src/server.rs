@@ -272,10 +272,12 @@ impl Server {
         let kv: Arc<dyn Kv> = store.clone();
         let peers = Arc::new(ServerPeers::new(store.clone(), connector));
         let sessions = Arc::new(NodeSessions::default());
+        let (registry, world) = (Registry::start(kv.clone(), environment), WorldCache::new());
+        registry.find_by(world.clone());
         Self {
-            registry: Registry::start(kv.clone(), environment),
+            registry,
             servers: Arc::new(ServerList::new(home.identity.api_address.clone())),
-            world: WorldCache::new(),
+            world,
             heartbeats: Arc::new(Heartbeats::default()),
             tunnel: Arc::new(NodeTunnel {
                 sessions: sessions.clone(),

@@ -117,7 +117,21 @@ where
     // Protobuf keeps every field too.
     let wire = ours.value.encode_to_vec();
     assert!(Ours::decode(wire.as_slice()).unwrap() == ours.value, "{}", Ours::NAME);
+    check_transcoding(&ours.value);
     theirs
+}
+
+/// JSON that is made without the object is the same text.
+fn check_transcoding<Ours: JsonMessage + prost::Message>(object: &Ours) {
+    let Some((api_version, kind)) = Ours::KIND else { return };
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let message = schema::kind(group, version, kind).unwrap();
+    let mut text = Vec::new();
+    json::transcode(message, &object.encode_to_vec(), true, &mut text).unwrap();
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        String::from_utf8(json::encode(object).unwrap()).unwrap()
+    );
 }
 
 fn check<Ours, Theirs>()
@@ -145,6 +159,12 @@ where
         "{}: fields that only the judge has: {unset:?}",
         Ours::NAME
     );
+
+    // Each field by itself: what is always written is written beside it.
+    for field in message.json_fields() {
+        let alone = json!({ field.json_name: full_field(field) });
+        check_transcoding(&json::decode_value::<Ours>(&alone).unwrap().value);
+    }
 
     // An object of nothing.
     let mut nothing = json!({"apiVersion": api_version, "kind": kind, "metadata": {}});

@@ -1,25 +1,25 @@
 //! `./x bench basics`: starting, failing over, memory at rest, and the rate of durable creates.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 use trireme_client::{Api, Client, ClientConfig, TypedWatchItem};
 use trireme_proto::api::{
-    core::v1::{ConfigMap, Container, Pod, PodSpec},
+    core::v1::{ConfigMap, Pod},
     meta::v1::ObjectMeta,
 };
 
 use super::{
+    api::{
+        NAMESPACE,
+        creates::{self, CLIENTS, Door},
+        pods,
+    },
     machine,
     report::{Figure, percentile},
 };
@@ -29,18 +29,10 @@ use crate::harness::{Cluster, ClusterOptions, poll_until};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the leader is killed.
 const KILLS: usize = 20;
-/// Pods created by [`CREATE_CLIENTS`].
+/// Pods created by [`CLIENTS`].
 const CREATE_PODS: usize = 10_000;
-/// Concurrent clients of the create benchmark.
-const CREATE_CLIENTS: usize = 64;
-/// Connections that the clients share.
-const CREATE_CONNECTIONS: usize = 8;
 /// How long the cluster is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Namespace of everything here.
-const NAMESPACE: &str = "default";
-/// Pods of the create benchmark name a scheduler that does not exist, so that the rate is that of the API.
-const NO_SCHEDULER: &str = "none";
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -141,96 +133,26 @@ fn agent_processes(data_dir: &Path) -> Result<Vec<i64>> {
 }
 
 async fn create_rate(cluster: &Cluster, pods: usize) -> Result<Vec<Figure>> {
-    let members = cluster.members().await?;
-    // Clients are spread over all servers, as a user's would be.
-    let apis: Vec<Api<Pod>> = (0..CREATE_CONNECTIONS)
-        .map(|index| {
-            let member = &members[index % members.len()];
-            Ok(Api::namespaced(&cluster.client_of(member)?, NAMESPACE))
-        })
-        .collect::<Result<_>>()?;
-    let cpu_before = servers_cpu(cluster).await?;
-    let next = Arc::new(AtomicUsize::new(0));
-    let started = Instant::now();
-    let mut clients = Vec::new();
-    for index in 0..CREATE_CLIENTS {
-        let (api, next) = (apis[index % apis.len()].clone(), next.clone());
-        clients.push(tokio::spawn(async move {
-            let mut latencies = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= pods {
-                    return Ok::<_, anyhow::Error>(latencies);
-                }
-                let began = Instant::now();
-                api.create(&bench_pod(number)).await?;
-                latencies.push(began.elapsed());
-            }
-        }));
-    }
-    let mut latencies = Vec::with_capacity(pods);
-    for client in clients {
-        latencies.extend(client.await??);
-    }
-    let elapsed = started.elapsed();
-    let cpu = servers_cpu(cluster).await?.saturating_sub(cpu_before);
-    ensure!(
-        latencies.len() == pods,
-        "{} of {pods} pods were created",
-        latencies.len()
-    );
-    latencies.sort();
-    let rate = pods as f64 / elapsed.as_secs_f64();
+    let created = creates::create(cluster, Door::Grpc, "bench", pods).await?;
     Ok(vec![
-        Figure {
-            name: format!("{pods} pods created by {CREATE_CLIENTS} clients over gRPC, three servers, fsync on"),
-            value: format!("{rate:.0} a second"),
-            target: "3000 a second or more".to_owned(),
-            reached: Some(rate >= 3_000.0),
-        },
+        Figure::rate(
+            format!("{pods} pods created by {CLIENTS} clients over gRPC, three servers, fsync on"),
+            created.rate(),
+            3_000.0,
+        ),
         Figure::plain(
             "latency of those creates",
             format!(
                 "p50 {} ms, p99 {} ms",
-                percentile(&latencies, 50).as_millis(),
-                percentile(&latencies, 99).as_millis()
+                created.latencies.percentile(50.0).as_millis(),
+                created.latencies.percentile(99.0).as_millis()
             ),
         ),
         Figure::plain(
             "processor time of all three servers for one create",
-            format!("{:.0} µs", cpu.as_secs_f64() * 1e6 / pods as f64),
+            format!("{:.0} µs", created.cpu_micros()),
         ),
     ])
-}
-
-async fn servers_cpu(cluster: &Cluster) -> Result<Duration> {
-    cluster
-        .members()
-        .await?
-        .iter()
-        .map(|member| machine::cpu_time(member.process_id))
-        .sum()
-}
-
-fn bench_pod(number: usize) -> Pod {
-    Pod {
-        metadata: Some(ObjectMeta {
-            name: format!("bench-{number}"),
-            namespace: NAMESPACE.to_owned(),
-            labels: BTreeMap::from([("app".to_owned(), "bench".to_owned())]),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(PodSpec {
-            scheduler_name: NO_SCHEDULER.to_owned(),
-            containers: vec![Container {
-                name: "main".to_owned(),
-                image: "trireme.local/hello:1".to_owned(),
-                ..Container::default()
-            }],
-            ..PodSpec::default()
-        }),
-        ..Pod::default()
-    }
 }
 
 /// Kills the leader again and again. Measures from the kill to the first write that was begun and acknowledged after
@@ -333,8 +255,7 @@ fn watch_placement(client: &Client, name: &str) -> Placement {
 
 async fn create_and_wait(client: &Client, kill: usize, killed: Instant, placed: Placement) -> Result<Duration> {
     let api: Api<Pod> = Api::namespaced(client, NAMESPACE);
-    let mut pod = bench_pod(0);
-    pod.metadata.get_or_insert_default().name = format!("failover-{kill}");
+    let mut pod = pods::short(NAMESPACE, &format!("failover-{kill}"));
     pod.spec.get_or_insert_default().scheduler_name = String::new();
     poll_until("the pod to be created", PATIENCE, || async {
         match api.create(&pod).await {

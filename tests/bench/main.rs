@@ -1,4 +1,4 @@
-//! `./x bench basics` and `./x bench store`: measures, prints, and writes docs/BENCHMARKS.md.
+//! `./x bench basics`, `./x bench api` and `./x bench store`: measures, prints, and writes docs/BENCHMARKS.md.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,15 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use trireme_tests::{
     bench::{
+        api::{self, ApiOptions},
         basics, machine, report,
         store::{self, Group, Sizes, StoreOptions, ledger, table},
     },
     harness::etcd::Peer,
 };
 
+/// The heading in docs/BENCHMARKS.md under which the figures of the API are.
+const API_HEADING: &str = "## The API of a large cluster";
 /// The heading in docs/BENCHMARKS.md under which the store's figures are.
 const STORE_HEADING: &str = "## The store beside etcd";
 
@@ -37,6 +40,18 @@ enum Suite {
         #[arg(long, default_value_t = 10_000)]
         pods: usize,
         /// Also write the figures to this file.
+        #[arg(long)]
+        write: Option<PathBuf>,
+    },
+    /// Creates, lists, watches and memory with 5,000 nodes and 150,000 pods.
+    Api {
+        /// Less of everything: a minute or two.
+        #[arg(long)]
+        quick: bool,
+        /// How many pods there are.
+        #[arg(long)]
+        pods: Option<usize>,
+        /// Also write the figures to this page, in place of those that it holds.
         #[arg(long)]
         write: Option<PathBuf>,
     },
@@ -87,6 +102,15 @@ async fn main() -> Result<()> {
             };
             run_basics(&options, write.as_deref()).await
         }
+        Suite::Api { quick, pods, write } => {
+            let mut options = if quick {
+                ApiOptions::quick(arguments.trireme)
+            } else {
+                ApiOptions::full(arguments.trireme)
+            };
+            options.pods = pods.unwrap_or(options.pods);
+            run_api(&options, write.as_deref()).await
+        }
         Suite::Store(store) => run_store(arguments.trireme, store).await,
     }
 }
@@ -98,6 +122,22 @@ async fn run_basics(options: &basics::BasicsOptions, write: Option<&Path>) -> Re
     if let Some(path) = write {
         let page = format!("# Benchmarks\n\nBy `./x bench basics`, on {text}");
         std::fs::write(path, page)?;
+    }
+    Ok(())
+}
+
+async fn run_api(options: &ApiOptions, write: Option<&Path>) -> Result<()> {
+    let figures = api::run(options).await?;
+    let text = format!(
+        "By `./x bench api`: three servers on one disk, every write synced, the load made by a process on the same machine. In \
+         brackets: a stock kube-apiserver 1.36 with one etcd on a like machine. On {}.\n\n{}",
+        machine::describe(),
+        report::markdown(&figures)
+    );
+    println!("{text}");
+    if let Some(path) = write {
+        let page = std::fs::read_to_string(path).unwrap_or_else(|_| "# Benchmarks\n".to_owned());
+        std::fs::write(path, with_section(&page, API_HEADING, &text))?;
     }
     Ok(())
 }

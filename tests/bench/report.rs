@@ -26,6 +26,26 @@ impl Figure {
         }
     }
 
+    /// A rate that must not be under `least`.
+    pub fn rate(name: impl Into<String>, rate: f64, least: f64) -> Self {
+        Self {
+            name: name.into(),
+            value: format!("{rate:.0} a second"),
+            target: format!("{least:.0} a second or more"),
+            reached: Some(rate >= least),
+        }
+    }
+
+    /// A short time that must not be over `most`, in milliseconds.
+    pub fn millis(name: impl Into<String>, value: Duration, most: u64) -> Self {
+        Self {
+            name: name.into(),
+            value: format!("{:.1} ms", value.as_secs_f64() * 1e3),
+            target: format!("{most} ms or less"),
+            reached: Some(value <= Duration::from_millis(most)),
+        }
+    }
+
     /// A time that must not be over `target`.
     pub fn at_most(name: impl Into<String>, value: Duration, target: Duration) -> Self {
         Self {

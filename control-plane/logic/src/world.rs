@@ -9,6 +9,7 @@
 
 mod health;
 mod index;
+mod marks;
 mod table;
 mod usage;
 
@@ -23,9 +24,12 @@ pub use self::{
     usage::{HostPort, NodeUsage, PodRequest, Resources},
 };
 
-use trireme_proto::api::core::v1::Pod;
+use trireme_proto::{
+    api::core::v1::Pod,
+    selector::{FieldSelector, LabelSelector},
+};
 
-use self::index::Index;
+use self::{index::Index, marks::Marks};
 use crate::{
     kind::{Kind, KindInfo},
     object::{Object, ObjectKey},
@@ -75,6 +79,7 @@ pub struct World {
     revision: i64,
     tables: BTreeMap<TypeKey, Table>,
     index: Index,
+    marks: Marks,
     unreadable: BTreeSet<(TypeKey, ObjectKey)>,
 }
 
@@ -131,6 +136,7 @@ impl World {
             return None;
         }
         self.index.update(info, &key, old.as_deref(), new.as_deref());
+        self.marks.update(info, &key, old.as_deref(), new.as_deref());
         Some(Change {
             info,
             key: (*key).clone(),
@@ -191,6 +197,20 @@ impl World {
     /// Every table, by group and plural name.
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         self.tables.values()
+    }
+
+    /// Keys of at most `most` objects of a kind in a namespace, or in all if it is empty, among which are all that two
+    /// selectors mean, in no promised order. `None` if they may be more, or if no requirement is one that indexes tell: an
+    /// equal label, or one of few fields.
+    pub fn candidates(
+        &self,
+        info: &KindInfo,
+        namespace: &str,
+        labels: &LabelSelector,
+        fields: &FieldSelector,
+        most: usize,
+    ) -> Option<Vec<ObjectKey>> {
+        self.marks.candidates(info, namespace, labels, fields, most)
     }
 
     /// The object with a uid, whatever its kind.

@@ -12,7 +12,7 @@ use trireme_store::{
 };
 
 use super::{
-    ListRequest, Registry, Selection, Stored,
+    ListRequest, ReadFrom, Registry, Selection, Stored,
     continue_token::ContinueToken,
     object_range,
     read::{Progress, next_start},
@@ -39,6 +39,8 @@ pub struct ObjectList {
     turns: Turns,
     progress: Progress,
     selection: Selection,
+    /// Of what, and how fresh, the selected objects may be found by an index before the range is read.
+    sought: Option<Sought>,
     /// What a place is told without.
     prefix: String,
     /// The most objects; 0 for no bound.
@@ -48,6 +50,13 @@ pub struct ObjectList {
     /// What was read takes room until the whole list is with its client, not until the next slice is asked for.
     is_kept: bool,
     end: Option<ListEnd>,
+}
+
+/// What an index may be asked for.
+struct Sought {
+    ops: &'static dyn KindOps,
+    namespace: String,
+    from: ReadFrom,
 }
 
 impl Registry {
@@ -76,11 +85,18 @@ impl Registry {
         permit.require(&[verb], ops.info(), Subresource::None, &place)?;
         let prefix = kinds::namespace_prefix(ops.info(), &request.namespace);
         let mut progress = Progress::new(selected_range(ops, request, &prefix));
+        let is_narrow = !request.selection.is_everything() && request.selection.only_name().is_none();
+        let mut sought = is_narrow.then(|| Sought {
+            ops: ops.stored(),
+            namespace: request.namespace.clone(),
+            from: request.from,
+        });
         // Later pages are of a fixed revision, which any replica that has it answers alike.
         let mut consistency = request.from.consistency();
         if !request.continue_token.is_empty() {
             let token = ContinueToken::decode(&request.continue_token, prefix.as_bytes())?;
             progress.begin_at(token.start, token.revision);
+            sought = None;
             consistency = Consistency::AtLeast(token.revision);
         } else if let Some(revision) = request.from.exact_revision() {
             progress.fix(revision);
@@ -90,6 +106,7 @@ impl Registry {
             turns: self.turns(permit, request.limit),
             progress,
             selection: request.selection.clone(),
+            sought,
             prefix,
             limit: request.limit,
             taken: 0,
@@ -117,6 +134,11 @@ impl ObjectList {
     pub async fn next(&mut self) -> Result<Vec<Stored>, ApiError> {
         if !self.is_kept {
             self.turns.release();
+        }
+        if let Some(sought) = self.sought.take()
+            && let Some(items) = self.find(&sought).await?
+        {
+            return Ok(items);
         }
         let wanted = match self.limit {
             0 => limits::LIST_CHUNK_ITEMS,
@@ -150,6 +172,25 @@ impl ObjectList {
         Ok(items)
     }
 
+    /// All selected objects, if an index names them: there is nothing after them.
+    async fn find(&mut self, sought: &Sought) -> Result<Option<Vec<Stored>>, ApiError> {
+        let seat = self.turns.next().await?;
+        let found = self
+            .registry
+            .find_selected(sought.ops, &sought.namespace, &self.selection, sought.from, self.limit)
+            .await?;
+        drop(seat);
+        let Some((revision, items)) = found else {
+            self.turns.release();
+            return Ok(None);
+        };
+        self.progress.show(revision);
+        self.turns.keep(items.iter().map(|stored| stored.value().len()).sum())?;
+        self.taken += items.len();
+        self.end = Some(ListEnd::default());
+        Ok(Some(items))
+    }
+
     /// The revision that the list shows; 0 before the first slice was read.
     #[must_use]
     pub fn revision(&self) -> Revision {
@@ -169,6 +210,7 @@ impl ObjectList {
             turns: self.registry.turns(permit, 0),
             progress: self.progress.rest(),
             selection: self.selection.clone(),
+            sought: None,
             prefix: self.prefix.clone(),
             limit: self.limit,
             taken: self.taken,

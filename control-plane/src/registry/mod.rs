@@ -15,6 +15,7 @@ mod create;
 mod delete;
 mod delete_collection;
 mod evict;
+mod find;
 mod list;
 mod node;
 mod patch;
@@ -44,6 +45,7 @@ pub use apply::{AppliedObject, ApplyRequest};
 pub use change::Changed;
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use evict::Eviction;
+pub use find::{Finder, Found};
 pub use list::{ListEnd, ObjectList};
 pub use node::ReportOutcome;
 pub use patch::PatchRequest;
@@ -53,6 +55,7 @@ pub use stored::Stored;
 pub use watch::{ObjectWatch, WatchChange, WatchRequest};
 
 use crate::{environment::Environment, pipeline::Permit, status::ApiError};
+use find::FinderSlot;
 use policy::PolicyCache;
 
 /// Objects of every kind.
@@ -60,6 +63,7 @@ pub struct Registry {
     kv: Arc<dyn Kv>,
     environment: Environment,
     policies: Arc<PolicyCache>,
+    finder: FinderSlot,
     _stop_policies: DropGuard,
 }
 
@@ -74,6 +78,7 @@ impl Registry {
             kv,
             environment,
             policies,
+            finder: FinderSlot::default(),
             _stop_policies: stop.drop_guard(),
         })
     }

@@ -71,6 +71,18 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
+    /// What labels must be.
+    #[must_use]
+    pub fn labels(&self) -> &LabelSelector {
+        &self.labels
+    }
+
+    /// What fields must be.
+    #[must_use]
+    pub fn fields(&self) -> &FieldSelector {
+        &self.fields
+    }
+
     /// The one name that it admits, if it names one.
     pub(super) fn only_name(&self) -> Option<&str> {
         self.fields

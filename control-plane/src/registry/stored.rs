@@ -9,12 +9,15 @@ use trireme_logic::{
     kinds,
     object::{KindOps, Object, ObjectKey},
 };
+use trireme_proto::json::transcode;
 use trireme_store::kv::{KeyValue, Revision};
 
 use crate::{limits, pipeline::Permit, status::ApiError};
 
 /// Field number of `metadata` in every kind's message.
 const METADATA_TAG: u32 = 1;
+/// How long JSON is at most, of usual objects, for each byte of protobuf.
+const JSON_BYTES_A_BYTE: usize = 2;
 /// Field number of `resourceVersion` in the metadata's message.
 const RESOURCE_VERSION_TAG: u32 = 6;
 
@@ -140,8 +143,7 @@ impl Stored {
     /// # Errors
     /// As [`decode`](Self::decode).
     pub fn to_protobuf(&self) -> Result<Bytes, ApiError> {
-        let (shown, stored) = (self.ops.info(), self.ops.stored().info());
-        if (shown.group, shown.version) == (stored.group, stored.version) {
+        if self.is_shown_as_stored() {
             Ok(with_revision(&self.value, self.revision))
         } else {
             Ok(self.ops.protobuf_of(&**self.object()?))
@@ -153,9 +155,44 @@ impl Stored {
     /// # Errors
     /// As [`decode`](Self::decode).
     pub fn to_json(&self) -> Result<Vec<u8>, ApiError> {
-        self.ops
-            .json_of(&**self.object()?)
-            .map_err(|error| self.undecodable(&error))
+        self.json(true)
+    }
+
+    /// The same as it stands in a list, where what its objects are is said once.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn to_json_in_list(&self) -> Result<Vec<u8>, ApiError> {
+        self.json(false)
+    }
+
+    /// Of the stored version it is made without decoding.
+    fn json(&self, has_type: bool) -> Result<Vec<u8>, ApiError> {
+        let schema = self.ops.schema();
+        match schema.filter(|_| self.is_shown_as_stored()) {
+            Some(schema) => {
+                let mut text = Vec::with_capacity(self.value.len() * JSON_BYTES_A_BYTE);
+                transcode(schema, &with_revision(&self.value, self.revision), has_type, &mut text)
+                    .map_err(|error| self.undecodable(&error))?;
+                Ok(text)
+            }
+            None => {
+                let json = self
+                    .ops
+                    .json_of(&**self.object()?)
+                    .map_err(|error| self.undecodable(&error))?;
+                Ok(if has_type {
+                    json
+                } else {
+                    without_type(self.kind(), json)
+                })
+            }
+        }
+    }
+
+    fn is_shown_as_stored(&self) -> bool {
+        let (shown, stored) = (self.ops.info(), self.ops.stored().info());
+        (shown.group, shown.version) == (stored.group, stored.version)
     }
 
     fn undecodable(&self, error: &dyn std::fmt::Display) -> ApiError {
@@ -179,6 +216,18 @@ pub(super) fn revision_text(revision: Revision) -> String {
     }
 }
 
+fn without_type(info: &KindInfo, json: Vec<u8>) -> Vec<u8> {
+    let head = format!(
+        "{{\"apiVersion\":\"{}\",\"kind\":\"{}\",",
+        kinds::api_version(info),
+        info.kind
+    );
+    match json.strip_prefix(head.as_bytes()) {
+        Some(rest) => [b"{", rest].concat(),
+        None => json,
+    }
+}
+
 /// The stored form of an object: without its revision, within the size limit.
 pub(super) fn encode(object: &mut dyn Object) -> Result<Bytes, ApiError> {
     object.metadata_mut().resource_version.clear();
@@ -198,6 +247,9 @@ pub(super) fn encode(object: &mut dyn Object) -> Result<Bytes, ApiError> {
 /// Adds the revision to a stored object without decoding it: a message field that comes twice is merged by
 /// every protobuf reader, so a second `metadata` with nothing but the `resourceVersion` fills it in.
 fn with_revision(value: &Bytes, revision: Revision) -> Bytes {
+    if revision == 0 {
+        return value.clone();
+    }
     let text = revision_text(revision);
     // A decimal revision has at most 19 digits, so each length takes one byte.
     let inner = 2 + text.len();
@@ -234,6 +286,8 @@ mod tests {
             let mut expected = pod.clone();
             expected.metadata.as_mut().expect("present").resource_version = revision.to_string();
             assert_eq!(read, expected);
+            let shown = stored.to_json().expect("stored so");
+            assert_eq!(shown, trireme_proto::json::encode(&expected).expect("JSON"));
             let decoded = stored.object().expect("decoded");
             assert_eq!(decoded.downcast_ref::<Pod>(), Some(&expected));
         }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use trireme_logic::{
     kind::KindInfo,
     kinds,
-    object::ObjectKey,
+    object::{KindOps, ObjectKey},
     world::{Change, Mutation, World},
 };
 use trireme_proto::api::core::v1::Pod;
@@ -20,7 +20,11 @@ use trireme_store::kv::{
     Consistency, EventKind, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest,
 };
 
-use crate::{limits::WORLD_LIST_PAGE, registry::Stored, status::ApiError};
+use crate::{
+    limits::{FINDER_WAIT, WORLD_LIST_PAGE},
+    registry::{Finder, Found, Selection, Stored},
+    status::ApiError,
+};
 
 /// The cache.
 pub struct WorldCache {
@@ -204,6 +208,36 @@ impl WorldCache {
     }
 }
 
+#[async_trait::async_trait]
+impl Finder for WorldCache {
+    async fn find(
+        &self,
+        ops: &'static dyn KindOps,
+        namespace: &str,
+        selection: &Selection,
+        revision: Revision,
+        most: usize,
+    ) -> Option<Found> {
+        let shown = tokio::time::timeout(FINDER_WAIT, self.wait_for(revision)).await;
+        if !matches!(shown, Ok(Ok(()))) {
+            return None;
+        }
+        self.read(|world| {
+            let keys = world.candidates(
+                ops.stored().info(),
+                namespace,
+                selection.labels(),
+                selection.fields(),
+                most,
+            )?;
+            Some(Found {
+                revision: world.revision(),
+                keys,
+            })
+        })
+    }
+}
+
 async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Mutation>, Revision), KvError> {
     let mut listed = Vec::new();
     let mut request = RangeRequest {
@@ -234,7 +268,9 @@ fn observed(kv: &KeyValue) -> Option<Mutation> {
             // No loop asks who owns a field, and each entry would hold on to all the bytes that it was read from. Where a
             // loop writes the object, the registry has them still.
             object.metadata_mut().managed_fields = Vec::new();
-            Some(Mutation::Put(Arc::from(object)))
+            // A copy has room for just what it holds. Decoding leaves room for four of whatever may come more than once,
+            // which for containers and volumes is more than the rest of a pod.
+            Some(Mutation::Put(Arc::from(object.clone_object())))
         }
         Err(error) => {
             tracing::error!(key = %String::from_utf8_lossy(&kv.key), %error, "a stored object does not decode");

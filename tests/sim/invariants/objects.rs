@@ -88,7 +88,8 @@ fn watch_is_whole(watch: &ObjectWatchRecord, written: &BTreeMap<&str, BTreeMap<i
     // The present objects come first, at whatever revisions they are.
     let mut highest = 0;
     for (change, name, revision, token) in &watch.changes {
-        let begins = *revision <= watch.initial;
+        // A watch that ended before its objects were all there was told of nothing else.
+        let begins = *revision <= watch.initial || (watch.start == 0 && watch.initial == 0);
         if !begins && *revision < highest {
             found.push(format!(
                 "a watch from {} was told of {name} at {revision} after {highest}",
@@ -139,4 +140,37 @@ fn watch_is_whole(watch: &ObjectWatchRecord, written: &BTreeMap<&str, BTreeMap<i
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(start: i64, initial: i64, revisions: &[i64]) -> Vec<String> {
+        let change = |(index, revision): (usize, &i64)| {
+            let name = format!("object-{index}");
+            (Change::Added, name, *revision, String::new())
+        };
+        let watch = ObjectWatchRecord {
+            start,
+            changes: revisions.iter().enumerate().map(change).collect(),
+            bookmarked: initial,
+            initial,
+        };
+        watch_is_whole(&watch, &BTreeMap::new())
+    }
+
+    #[test]
+    fn only_the_objects_that_a_watch_begins_with_may_be_in_any_order() {
+        for (start, initial, revisions, is_right) in [
+            (0, 9, &[9, 5, 10, 12][..], true),
+            (0, 9, &[9, 5, 12, 10], false),
+            // It broke off among the objects that it begins with.
+            (0, 0, &[364, 348], true),
+            (4, 0, &[364, 348], false),
+        ] {
+            let found = watched(start, initial, revisions);
+            assert_eq!(found.is_empty(), is_right, "{start} {initial} {revisions:?}: {found:?}");
+        }
+    }
 }

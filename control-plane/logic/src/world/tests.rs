@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use trireme_proto::api::{
-    apps::v1::ReplicaSet,
-    core::v1::{ContainerPort, Pod},
+use trireme_proto::{
+    api::{
+        apps::v1::ReplicaSet,
+        core::v1::{ContainerPort, Pod},
+    },
+    selector::{FieldSelector, LabelSelector},
 };
 
 use super::{HostPort, Mutation, NodeUsage, PodRequest, World};
@@ -25,6 +28,9 @@ fn random_pod(name: &str, random: u64, owners: &[ReplicaSet]) -> Pod {
     meta.uid = format!("{name}-{}", random % 2);
     if let Some(owner) = owners.get((random / 7 % 4) as usize) {
         meta.owner_references = vec![mk_owner(owner)];
+    }
+    if let Some(tier) = ["a", "b", "c"].get((random / 13 % 4) as usize) {
+        meta.labels.insert("tier".to_owned(), (*tier).to_owned());
     }
     pod.spec.as_mut().unwrap().node_name = ["", "node-0", "node-1"][(random / 31 % 3) as usize].into();
     pod.status.as_mut().unwrap().phase = ["Pending", "Running", "Failed"][(random / 101 % 3) as usize].into();
@@ -66,6 +72,23 @@ fn check(world: &World, owners: &[ReplicaSet]) {
         );
         assert_eq!(world.owned_by(uid).count(), controlled.len());
     }
+    for (labels, fields) in [
+        ("tier=a", ""),
+        ("tier in (a,c)", ""),
+        ("tier=none", ""),
+        ("", "spec.nodeName=node-0"),
+    ] {
+        let (labels, fields): (LabelSelector, FieldSelector) = (labels.parse().unwrap(), fields.parse().unwrap());
+        let found = |most| world.candidates(&Pod::INFO, "default", &labels, &fields, most);
+        let meant = keys(&|pod| {
+            labels.matches(&metadata_of(pod).labels) && fields.matches(|_| pods::spec(pod).node_name.as_str())
+        });
+        let most = meant.len();
+        assert_eq!(found(most).map(BTreeSet::from_iter), Some(meant));
+        if most > 0 {
+            assert_eq!(found(most - 1), None, "they are more than what is wanted at most");
+        }
+    }
     let free: BTreeSet<ObjectKey> = world.without_controller::<Pod>("default").map(owners::key_of).collect();
     assert_eq!(free, keys(&|pod| owners::controller_of(metadata_of(pod)).is_none()));
     for pod in all {
@@ -92,6 +115,28 @@ fn indexes_follow_every_change() {
             world.apply(mutation, i64::try_from(step).unwrap());
             check(&world, &sets);
         }
+    }
+}
+
+#[test]
+fn candidates_are_of_one_namespace_and_of_the_requirement_that_leaves_the_fewest() {
+    let mut world = World::new();
+    for (revision, (namespace, name)) in (1..).zip([("a", "x"), ("a", "y"), ("a-b", "x"), ("b", "x")]) {
+        let mut pod = mk_pod_with_requests(namespace, name, &[]);
+        pod.metadata.as_mut().unwrap().labels = labels(&[("app", "web"), ("name", name)]);
+        world.apply(Mutation::Put(Arc::new(pod)), revision);
+    }
+    let found = |namespace: &str, labels: &str, most| {
+        let labels = labels.parse().unwrap();
+        let found = world.candidates(&Pod::INFO, namespace, &labels, &FieldSelector::default(), most);
+        found.map(|keys| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(found("a", "app=web", 2).as_deref(), Some("a/x a/y"));
+    assert_eq!(found("", "app=web", 3), None);
+    assert_eq!(found("", "app=web,name=y", 3).as_deref(), Some("a/y"));
+    assert_eq!(found("", "name=none", 0).as_deref(), Some(""));
+    for untold in ["", "app", "app!=web", "app notin (web)"] {
+        assert_eq!(found("", untold, 9), None, "{untold}");
     }
 }
 

@@ -1,9 +1,13 @@
 //! Listing: pages of one revision, selectors, consistency.
 
+use trireme_logic::object::KindOps;
 use trireme_store::kv::Kv;
 
 use super::*;
-use crate::registry::{ListPage, ListRequest, Selection};
+use crate::{
+    registry::{Finder, Found, ListPage, ListRequest, Selection},
+    run::world_cache::WorldCache,
+};
 
 async fn list(harness: &Harness, request: ListRequest) -> Result<ListPage, ApiError> {
     harness.registry.list(&system(), ops_of("", "pods"), &request).await
@@ -261,5 +265,115 @@ async fn a_read_does_not_wait_for_ever_for_a_revision() {
     );
     for text in ["x", "-1", "1.5"] {
         assert_eq!(reason(ReadFrom::parse(text)), Reason::BadRequest, "{text}");
+    }
+}
+
+/// A world that follows the harness's store, as a server's does.
+fn find_by_world(harness: &Harness) -> Arc<WorldCache> {
+    let world = WorldCache::new();
+    harness.registry.find_by(world.clone());
+    tokio::spawn(world.clone().follow(harness.kv.clone()));
+    world
+}
+
+#[tokio::test]
+async fn what_an_index_finds_is_what_the_range_holds() {
+    let indexed = Harness::new().await;
+    create_pods(&indexed, 10).await;
+    let world = find_by_world(&indexed);
+    world.wait_for(indexed.revision()).await.expect("it follows");
+    let (reading, requests) = (
+        indexed.another_server(),
+        [
+            selected("parity=even", ""),
+            selected("parity in (odd,none)", "metadata.namespace=default"),
+            selected("parity=none", ""),
+            selected("", "spec.nodeName=n1"),
+            selected("parity=odd", "spec.nodeName!=n1"),
+            selected("parity!=odd", ""),
+        ],
+    );
+    for request in requests {
+        for from in [
+            ReadFrom::Latest,
+            ReadFrom::Anything,
+            ReadFrom::NotOlderThan(indexed.revision()),
+        ] {
+            for limit in [0, 3, 100] {
+                let request = ListRequest {
+                    from,
+                    limit,
+                    ..request.clone()
+                };
+                let found = list(&indexed, request.clone()).await.expect("listed");
+                let read = reading
+                    .list(&system(), ops_of("", "pods"), &request)
+                    .await
+                    .expect("listed");
+                assert_eq!(names(&found), names(&read), "{request:?}");
+                assert_eq!(found.revision, read.revision);
+                assert_eq!(found.continue_token.is_empty(), read.continue_token.is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_index_finds_is_of_one_revision_that_is_not_too_old() {
+    let harness = Harness::new().await;
+    create_pods(&harness, 4).await;
+    let world = find_by_world(&harness);
+    for step in 0..20 {
+        let (ops, key) = (ops_of("", "pods"), in_default("web-02"));
+        if step % 2 == 0 {
+            harness
+                .registry
+                .delete(&system(), ops, &key, &Default::default())
+                .await
+                .expect("deleted");
+        } else {
+            let mut pod = mk_pod("web-02");
+            pod.metadata
+                .as_mut()
+                .expect("present")
+                .labels
+                .insert("parity".to_owned(), "even".to_owned());
+            harness.create(pod).await.expect("created");
+        }
+        let page = list(&harness, selected("parity=even", "")).await.expect("listed");
+        let expected: &[&str] = if step % 2 == 0 {
+            &["web-00"]
+        } else {
+            &["web-00", "web-02"]
+        };
+        assert_eq!(names(&page), expected, "what was acknowledged is seen");
+        assert_eq!(page.revision, harness.revision());
+        assert!(world.revision() >= page.revision);
+    }
+}
+
+/// Knows nothing in time, or names what is long gone.
+struct Useless(Option<Found>);
+
+#[async_trait::async_trait]
+impl Finder for Useless {
+    async fn find(&self, _: &'static dyn KindOps, _: &str, _: &Selection, _: i64, _: usize) -> Option<Found> {
+        self.0.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_range_is_read_where_an_index_is_no_help() {
+    for compacted in [false, true] {
+        let harness = Harness::new().await;
+        create_pods(&harness, 4).await;
+        let found = Found {
+            revision: 2,
+            keys: vec![in_default("web-00")],
+        };
+        harness.kv.compact(harness.revision()).await.expect("compacted");
+        harness.registry.find_by(Arc::new(Useless(compacted.then_some(found))));
+        let page = list(&harness, selected("parity=even", "")).await.expect("listed");
+        assert_eq!(names(&page), ["web-00", "web-02"]);
     }
 }

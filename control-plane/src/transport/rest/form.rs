@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use serde_json::Value;
-use trireme_logic::{
-    kind::{ColumnDefinition, KindInfo},
-    kinds,
-};
+use trireme_logic::{kind::ColumnDefinition, kinds};
 use trireme_proto::api::{
     autoscaling::v1::Scale,
     meta::v1::{ObjectMeta, PartialObjectMetadata, Time},
@@ -156,7 +153,7 @@ impl Form {
             (Shape::Table { version }, _) => self.row(shown, version),
             (_, Format::Protobuf) => Ok(self.protobuf(shown)?.into()),
             (Shape::Metadata { .. }, _) => self.json(shown),
-            (Shape::Object, _) => Ok(without_type(stored.kind(), self.json(shown)?)),
+            (Shape::Object, _) => stored.to_json_in_list(),
         }
     }
 
@@ -212,19 +209,6 @@ fn partial(shown: Shown<'_>, version: &str) -> Result<Vec<u8>, ApiError> {
     let metadata = serde_json::to_vec(shown.metadata()?).map_err(no_json)?;
     let head = format!("{{\"kind\":\"{PARTIAL}\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":");
     Ok([head.as_bytes(), &metadata, b"}"].concat())
-}
-
-/// In a list, what its objects are is said once, at its head.
-fn without_type(info: &KindInfo, json: Vec<u8>) -> Vec<u8> {
-    let head = format!(
-        "{{\"apiVersion\":\"{}\",\"kind\":\"{}\",",
-        kinds::api_version(info),
-        info.kind
-    );
-    match json.strip_prefix(head.as_bytes()) {
-        Some(rest) => [b"{", rest].concat(),
-        None => json,
-    }
 }
 
 fn no_json(error: serde_json::Error) -> ApiError {
