@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod environment;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod limits;
 pub mod pipeline;
 pub mod pki;

@@ -9,6 +9,9 @@ pub const OBJECT_MAX_BYTES: usize = 1_536 << 10;
 /// Largest request, in bytes: an object in JSON may be larger than what is stored of it.
 pub const REQUEST_MAX_BYTES: usize = 3 << 20;
 
+/// Largest message that is no stored object, in bytes: the options of a deletion, a scale, a binding, an eviction.
+pub const OPTIONS_MAX_BYTES: usize = 512 << 10;
+
 /// Most unknown-field warnings in one answer.
 pub const WARNINGS_MAX: usize = 32;
 
@@ -18,17 +21,20 @@ pub const QUERY_PARAMETERS_MAX: usize = 64;
 /// Most forms that a client may say it accepts; those after them are not looked at.
 pub const ACCEPT_CLAUSES_MAX: usize = 32;
 
-/// Longest name of a field manager, in bytes.
-pub const FIELD_MANAGER_MAX_BYTES: usize = 128;
-
 /// Most aliases, and most anchors, of one YAML document.
 pub const YAML_ALIASES_MAX: usize = 1_000;
 
 /// Most scalars, lists and maps of one YAML document, each counted as often as aliases repeat it.
-pub const YAML_NODES_MAX: usize = 200_000;
+pub const YAML_NODES_MAX: usize = trireme_logic::limits::JSON_VALUES;
 
 /// Longest sentence of one `Warning` header, in bytes.
 pub const WARNING_MAX_BYTES: usize = 1_024;
+
+/// How much is still taken in of a request that was answered before it was read, in bytes: more than that, and its connection ends.
+pub const UNREAD_BODY_MAX_BYTES: usize = 256 << 10;
+
+/// How long that may take.
+pub const UNREAD_BODY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// When a client comes back whose body had no room.
 pub const BODY_RETRY: Duration = Duration::from_secs(1);
@@ -62,6 +68,9 @@ pub const ENCODE_CHUNK_ITEMS: usize = 256;
 
 /// How often a write without a precondition starts over when another got in between.
 pub const WRITE_ATTEMPTS_MAX: usize = 64;
+
+/// How often an eviction is judged again when its pod or budget changed meanwhile.
+pub const EVICTION_ATTEMPTS_MAX: usize = 20;
 
 /// How often a patch is applied again when another write got in between.
 pub const PATCH_ATTEMPTS_MAX: usize = 5;

@@ -8,7 +8,7 @@ mod store;
 
 use std::{fmt, time::Duration};
 
-use trireme_logic::{field_error::FieldError, kind::KindInfo};
+use trireme_logic::{admission::group_resource, field_error::FieldError, kind::KindInfo};
 use trireme_proto::api::meta::v1::{Status, StatusCause, StatusDetails};
 
 /// The API group of options.
@@ -45,6 +45,8 @@ pub enum Reason {
     TooManyRequests,
     /// It took too long. Nothing was changed.
     Timeout,
+    /// The client took too long to send its request. Nothing was changed.
+    RequestTimeout,
     /// The cluster cannot do it at present. Nothing was changed.
     ServiceUnavailable,
     /// The write was sent but its outcome is not known.
@@ -102,7 +104,7 @@ impl Reason {
             Self::UnsupportedMediaType => "UnsupportedMediaType",
             Self::NotImplemented => "NotImplemented",
             Self::TooManyRequests => "TooManyRequests",
-            Self::Timeout | Self::UnknownOutcome => "Timeout",
+            Self::Timeout | Self::RequestTimeout | Self::UnknownOutcome => "Timeout",
             Self::ServiceUnavailable => "ServiceUnavailable",
             Self::InternalError => "InternalError",
         }
@@ -118,6 +120,7 @@ impl Reason {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,
+            Self::RequestTimeout => 408,
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Expired => 410,
             Self::RequestEntityTooLarge => 413,
@@ -129,15 +132,6 @@ impl Reason {
             Self::ServiceUnavailable => 503,
             Self::Timeout | Self::UnknownOutcome => 504,
         }
-    }
-}
-
-/// `pods` or `deployments.apps`, as Kubernetes names a resource in its sentences.
-pub(crate) fn qualified(info: &KindInfo) -> String {
-    if info.group.is_empty() {
-        info.plural.to_owned()
-    } else {
-        format!("{}.{}", info.plural, info.group)
     }
 }
 
@@ -204,7 +198,7 @@ impl ApiError {
     pub fn forbidden_object(info: &KindInfo, name: &str, why: impl fmt::Display) -> Self {
         Self::new(
             Reason::Forbidden,
-            format!("{} \"{name}\" is forbidden: {why}", qualified(info)),
+            format!("{} \"{name}\" is forbidden: {why}", group_resource(info)),
         )
         .about(info, info.plural, name)
     }
@@ -212,7 +206,11 @@ impl ApiError {
     /// `pods "x" not found`
     #[must_use]
     pub fn not_found(info: &KindInfo, name: &str) -> Self {
-        Self::new(Reason::NotFound, format!("{} \"{name}\" not found", qualified(info))).about(info, info.plural, name)
+        Self::new(
+            Reason::NotFound,
+            format!("{} \"{name}\" not found", group_resource(info)),
+        )
+        .about(info, info.plural, name)
     }
 
     /// Something other than an object was not found.
@@ -226,7 +224,7 @@ impl ApiError {
     pub fn already_exists(info: &KindInfo, name: &str) -> Self {
         Self::new(
             Reason::AlreadyExists,
-            format!("{} \"{name}\" already exists", qualified(info)),
+            format!("{} \"{name}\" already exists", group_resource(info)),
         )
         .about(info, info.plural, name)
     }
@@ -242,7 +240,10 @@ impl ApiError {
     pub fn conflict(info: &KindInfo, name: &str, why: impl fmt::Display) -> Self {
         Self::new(
             Reason::Conflict,
-            format!("Operation cannot be fulfilled on {} \"{name}\": {why}", qualified(info)),
+            format!(
+                "Operation cannot be fulfilled on {} \"{name}\": {why}",
+                group_resource(info)
+            ),
         )
         .about(info, info.plural, name)
     }
@@ -344,6 +345,12 @@ impl ApiError {
         Self::new(Reason::Timeout, message)
     }
 
+    /// The client took too long to send its request; nothing was changed.
+    #[must_use]
+    pub fn request_timeout(message: impl Into<String>) -> Self {
+        Self::new(Reason::RequestTimeout, message)
+    }
+
     /// The cluster cannot do it at present; nothing was changed.
     #[must_use]
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -421,7 +428,7 @@ impl ApiError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.reason(),
-            Reason::TooManyRequests | Reason::ServiceUnavailable | Reason::Timeout
+            Reason::TooManyRequests | Reason::ServiceUnavailable | Reason::Timeout | Reason::RequestTimeout
         )
     }
 

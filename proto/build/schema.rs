@@ -100,7 +100,7 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
         };
         let _ = writeln!(
             code,
-            "FieldSchema {{ json_name: {:?}, number: {}, doc: {:?}, shape: Shape::{shape}, value: ValueType::{value}, inline: {}, always: {}, required: {}, merge_key: {merge_key}, merge: {}, retain_keys: {}, list_type: ListType::{list_type}, list_map_keys: &{:?}, atomic: {}, default_value: {default_value} }},",
+            "FieldSchema {{ json_name: {:?}, number: {}, doc: {:?}, shape: Shape::{shape}, value: ValueType::{value}, inline: {}, always: {}, required: {}, merge_key: {merge_key}, merge: {}, retain_keys: {}, replace: {}, list_type: ListType::{list_type}, list_map_keys: &{:?}, atomic: {}, default_value: {default_value} }},",
             field.json_name,
             field.number,
             field.doc,
@@ -109,6 +109,7 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
             field.required,
             field.merge || !field.merge_key.is_empty(),
             field.retain_keys,
+            field.replace,
             field.list_map_keys,
             field.atomic,
         );

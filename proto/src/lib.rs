@@ -12,6 +12,7 @@ mod scalars;
 pub mod schema;
 pub mod selector;
 mod typed_object;
+pub mod wire;
 
 pub use kubernetes as api;
 pub use runtime as cri;

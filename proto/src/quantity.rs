@@ -393,6 +393,7 @@ mod tests {
         }
         let error = "9999999999999999999999999E".parse::<Amount>().unwrap_err();
         assert!(matches!(error, InvalidQuantity::TooLarge(_)), "{error}");
+        assert!("0".repeat(QUANTITY_BYTES_MAX).parse::<Amount>().unwrap().is_zero());
         let long = "1".repeat(QUANTITY_BYTES_MAX + 1);
         let error = long.parse::<Amount>().unwrap_err();
         assert_eq!(error, InvalidQuantity::TooLong(QUANTITY_BYTES_MAX + 1));

@@ -56,6 +56,8 @@ pub struct FieldSchema {
     pub merge: bool,
     /// A strategic merge patch keeps only the fields that the patch names.
     pub retain_keys: bool,
+    /// A strategic merge patch replaces the message instead of merging it.
+    pub replace: bool,
     /// Who may own parts of the list in server-side apply.
     pub list_type: ListType,
     /// The fields that identify an item of a list of type `Map`. JSON names.

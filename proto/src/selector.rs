@@ -462,6 +462,20 @@ impl FromStr for FieldSelector {
     }
 }
 
+impl fmt::Display for FieldSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, FieldRequirement { path, value, equal }) in self.requirements.iter().enumerate() {
+            let (comma, operator) = (if i > 0 { "," } else { "" }, if *equal { "=" } else { "!=" });
+            write!(f, "{comma}{path}{operator}")?;
+            for c in value.chars() {
+                let escape = if matches!(c, '\\' | ',' | '=') { "\\" } else { "" };
+                write!(f, "{escape}{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The parts between commas that are not escaped.
 fn split_terms(text: &str) -> Vec<&str> {
     let mut terms = Vec::new();
@@ -599,11 +613,20 @@ mod tests {
         let long_key = "a".repeat(NAME_BYTES_MAX + 1);
         assert!(long_key.parse::<LabelSelector>().is_err());
         assert!(long_key[1..].parse::<LabelSelector>().is_ok());
+        let longest = " ".repeat(SELECTOR_BYTES_MAX);
+        assert!(longest.parse::<LabelSelector>().unwrap().is_everything());
+        assert!(longest.parse::<FieldSelector>().unwrap().is_everything());
         let too_long = " ".repeat(SELECTOR_BYTES_MAX + 1);
         assert_eq!(too_long.parse::<LabelSelector>(), Err(InvalidSelector::TooLong));
         assert_eq!(too_long.parse::<FieldSelector>(), Err(InvalidSelector::TooLong));
-        let too_many = vec!["a"; SELECTOR_REQUIREMENTS_MAX + 1].join(",");
+        let requirements = |count: usize| vec!["a=b"; count].join(",");
+        let (most, too_many) = (
+            requirements(SELECTOR_REQUIREMENTS_MAX),
+            requirements(SELECTOR_REQUIREMENTS_MAX + 1),
+        );
+        assert!(most.parse::<LabelSelector>().is_ok() && most.parse::<FieldSelector>().is_ok());
         assert_eq!(too_many.parse::<LabelSelector>(), Err(InvalidSelector::TooLong));
+        assert_eq!(too_many.parse::<FieldSelector>(), Err(InvalidSelector::TooLong));
     }
 
     fn expression(key: &str, operator: &str, values: &[&str]) -> v1::LabelSelectorRequirement {
@@ -661,6 +684,20 @@ mod tests {
         assert!("".parse::<FieldSelector>().unwrap().is_everything());
         for text in ["a", "=b", "a=b=c", "a=\\x", "a!b"] {
             assert!(text.parse::<FieldSelector>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn field_selectors_are_written_as_they_are_read() {
+        for (text, written) in [
+            ("", ""),
+            ("a.b==c", "a.b=c"),
+            (" a!=x , b=", "a!=x ,b="),
+            (r"a=x\,y,b=\=\\", r"a=x\,y,b=\=\\"),
+        ] {
+            let selector: FieldSelector = text.parse().unwrap();
+            assert_eq!(selector.to_string(), written);
+            assert_eq!(written.parse::<FieldSelector>().unwrap(), selector);
         }
     }
 }

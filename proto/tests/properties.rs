@@ -45,6 +45,13 @@ proptest! {
     }
 
     #[test]
+    fn field_selectors_survive_their_text(text in "[a-c!=,. \\\\]{0,24}") {
+        if let Ok(selector) = text.parse::<FieldSelector>() {
+            prop_assert_eq!(selector.to_string().parse::<FieldSelector>().unwrap(), selector);
+        }
+    }
+
+    #[test]
     fn times_survive_json(seconds in -62_135_596_800_i64..253_402_207_200) {
         prop_assume!(seconds != 0);
         let time = Time::from_unix_seconds(seconds);

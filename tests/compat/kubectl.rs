@@ -1,19 +1,32 @@
-//! A stock `kubectl`, as it is found on the path.
+//! Stock `kubectl`s: the one on the path, and the older one of Debian's.
 
-use std::process::Stdio;
+use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command};
 use trireme_tests::harness::Cluster;
 
-use crate::expectation::expect;
+use crate::{
+    expectation::expect,
+    needed::{kept, run, unless_missing},
+};
 
 /// How long one command may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
+/// What people type into an editor: a replacement of one word in the whole file.
+const EDITOR: &str = "sed -i s/before-edit/after-edit/";
+
+/// The package of Debian's that has an older `kubectl`.
+const PACKAGE: &str = "kubernetes-client";
+
 /// `kubectl` with the administrator's credentials, and a home of its own.
 pub(crate) struct Kubectl {
-    kubeconfig: std::path::PathBuf,
+    program: PathBuf,
+    /// Its minor version, by which what it prints differs.
+    minor: u32,
+    kubeconfig: PathBuf,
     home: tempfile::TempDir,
 }
 
@@ -25,15 +38,47 @@ pub(crate) struct Ended {
 }
 
 impl Kubectl {
-    /// For a cluster.
+    /// All that can be had, for a cluster.
     ///
     /// # Errors
-    /// If there is no place for its caches.
-    pub(crate) fn of(cluster: &Cluster) -> Result<Self> {
+    /// If one cannot be had that must be, or there is no place for its caches.
+    pub(crate) async fn all(cluster: &Cluster) -> Result<Vec<Self>> {
+        let stock = Self::new(cluster, PathBuf::from("kubectl")).await;
+        let debian = async { Self::new(cluster, debian().await?).await };
+        Ok([
+            unless_missing("a kubectl on the path", stock)?,
+            unless_missing("Debian's kubectl", debian.await)?,
+        ]
+        .into_iter()
+        .flatten()
+        .collect())
+    }
+
+    async fn new(cluster: &Cluster, program: PathBuf) -> Result<Self> {
+        let version = run(Command::new(&program).args(["version", "--client", "-o", "json"])).await?;
+        let version: Value = serde_json::from_str(&version)?;
+        let minor = version["clientVersion"]["minor"].as_str().context("a minor version")?;
         Ok(Self {
+            program,
+            minor: minor.trim_end_matches('+').parse()?,
             kubeconfig: cluster.kubeconfig(),
             home: tempfile::tempdir()?,
         })
+    }
+
+    /// Its version, for messages.
+    pub(crate) fn version(&self) -> String {
+        format!("kubectl 1.{}", self.minor)
+    }
+
+    /// Whether it is of this minor version or a later one.
+    pub(crate) fn is_since(&self, minor: u32) -> bool {
+        self.minor >= minor
+    }
+
+    /// What it prints: other words since a version.
+    pub(crate) fn words<'w>(&self, before: &'w str, minor: u32, since: &'w str) -> &'w str {
+        if self.is_since(minor) { since } else { before }
     }
 
     /// Runs a command; its words stand in one text, and what must not be split within single quotes.
@@ -41,17 +86,18 @@ impl Kubectl {
     /// # Errors
     /// If it cannot be run, or does not end.
     pub(crate) async fn run(&self, command: &str, input: &str) -> Result<Ended> {
-        let mut child = Command::new("kubectl")
+        let mut child = Command::new(&self.program)
             .args(words(command))
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", self.home.path())
             .env("KUBECTL_EXTERNAL_DIFF", "diff -u")
+            .env("KUBE_EDITOR", EDITOR)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("kubectl must be on the PATH")?;
+            .with_context(|| format!("running {}", self.program.display()))?;
         let mut stdin = child.stdin.take().context("standard input was asked for")?;
         // Most commands read nothing.
         let _ = stdin.write_all(input.as_bytes()).await;
@@ -108,6 +154,25 @@ impl Kubectl {
         );
         expect(&ended.stderr, expected).with_context(|| format!("kubectl {command}"))
     }
+}
+
+/// Debian's `kubectl`, unpacked beside whatever is installed.
+async fn debian() -> Result<PathBuf> {
+    let folder = kept(&format!("debian-{PACKAGE}"), |folder| async move {
+        let mut download = Command::new("apt-get");
+        download.args(["download", "--quiet", PACKAGE]).current_dir(&folder);
+        if run(&mut download).await.is_err() {
+            // A new machine knows of no packages.
+            run(Command::new("apt-get").args(["update", "--quiet"])).await?;
+            run(&mut download).await?;
+        }
+        let packages = std::fs::read_dir(&folder)?.collect::<std::io::Result<Vec<_>>>()?;
+        let package = packages.first().context("apt-get downloads a package")?.path();
+        run(Command::new("dpkg").arg("-x").arg(package).arg(&folder)).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(folder.join("usr/bin/kubectl"))
 }
 
 /// The words of a command; single quotes keep one together.

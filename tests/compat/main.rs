@@ -4,6 +4,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod balancer;
 mod expectation;
+mod kube_rs;
 mod kubectl;
+mod manifests;
+mod needed;
+mod python;
 mod verbs;

@@ -9,6 +9,7 @@ mod bad_input;
 mod cri;
 mod damage;
 mod failover;
+mod hostile;
 mod journey;
 mod manifests;
 mod membership;

@@ -5,6 +5,7 @@
 
 pub mod conditions;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod event_ttl;
 pub mod garbage_collector;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(replication::replica_set()),
         Box::new(replication::replication_controller()),
         Box::new(endpoint_slice::EndpointSliceController),
+        Box::new(disruption::DisruptionController),
         Box::new(namespace::NamespaceController),
         Box::new(service_account::ServiceAccountController),
         Box::new(garbage_collector::GarbageCollector),

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::limits;
+
 /// The kind of a field error; becomes the `reason` of a status cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldErrorReason {
@@ -36,7 +38,7 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// Collects field errors while it knows where in the object it is.
+/// Collects field errors while it knows where in the object it is: up to [`limits::FIELD_ERRORS`] of them.
 #[derive(Debug, Default)]
 pub struct FieldErrors {
     path: String,
@@ -138,7 +140,7 @@ impl FieldErrors {
         self.push(FieldErrorReason::NotFound, format!("Not found: {value:?}"));
     }
 
-    /// Everything that was found, in the order of the checks.
+    /// What was found, in the order of the checks.
     pub fn into_errors(self) -> Vec<FieldError> {
         self.errors
     }
@@ -149,6 +151,9 @@ impl FieldErrors {
     }
 
     fn push(&mut self, reason: FieldErrorReason, message: String) {
+        if self.errors.len() >= limits::FIELD_ERRORS {
+            return;
+        }
         self.errors.push(FieldError {
             reason,
             field: self.path.clone(),
@@ -164,5 +169,24 @@ impl fmt::Display for FieldError {
             return formatter.write_str(&self.message);
         }
         write!(formatter, "{}: {}", self.field, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_most_of_errors() {
+        let mut errors = FieldErrors::default();
+        for index in 0..=limits::FIELD_ERRORS {
+            errors.index(index, |errors| errors.required(""));
+        }
+        let errors = errors.into_errors();
+        assert_eq!(errors.len(), limits::FIELD_ERRORS);
+        assert_eq!(
+            errors[limits::FIELD_ERRORS - 1].field,
+            format!("[{}]", limits::FIELD_ERRORS - 1)
+        );
     }
 }

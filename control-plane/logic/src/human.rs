@@ -2,6 +2,10 @@
 //!
 //! The forms are those that `kubectl` users know. Nothing here is parsed again by a program.
 
+use trireme_proto::api::meta::v1::Time;
+
+use crate::controllers::times::seconds_between;
+
 /// Words for a duration in two or three significant figures: `45s`, `3m20s`, `5h`, `2d4h`, `3y`.
 pub fn duration_short(seconds: i64) -> String {
     const MINUTE: i64 = 60;
@@ -22,6 +26,11 @@ pub fn duration_short(seconds: i64) -> String {
         63_072_000..252_288_000 => pair(seconds / YEAR, "y", seconds % YEAR / DAY, "d"),
         _ => format!("{}y", seconds / YEAR),
     }
+}
+
+/// The same for the time from one moment to another. Moments at the ends of all time are as far apart as can be said.
+pub fn duration_between(earlier: Time, later: Time) -> String {
+    duration_short(seconds_between(earlier, later))
 }
 
 /// `a,b,c`, or `none` for nothing.

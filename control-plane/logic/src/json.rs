@@ -19,20 +19,43 @@ pub enum ParseError {
     /// Objects and lists nest too deep.
     #[error("JSON nests deeper than {} levels", limits::JSON_DEPTH)]
     TooDeep,
+    /// There are too many values.
+    #[error("JSON has more than {} values", limits::JSON_VALUES)]
+    TooMany,
+}
+
+/// What parsing a text comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// How deep its objects and lists nest: 0 for a scalar.
+    pub depth: usize,
+    /// How many scalars, lists and objects it has at most.
+    pub values: usize,
 }
 
 /// Reads JSON text.
 pub fn parse(text: &[u8]) -> Result<Value, ParseError> {
-    // Text is measured before it is parsed, so that hostile nesting costs no stack.
-    if text_depth(text) > limits::JSON_DEPTH {
-        return Err(ParseError::TooDeep);
-    }
+    check(text)?;
     serde_json::from_slice(text).map_err(ParseError::Syntax)
 }
 
-/// How deep the objects and lists of a text nest: 0 for a scalar.
-pub fn text_depth(text: &[u8]) -> usize {
+/// Refuses text beyond the limits. It is measured before it is parsed, so that hostile text costs no stack and no memory.
+pub fn check(text: &[u8]) -> Result<(), ParseError> {
+    let extent = extent(text);
+    if extent.depth > limits::JSON_DEPTH {
+        Err(ParseError::TooDeep)
+    } else if extent.values > limits::JSON_VALUES {
+        Err(ParseError::TooMany)
+    } else {
+        Ok(())
+    }
+}
+
+/// Measures a text, which need not be JSON.
+pub fn extent(text: &[u8]) -> Extent {
     let (mut depth, mut deepest) = (0_usize, 0);
+    // Each comma is followed by a value, and so is each bracket unless it closes at once.
+    let mut values = 1;
     let (mut in_string, mut escaped) = (false, false);
     for byte in text {
         match byte {
@@ -42,12 +65,14 @@ pub fn text_depth(text: &[u8]) -> usize {
             b'{' | b'[' if !in_string => {
                 depth += 1;
                 deepest = deepest.max(depth);
+                values += 1;
             }
+            b',' if !in_string => values += 1,
             b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    deepest
+    Extent { depth: deepest, values }
 }
 
 /// How deep a value nests: 0 for a scalar. Recursion ends just past the limit.
@@ -104,8 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn limit_of_values_is_met_exactly() {
+        let list = |items: usize| format!("[{}]", vec!["0"; items].join(","));
+        // The list itself and what may stand before its first item count, too.
+        let most = limits::JSON_VALUES - 1;
+        assert!(parse(list(most).as_bytes()).is_ok());
+        assert!(matches!(parse(list(most + 1).as_bytes()), Err(ParseError::TooMany)));
+        // The published way to make a parser take memory: as many small maps as fit.
+        let small = format!("[{}{{}}]", "{\"\":0},".repeat(1_000_000 / 7));
+        assert!(matches!(parse(small.as_bytes()), Err(ParseError::TooMany)));
+    }
+
+    #[test]
     fn brackets_in_strings_do_not_nest() {
-        assert_eq!(text_depth(br#"{"a":"[[\"[[","b":[1]}"#), 2);
+        assert_eq!(extent(br#"{"a":"[[\"[,[","b":[1]}"#), Extent { depth: 2, values: 4 });
     }
 
     #[test]

@@ -5,6 +5,12 @@
 
 /// The deepest nesting of JSON that is read: of objects, of patches, and of what a patch makes.
 pub const JSON_DEPTH: usize = trireme_proto::limits::JSON_DEPTH_MAX;
+/// The most values of JSON that is read: scalars, lists and objects. Some seven bytes of text can take several hundred of memory.
+pub const JSON_VALUES: usize = 200_000;
+/// The most messages of an object that is read, itself and everything in it.
+pub const OBJECT_MESSAGES: usize = trireme_proto::limits::MESSAGES_MAX;
+/// The most things that are told to be wrong with one object; further ones are dropped.
+pub const FIELD_ERRORS: usize = 1_000;
 /// The most operations of one JSON patch.
 pub const PATCH_OPERATIONS: usize = 10_000;
 /// The most bytes that the `copy` operations of one JSON patch may add together.
@@ -14,8 +20,8 @@ pub const PATCH_SIZE_BYTES: usize = 3 << 20;
 
 /// The most entries of managers that update; the oldest of them are merged into one.
 pub const UPDATE_MANAGERS: usize = 10;
-/// The most characters of a field manager's name.
-pub const FIELD_MANAGER_CHARS: usize = 128;
+/// The most bytes of a field manager's name.
+pub const FIELD_MANAGER_BYTES: usize = 128;
 
 /// The most bytes that the annotations of an object may have together, keys and values.
 pub const ANNOTATIONS_SIZE_BYTES: usize = 256 << 10;
@@ -130,6 +136,12 @@ pub const NODE_SILENCE_LIMIT_MS: u64 = 15_000;
 pub const NODE_TAKEOVER_GRACE_MS: u64 = 20_000;
 /// Seconds after which a held-back eviction is looked at again.
 pub const EVICTION_RECHECK_SECONDS: i64 = 5;
+/// Seconds after which an eviction may be tried again whose budget is not up to date. A fact of Kubernetes.
+pub const BUDGET_RETRY_SECONDS: u64 = 10;
+/// With more evicted pods than these that a budget has not seen go, it lets no more go. A fact of Kubernetes.
+pub const DISRUPTED_PODS: usize = 2_000;
+/// Seconds for which a pod that was let go counts as gone though it is not being deleted. A fact of Kubernetes.
+pub const DISRUPTED_POD_MEMORY_SECONDS: i64 = 120;
 /// The most writes of one kind in one pass of a controller; the pass is repeated as soon as they are seen.
 pub const WRITES_PER_RECONCILE: usize = 500;
 /// The most events of one kind in one pass of a controller; more become one that counts them.

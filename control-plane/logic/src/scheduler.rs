@@ -89,16 +89,24 @@ pub struct Unschedulable {
 
 /// Decides on all pending pods.
 pub fn schedule(world: &World, options: &Options) -> Decisions {
-    Pass::new(world, options).run()
+    let queue = queue(world);
+    if queue.is_empty() {
+        // Nodes come and go in thousands, and each has to be looked at only for a pod's sake.
+        return Decisions::default();
+    }
+    Pass::new(world, options).run(queue)
+}
+
+/// True if the pod asks for this scheduler.
+pub fn asks_for_us(pod: &Pod) -> bool {
+    let name = pods::spec(pod).scheduler_name.as_str();
+    name.is_empty() || name == SCHEDULER_NAME
 }
 
 /// True if this scheduler is to find a node for the pod now.
 pub fn is_ours(pod: &Pod) -> bool {
     let spec = pods::spec(pod);
-    (spec.scheduler_name.is_empty() || spec.scheduler_name == SCHEDULER_NAME)
-        && spec.scheduling_gates.is_empty()
-        && !pods::is_bound(pod)
-        && pods::is_active(pod)
+    asks_for_us(pod) && spec.scheduling_gates.is_empty() && !pods::is_bound(pod) && pods::is_active(pod)
 }
 
 /// True if where the pod may go depends on which pods lie where.
@@ -132,7 +140,7 @@ impl<'w> Pass<'w> {
             .collect();
         let count = nodes.len().max(1) as u64;
         let labels_matter =
-            world.pods_with_affinity().next().is_some() || world.pending_pods().any(depends_on_other_pods);
+            world.pods_with_affinity().next().is_some() || world.pods_to_schedule_beside_others().next().is_some();
         Self {
             world,
             options,
@@ -146,9 +154,9 @@ impl<'w> Pass<'w> {
         }
     }
 
-    fn run(mut self) -> Decisions {
+    fn run(mut self, queue: Vec<&'w Pod>) -> Decisions {
         let mut decisions = Decisions::default();
-        for pod in queue(self.world) {
+        for pod in queue {
             if decisions.bindings.len() >= self.options.limit {
                 decisions.more = true;
                 break;
@@ -199,7 +207,7 @@ impl<'w> Pass<'w> {
 
 /// The pending pods that are ours: the most important first, then the oldest.
 fn queue(world: &World) -> Vec<&Pod> {
-    let mut queue: Vec<&Pod> = world.pending_pods().filter(|pod| is_ours(pod)).collect();
+    let mut queue: Vec<&Pod> = world.pods_to_schedule().filter(|pod| is_ours(pod)).collect();
     // The sort is stable, so that equals stay in the order of their keys.
     queue.sort_by_key(|pod| {
         let created = metadata_of(*pod).creation_timestamp.map(times::order);

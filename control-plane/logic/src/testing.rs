@@ -3,6 +3,7 @@
 //! Each builder makes an object as the registry would hand it out: defaulted, with a uid and a creation
 //! time. Tests then change the fields that they are about.
 
+mod full;
 #[cfg(test)]
 pub(crate) mod harness;
 
@@ -17,6 +18,7 @@ use trireme_proto::api::{
     meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Quantity, Time},
 };
 
+pub use self::full::full_object;
 use crate::kind::{Kind, metadata_of};
 
 /// The moment at which every built object was created, in seconds since 1970.

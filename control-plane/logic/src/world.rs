@@ -270,6 +270,18 @@ impl World {
         self.index.pending_pods().filter_map(|key| self.get(key))
     }
 
+    /// Those of [`pending_pods`](Self::pending_pods) that ask for this scheduler, by key.
+    pub fn pods_to_schedule(&self) -> impl Iterator<Item = &Pod> {
+        self.index.pods_to_schedule().filter_map(|key| self.get(key))
+    }
+
+    /// Those of [`pods_to_schedule`](Self::pods_to_schedule) whose place depends on which pods lie where, by key.
+    pub fn pods_to_schedule_beside_others(&self) -> impl Iterator<Item = &Pod> {
+        self.index
+            .pods_to_schedule_beside_others()
+            .filter_map(|key| self.get(key))
+    }
+
     /// The unfinished bound pods that have terms about other pods, by key.
     pub fn pods_with_affinity(&self) -> impl Iterator<Item = &Pod> {
         self.index.pods_with_affinity().filter_map(|key| self.get(key))

@@ -1,6 +1,6 @@
 //! What was sent: from bytes to an object of the kind that the permit is for.
 //!
-//! Size and depth are checked before anything is parsed (invariant I9).
+//! Size, depth and number are checked before anything is parsed (invariant I9).
 
 use bytes::Bytes;
 use trireme_logic::{
@@ -12,6 +12,7 @@ use trireme_logic::{
 use trireme_proto::{
     api::{autoscaling::v1::Scale, core::v1::Binding, meta::v1::ManagedFieldsEntry},
     v1::Encoding,
+    wire,
 };
 
 use super::{Permit, owners::Owners};
@@ -77,7 +78,7 @@ impl Decoded {
         managers: Vec<ManagedFieldsEntry>,
         validation: Validation,
     ) -> Result<Self, ApiError> {
-        let mut decoded = Self::from_patched(ops, applied, validation)?;
+        let mut decoded = Self::from_patched(ops, applied, Vec::new(), validation)?;
         decoded.object.metadata_mut().managed_fields = managers;
         decoded.owners = Owners::Settled;
         Ok(decoded)
@@ -94,15 +95,18 @@ impl Decoded {
         self.owners
     }
 
-    /// Decodes the outcome of a patch.
+    /// Decodes the outcome of a patch; `remarks` are what is known to be wrong with the patch itself.
     pub(crate) fn from_patched(
         ops: &'static dyn KindOps,
         patched: &serde_json::Value,
+        remarks: Vec<String>,
         validation: Validation,
     ) -> Result<Self, ApiError> {
         let text = serde_json::to_vec(patched)
             .map_err(|error| ApiError::internal("the patched object has no JSON").context(error))?;
-        Self::of_kind(ops, text.into(), Encoding::Json, validation)
+        check_size(text.len(), limits::REQUEST_MAX_BYTES)?;
+        check_extent(&text)?;
+        read_json(ops, &text, remarks, validation)
     }
 
     fn of_kind(
@@ -111,9 +115,12 @@ impl Decoded {
         encoding: Encoding,
         validation: Validation,
     ) -> Result<Self, ApiError> {
-        check_size(body.len())?;
+        check_size(body.len(), limits::REQUEST_MAX_BYTES)?;
         match encoding {
             Encoding::Protobuf => {
+                if let Some(schema) = ops.schema() {
+                    wire::check_messages(schema, &body).map_err(|error| not_readable(ops.info(), &error))?;
+                }
                 let object = ops
                     .from_protobuf(body)
                     .map_err(|error| not_readable(ops.info(), &error))?;
@@ -168,18 +175,18 @@ pub(crate) fn decode_message<M>(kind: &str, body: Bytes, encoding: Encoding) -> 
 where
     M: prost::Message + Default + serde::de::DeserializeOwned,
 {
-    check_size(body.len())?;
+    check_size(body.len(), limits::OPTIONS_MAX_BYTES)?;
     match encoding {
         Encoding::Protobuf => M::decode(body).map_err(|error| no_message(kind, &error)),
         Encoding::Json => {
-            check_depth(&body)?;
+            check_extent(&body)?;
             serde_json::from_slice(&body).map_err(|error| no_message(kind, &error))
         }
     }
 }
 
 fn from_json(ops: &'static dyn KindOps, body: &[u8], validation: Validation) -> Result<Decoded, ApiError> {
-    check_depth(body)?;
+    check_extent(body)?;
     match read_json(ops, body, Vec::new(), validation) {
         Err(error) => {
             // A field that stands twice is what the reader does not get over; it is rare, and told apart only then.
@@ -189,11 +196,25 @@ fn from_json(ops: &'static dyn KindOps, body: &[u8], validation: Validation) -> 
             if twice.is_empty() {
                 return Err(error);
             }
-            let remarks = twice.iter().map(|path| format!("duplicate field {path:?}")).collect();
-            read_json(ops, value.to_string().as_bytes(), remarks, validation)
+            read_json(ops, value.to_string().as_bytes(), remarks_of(&twice), validation)
         }
         decoded => decoded,
     }
+}
+
+/// What is said of fields that stand twice in a patch, which is no object of a kind itself; nothing if nobody wants to know.
+pub(crate) fn remarks_of_patch(patch: &[u8], validation: Validation) -> Vec<String> {
+    match validation {
+        Validation::Ignore => Vec::new(),
+        // What is no JSON is found out by whoever applies it.
+        Validation::Warn | Validation::Strict => {
+            json::parse_last_wins(patch).map_or_else(|_| Vec::new(), |(_, twice)| remarks_of(&twice))
+        }
+    }
+}
+
+fn remarks_of(twice: &[String]) -> Vec<String> {
+    twice.iter().map(|path| format!("duplicate field {path:?}")).collect()
 }
 
 /// `remarks` are what is known to be wrong already.
@@ -268,9 +289,8 @@ fn check_type(ops: &'static dyn KindOps, body: &[u8]) -> Result<(), ApiError> {
     }
 }
 
-fn check_size(length: usize) -> Result<(), ApiError> {
-    if length > limits::REQUEST_MAX_BYTES {
-        let limit = limits::REQUEST_MAX_BYTES;
+fn check_size(length: usize, limit: usize) -> Result<(), ApiError> {
+    if length > limit {
         return Err(ApiError::too_large(format!(
             "the object has {length} bytes; a request may have at most {limit}"
         )));
@@ -278,14 +298,8 @@ fn check_size(length: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_depth(body: &[u8]) -> Result<(), ApiError> {
-    let limit = trireme_logic::limits::JSON_DEPTH;
-    if json::text_depth(body) > limit {
-        return Err(ApiError::bad_request(format!(
-            "the JSON document nests deeper than {limit} levels"
-        )));
-    }
-    Ok(())
+fn check_extent(body: &[u8]) -> Result<(), ApiError> {
+    json::check(body).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// In Kubernetes' words, which its clients show.
@@ -381,6 +395,82 @@ mod tests {
             assert_eq!(error.reason(), Reason::BadRequest, "{json}");
             assert!(error.message().contains(words), "{json}: {error}");
         }
+    }
+
+    fn decode_bytes(protobuf: Vec<u8>) -> Result<Decoded, ApiError> {
+        let pods = kinds::by_resource("", "v1", "pods").expect("a kind");
+        Decoded::of_kind(pods, protobuf.into(), Encoding::Protobuf, Validation::Strict)
+    }
+
+    /// A pod's protobuf with so many containers that say nothing: two bytes each.
+    fn containers(count: usize) -> Vec<u8> {
+        use prost::Message;
+        use trireme_proto::api::core::v1::{Container, Pod, PodSpec};
+        let spec = PodSpec {
+            containers: vec![Container::default(); count],
+            ..PodSpec::default()
+        };
+        Pod {
+            spec: Some(spec),
+            ..Pod::default()
+        }
+        .encode_to_vec()
+    }
+
+    #[test]
+    fn small_objects_are_counted_before_they_are_made() {
+        let most = trireme_logic::limits::OBJECT_MESSAGES;
+        // The pod and its spec are messages, too.
+        decode_bytes(containers(most - 2)).expect("at the limit");
+        let text = |count: usize| format!(r#"{{"spec":{{"containers":[{}]}}}}"#, vec!["{}"; count].join(","));
+        decode(&text(most - 2), Validation::Warn).expect("at the limit");
+        for refused in [
+            decode_bytes(containers(most - 1)),
+            decode(&text(most - 1), Validation::Warn),
+        ] {
+            let error = refused.expect_err("over it");
+            assert_eq!(error.reason(), Reason::BadRequest);
+            assert!(
+                error.message().contains("there are more than 50000 objects in it"),
+                "{error}"
+            );
+        }
+        let values = format!(r#"{{"x":[{}0]}}"#, "0,".repeat(trireme_logic::limits::JSON_VALUES));
+        let error = decode(&values, Validation::Ignore).expect_err("too many values");
+        assert!(error.message().contains("more than 200000 values"), "{error}");
+    }
+
+    /// The published ways to make a reader of protobuf recurse or believe a length.
+    #[test]
+    fn hostile_protobuf_is_refused() {
+        // Field 900 as a group that begins again and again, and one that is never ended.
+        let nested = |levels: usize| [[0xa3_u8, 0x38].repeat(levels), [0xa4, 0x38].repeat(levels)].concat();
+        decode_bytes(nested(50)).expect("what is not known is skipped");
+        // Metadata that says it is longer than there are bytes, a list with a length of 2^63, a field of number 0.
+        let long = [&[0x0a_u8][..], &[0xff; 9], &[0x01]].concat();
+        for hostile in [
+            nested(100_000),
+            [0xa3, 0x38].repeat(50),
+            vec![0x0a, 0x7f],
+            long,
+            vec![0x02, 0x00],
+        ] {
+            let error = decode_bytes(hostile).expect_err("refused");
+            assert_eq!(error.reason(), Reason::BadRequest);
+        }
+    }
+
+    #[test]
+    fn options_have_a_limit_of_their_own() {
+        let options = |length: usize| {
+            let body = [b"{}".to_vec(), vec![b' '; length - 2]].concat();
+            decode_scale(body.into(), Encoding::Json)
+        };
+        options(limits::OPTIONS_MAX_BYTES).expect("at the limit");
+        let error = options(limits::OPTIONS_MAX_BYTES + 1).expect_err("over it");
+        assert_eq!(error.reason(), Reason::RequestEntityTooLarge);
+        let entries = [0x3a_u8, 0x00].repeat(limits::OPTIONS_MAX_BYTES);
+        assert!(decode_scale(entries.into(), Encoding::Protobuf).is_err());
     }
 
     #[test]

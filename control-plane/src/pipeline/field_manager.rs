@@ -4,11 +4,14 @@
 
 use trireme_logic::{
     apply::UNKNOWN_MANAGER,
-    field_error::{FieldError, FieldErrorReason},
-    limits::FIELD_MANAGER_CHARS,
+    field_error::{FieldError, FieldErrorReason, FieldErrors},
+    limits::FIELD_MANAGER_BYTES,
 };
 
 use crate::status::ApiError;
+
+/// The option of requests that names one.
+const OPTION: &str = "fieldManager";
 
 /// A manager of fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,25 +32,32 @@ impl FieldManager {
                 is_named: false,
             });
         }
-        let too_long = field_manager.chars().count() > FIELD_MANAGER_CHARS;
-        let not_printable = field_manager.chars().any(char::is_control);
-        let (reason, message) = match (too_long, not_printable) {
-            (true, _) => (
-                FieldErrorReason::TooLong,
-                format!("Too long: may not be more than {FIELD_MANAGER_CHARS} bytes"),
-            ),
-            (false, true) => (
-                FieldErrorReason::Invalid,
-                format!("Invalid value: {field_manager:?}: should only contain printable characters"),
-            ),
-            (false, false) => {
-                return Ok(Self {
-                    name: field_manager.to_owned(),
-                    is_named: true,
-                });
-            }
-        };
-        Err(invalid_option("fieldManager", reason, message))
+        let mut errors = FieldErrors::default();
+        errors.field(OPTION, |errors| Self::check(field_manager, errors));
+        let errors = errors.into_errors();
+        if errors.is_empty() {
+            Ok(Self {
+                name: field_manager.to_owned(),
+                is_named: true,
+            })
+        } else {
+            Err(ApiError::invalid_options("PatchOptions", &errors))
+        }
+    }
+
+    /// Checks a name that a request gives. The path is that of the option.
+    pub(crate) fn check(name: &str, errors: &mut FieldErrors) {
+        if name.len() > FIELD_MANAGER_BYTES {
+            return errors.too_long(FIELD_MANAGER_BYTES);
+        }
+        let mut letters = name.char_indices();
+        if let Some((position, letter)) = letters.find(|(_, letter)| letter.is_control()) {
+            let code = u32::from(letter);
+            errors.invalid(
+                name,
+                format_args!("invalid character U+{code:04X} (at position {position})"),
+            );
+        }
     }
 
     /// Its name.
@@ -64,7 +74,7 @@ impl FieldManager {
         match manager {
             Some(manager) if manager.is_named => Ok(&manager.name),
             Some(_) | None => Err(invalid_option(
-                "fieldManager",
+                OPTION,
                 FieldErrorReason::Required,
                 "Required value: is required for apply patch".to_owned(),
             )),
@@ -99,7 +109,7 @@ fn program_of(user_agent: &str) -> String {
     let program = user_agent.split('/').next().unwrap_or_default();
     let mut name = String::new();
     for letter in program.chars().filter(|letter| !letter.is_control()) {
-        if name.len() + letter.len_utf8() > FIELD_MANAGER_CHARS {
+        if name.len() + letter.len_utf8() > FIELD_MANAGER_BYTES {
             break;
         }
         name.push(letter);
@@ -118,7 +128,7 @@ mod tests {
     #[test]
     fn a_manager_is_named_or_a_program() {
         let long_agent = format!("{}/1", "ü".repeat(100));
-        let longest = "m".repeat(FIELD_MANAGER_CHARS);
+        let longest = "m".repeat(FIELD_MANAGER_BYTES);
         for (field_manager, user_agent, expected) in [
             ("me", "kubectl/v1.36", "me"),
             ("", "kubectl/v1.36 (linux/amd64)", "kubectl"),
@@ -142,13 +152,19 @@ mod tests {
 
     #[test]
     fn bad_names_are_refused() {
-        let error = FieldManager::of_request(&"m".repeat(FIELD_MANAGER_CHARS + 1), "").expect_err("too long");
+        let error = FieldManager::of_request(&"m".repeat(FIELD_MANAGER_BYTES + 1), "").expect_err("too long");
         assert_eq!(error.reason(), Reason::Invalid);
         assert_eq!(
             error.message(),
             "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes"
         );
-        assert!(FieldManager::of_request("a\nb", "").is_err());
+        // Bytes count, not letters.
+        assert!(FieldManager::of_request(&"ü".repeat(FIELD_MANAGER_BYTES / 2 + 1), "").is_err());
+        let error = FieldManager::of_request("a\nb", "").expect_err("not printable");
+        assert!(
+            error.message().ends_with("invalid character U+000A (at position 1)"),
+            "{error}"
+        );
         let error = FieldManager::applier(None).expect_err("none");
         assert_eq!(
             error.message(),

@@ -18,8 +18,8 @@ mod review;
 
 pub use admit::Admitted;
 pub use calls::{check_call, roles_admitted};
-pub(crate) use decode::decode_message;
 pub use decode::{Decoded, Validation, decode_binding, decode_scale};
+pub(crate) use decode::{decode_message, remarks_of_patch};
 pub use field_manager::{FieldManager, refuse_force};
 pub use identity::{Identity, Role};
 pub use lane::lane_of;

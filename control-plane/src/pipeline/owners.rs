@@ -9,7 +9,7 @@ use trireme_logic::{
     apply::{self, Change, Part},
     kind::KindInfo,
     kinds,
-    object::Object,
+    object::{KindOps, Object},
 };
 use trireme_proto::api::meta::v1::{ManagedFieldsEntry, Time};
 
@@ -96,7 +96,7 @@ fn own_part(manager: Option<&str>, old: &dyn Object, object: &mut dyn Object, pa
         part,
         now,
     };
-    let owners = match (without_owners(old), without_owners(object)) {
+    let owners = match (without_owners(old.ops(), old), without_owners(old.ops(), object)) {
         (Some(before), Some(after)) => apply::owners_of_changed(&change, manager, &entries, &before, &after),
         // What has no JSON has been compared with nothing: better old owners than none.
         _ => entries,
@@ -108,9 +108,14 @@ fn is_of_status(entry: &ManagedFieldsEntry) -> bool {
     entry.subresource == Subresource::Status.as_str()
 }
 
-/// An object's JSON without who owns what.
-pub(crate) fn without_owners(object: &dyn Object) -> Option<Value> {
-    let mut json = object.to_json_value().ok()?;
+/// An object's JSON in a version of its kind, without who owns what.
+pub(crate) fn without_owners(ops: &dyn KindOps, object: &dyn Object) -> Option<Value> {
+    let is_stored_version = ops.info().version == object.info().version && ops.info().group == object.info().group;
+    let mut json = if is_stored_version {
+        object.to_json_value().ok()?
+    } else {
+        serde_json::from_slice(&ops.json_of(object).ok()?).ok()?
+    };
     if let Some(meta) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         meta.remove("managedFields");
     }

@@ -3,7 +3,7 @@
 //! What each role may do, [`access`](super::access) says. A [`Permit`] names what it allows, and the registry refuses to do anything else with it. A node gets
 //! its objects through the node agents' service, which hands it only what is its own (I6).
 
-use trireme_logic::{kind::KindInfo, kinds, object::ObjectKey};
+use trireme_logic::{admission::group_resource, kind::KindInfo, kinds, object::ObjectKey};
 use trireme_store::{
     kv::Leadership,
     lanes::{Asker, Lane},
@@ -14,7 +14,7 @@ use super::{
     access::{Access, Actor},
     lane_of,
 };
-use crate::status::{ApiError, qualified};
+use crate::status::ApiError;
 
 /// Allows one request, or the work of one loop or node.
 #[derive(Debug, Clone)]
@@ -233,7 +233,7 @@ pub(super) fn forbidden(
     };
     ApiError::forbidden(format!(
         "{}{name} is forbidden: User \"{identity}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
-        qualified(kind),
+        group_resource(kind),
         verb.as_str(),
         kind.group,
     ))

@@ -1,6 +1,7 @@
 //! What is asked: from names in a request to a kind, a verb and one object or a range.
 
 use trireme_logic::{
+    admission::group_resource,
     kind::KindInfo,
     kinds,
     object::{KindOps, ObjectKey},
@@ -8,10 +9,7 @@ use trireme_logic::{
 };
 use trireme_proto::v1::ResourceRef;
 
-use crate::{
-    status::{ApiError, qualified},
-    transport::Peer,
-};
+use crate::{status::ApiError, transport::Peer};
 
 /// A request as a transport read it; nothing in it is trusted.
 #[derive(Debug)]
@@ -165,7 +163,7 @@ impl RequestInfo {
             })
             .ok_or_else(|| unknown_resource(resource))?;
         if !subresource.has_verb(verb) {
-            let what = format!("{}/{}", qualified(info), subresource.as_str());
+            let what = format!("{}/{}", group_resource(info), subresource.as_str());
             return Err(ApiError::method_not_allowed(format!(
                 "{what} cannot be used with {}",
                 verb.as_str()
@@ -215,7 +213,11 @@ impl RequestInfo {
 
 impl std::fmt::Debug for RequestInfo {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (verb, what, part) = (self.verb.as_str(), qualified(self.kind()), self.subresource.as_str());
+        let (verb, what, part) = (
+            self.verb.as_str(),
+            group_resource(self.kind()),
+            self.subresource.as_str(),
+        );
         write!(formatter, "{verb} {what} {} {part}", self.key)
     }
 }
@@ -241,7 +243,7 @@ fn check_names(info: &KindInfo, verb: Verb, resource: &ResourceRef, one_object: 
     if !info.namespaced && !namespace.is_empty() {
         return Err(ApiError::bad_request(format!(
             "{} are not in namespaces, but {namespace:?} was given",
-            qualified(info)
+            group_resource(info)
         )));
     }
     if one_object && name.is_empty() {

@@ -172,7 +172,8 @@ impl Registry {
         validation: Validation,
     ) -> Result<Decoded, ApiError> {
         let object = current.object()?;
-        let live = without_owners(&**object).ok_or_else(|| ApiError::internal("the stored object has no JSON"))?;
+        let live = without_owners(applying.ops, &**object);
+        let live = live.ok_or_else(|| ApiError::internal("the stored object has no JSON"))?;
         let applied = self.outcome(applying, Some(&live), &object.metadata().managed_fields)?;
         Decoded::from_applied(applying.ops, &applied.object, applied.managers, validation)
     }

@@ -85,6 +85,20 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_token_is_read() {
+        // Three bytes are four letters.
+        let of = |letters: usize| {
+            let empty = r#"{"v":"meta.k8s.io/v1","rv":1,"start":""}"#.len();
+            let key = "x".repeat(letters / 4 * 3 - empty);
+            URL_SAFE_NO_PAD.encode(format!(r#"{{"v":"meta.k8s.io/v1","rv":1,"start":"{key}"}}"#))
+        };
+        let (most, more) = (of(limits::CONTINUE_MAX_BYTES), of(limits::CONTINUE_MAX_BYTES + 4));
+        assert_eq!(most.len(), limits::CONTINUE_MAX_BYTES);
+        assert!(ContinueToken::decode(&most, b"/registry/core/pods/").is_ok());
+        assert!(ContinueToken::decode(&more, b"/registry/core/pods/").is_err());
+    }
+
+    #[test]
     fn foreign_tokens_are_refused() {
         let make = |json: &str| URL_SAFE_NO_PAD.encode(json);
         for text in [

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use trireme_logic::{
     field_error::FieldErrors,
+    kind::KindInfo,
     object::{KindOps, Object, ObjectKey},
 };
 use trireme_proto::api::{
@@ -11,7 +12,7 @@ use trireme_proto::api::{
 };
 
 use super::{
-    Registry, Stored,
+    Changed, Registry, Stored,
     change::{Attempts, parse_revision},
 };
 use crate::{
@@ -30,11 +31,17 @@ const ORPHAN: &str = "Orphan";
 const FOREGROUND_FINALIZER: &str = "foregroundDeletion";
 const ORPHAN_FINALIZER: &str = "orphan";
 
+/// Kinds whose pods stay unless something else is said. A fact of Kubernetes, for clients that are older than its garbage
+/// collector; those that people use say what they want.
+const ORPHANING: [(&str, &str); 2] = [("batch", "jobs"), ("", "replicationcontrollers")];
+
 /// What happens to the objects that a deleted object owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Propagation {
-    /// The garbage collector deletes them afterwards.
+    /// Nothing was said: what the object's own finalizers say, and else as its kind has it.
     #[default]
+    Unsaid,
+    /// The garbage collector deletes them afterwards.
     Background,
     /// They go first; the object waits for them.
     Foreground,
@@ -96,10 +103,16 @@ impl Registry {
         let changed = self
             .change(permit, ops, key, attempts, |current| deletion(current, options, now))
             .await?;
-        Ok(Deleted {
+        Ok(changed.into())
+    }
+}
+
+impl From<Changed> for Deleted {
+    fn from(changed: Changed) -> Self {
+        Self {
             stored: changed.stored,
             gone: changed.gone,
-        })
+        }
     }
 }
 
@@ -113,6 +126,7 @@ impl DeleteOptions {
         let propagation = match (sent.propagation_policy.as_deref(), sent.orphan_dependents) {
             (Some(FOREGROUND), _) => Propagation::Foreground,
             (Some(ORPHAN), _) | (None, Some(true)) => Propagation::Orphan,
+            (None, None) => Propagation::Unsaid,
             _ => Propagation::Background,
         };
         let preconditions = sent.preconditions.unwrap_or_default();
@@ -169,10 +183,20 @@ fn refuse_nonsense(sent: &SentOptions) -> Result<(), ApiError> {
 
 /// The next step of an object's deletion.
 fn deletion(current: &Stored, options: &DeleteOptions, now: Timestamp) -> Result<AdmittedChange, ApiError> {
-    let mut object = current.decode()?;
+    deletion_of(current.decode()?, current, options, now)
+}
+
+/// The same of an object that was changed on the way, which is stored with it if the deletion takes a step.
+pub(super) fn deletion_of(
+    mut object: Box<dyn Object>,
+    current: &Stored,
+    options: &DeleteOptions,
+    now: Timestamp,
+) -> Result<AdmittedChange, ApiError> {
     admit_deletion(&*object)?;
     check_preconditions(current, object.metadata(), options)?;
-    set_propagation(object.metadata_mut(), options.propagation);
+    let kind = object.info();
+    set_propagation(object.metadata_mut(), options.propagation, kind);
     match grace_period(&*object, options.grace_period_seconds) {
         // Already ending, and not to end sooner: at most the owned objects' fate is new.
         Grace::Keep if object.metadata().finalizers == current.object()?.metadata().finalizers => {
@@ -191,7 +215,11 @@ fn deletion(current: &Stored, options: &DeleteOptions, now: Timestamp) -> Result
     }
 }
 
-fn check_preconditions(current: &Stored, meta: &ObjectMeta, options: &DeleteOptions) -> Result<(), ApiError> {
+pub(super) fn check_preconditions(
+    current: &Stored,
+    meta: &ObjectMeta,
+    options: &DeleteOptions,
+) -> Result<(), ApiError> {
     let conflict = |what: &str, wanted: &str, actual: &str| {
         let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}");
         Err(ApiError::conflict(current.kind(), &current.key().name, why))
@@ -205,17 +233,19 @@ fn check_preconditions(current: &Stored, meta: &ObjectMeta, options: &DeleteOpti
     Ok(())
 }
 
-fn set_propagation(meta: &mut ObjectMeta, propagation: Propagation) {
+fn set_propagation(meta: &mut ObjectMeta, propagation: Propagation, kind: &KindInfo) {
+    let is_said = |finalizer: &String| matches!(finalizer.as_str(), FOREGROUND_FINALIZER | ORPHAN_FINALIZER);
     let wanted = match propagation {
-        // The default: what an earlier deletion or a person asked for stays.
-        Propagation::Background if meta.deletion_timestamp.is_some() => return,
-        Propagation::Background => None,
+        // What an earlier deletion or a person asked for stays.
+        Propagation::Unsaid | Propagation::Background if meta.deletion_timestamp.is_some() => return,
+        Propagation::Unsaid if meta.finalizers.iter().any(is_said) => return,
+        Propagation::Unsaid if ORPHANING.contains(&(kind.group, kind.plural)) => Some(ORPHAN_FINALIZER),
+        Propagation::Unsaid | Propagation::Background => None,
         Propagation::Foreground => Some(FOREGROUND_FINALIZER),
         Propagation::Orphan => Some(ORPHAN_FINALIZER),
     };
-    meta.finalizers.retain(|finalizer| {
-        !matches!(finalizer.as_str(), FOREGROUND_FINALIZER | ORPHAN_FINALIZER) || Some(finalizer.as_str()) == wanted
-    });
+    meta.finalizers
+        .retain(|finalizer| !is_said(finalizer) || Some(finalizer.as_str()) == wanted);
     if let Some(wanted) = wanted.filter(|wanted| !meta.finalizers.iter().any(|finalizer| finalizer == wanted)) {
         meta.finalizers.push(wanted.to_owned());
     }

@@ -16,6 +16,8 @@ mod delete;
 mod delete_collection;
 mod evict;
 mod find;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod list;
 mod node;
 mod patch;

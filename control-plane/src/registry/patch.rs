@@ -10,7 +10,7 @@ use trireme_logic::{
 use super::{Changed, Registry, Stored, change::Attempts};
 use crate::{
     limits,
-    pipeline::{Decoded, Permit, Subresource, Validation, Verb, admit::admit_update_among},
+    pipeline::{Decoded, Permit, Subresource, Validation, Verb, admit::admit_update_among, remarks_of_patch},
     status::ApiError,
 };
 
@@ -21,7 +21,7 @@ pub struct PatchRequest {
     pub patch_type: PatchType,
     /// The patch, JSON.
     pub patch: Bytes,
-    /// Treatment of unknown fields.
+    /// Treatment of fields that are unknown or stand twice.
     pub validation: Validation,
     /// Everything but storing.
     pub dry_run: bool,
@@ -47,10 +47,11 @@ impl Registry {
             dry_run: request.dry_run,
         };
         let surroundings = self.policies.around_change(ops.info()).await?;
+        let remarks = remarks_of_patch(&request.patch, request.validation);
         let mut warnings = Vec::new();
         let changed = self
             .change(permit, ops, key, attempts, |current| {
-                let mut decoded = patched(current, request)?;
+                let mut decoded = patched(current, request, remarks.clone())?;
                 warnings = decoded.take_warnings();
                 admit_update_among(
                     permit,
@@ -68,13 +69,13 @@ impl Registry {
 
 /// What the patch makes of the object as it is. A `resourceVersion` in the outcome that is not the object's own came from the
 /// patch, and is then a precondition like any other.
-fn patched(current: &Stored, request: &PatchRequest) -> Result<Decoded, ApiError> {
+fn patched(current: &Stored, request: &PatchRequest, remarks: Vec<String>) -> Result<Decoded, ApiError> {
     let ops = current.ops();
     let broken = |error| ApiError::internal("the stored object has no JSON").context(error);
     let before: Value = serde_json::from_slice(&current.to_json()?).map_err(broken)?;
     let after = patch::apply(ops.schema(), request.patch_type, &before, &request.patch)
         .map_err(|error| refused(current, &error))?;
-    Decoded::from_patched(ops, &after, request.validation)
+    Decoded::from_patched(ops, &after, remarks, request.validation)
 }
 
 fn refused(current: &Stored, error: &PatchError) -> ApiError {

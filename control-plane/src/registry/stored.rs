@@ -296,9 +296,16 @@ mod tests {
     #[test]
     fn objects_have_a_size_limit() {
         let mut pod = mk_pod("shop", "web");
-        let annotations = &mut pod.metadata.as_mut().expect("present").annotations;
-        annotations.insert("note".into(), "x".repeat(limits::OBJECT_MAX_BYTES));
-        let error = encode(&mut pod).expect_err("refused");
+        let mut encoded = |length: usize| {
+            let annotations = &mut pod.metadata.as_mut().expect("present").annotations;
+            annotations.insert("note".into(), "x".repeat(length));
+            encode(&mut pod)
+        };
+        let near = limits::OBJECT_MAX_BYTES - 10_000;
+        let beside = encoded(near).expect("small enough").len() - near;
+        let most = limits::OBJECT_MAX_BYTES - beside;
+        assert_eq!(encoded(most).expect("at the limit").len(), limits::OBJECT_MAX_BYTES);
+        let error = encoded(most + 1).expect_err("refused");
         assert_eq!(error.reason(), crate::status::Reason::RequestEntityTooLarge);
     }
 }

@@ -5,6 +5,7 @@ mod binding;
 mod claims;
 mod creating;
 mod deleting;
+mod evicting;
 mod lagging;
 mod lanes;
 mod listing;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use trireme_logic::{
     controller::Outcome,
     controllers::pods,
-    scheduler::{Options, SCHEDULER_NAME, depends_on_other_pods, is_ours, schedule},
+    scheduler::{Options, SCHEDULER_NAME, is_ours, schedule},
     world::{Change, World},
 };
 use trireme_proto::api::core::v1::Pod;
@@ -86,8 +86,5 @@ fn may_lead_to(change: &Change, world: &World) -> bool {
         Some((old, Some(new))) => pods::is_bound(new) && (labels_changed || old.is_none_or(|old| !pods::is_bound(old))),
         Some((_, None)) => false,
     };
-    concerns
-        && world
-            .pending_pods()
-            .any(|pod| is_ours(pod) && depends_on_other_pods(pod))
+    concerns && world.pods_to_schedule_beside_others().any(is_ours)
 }

@@ -9,7 +9,7 @@ use trireme_logic::{
 use crate::{
     limits::LOOP_WRITES_CONCURRENT,
     pipeline::{Decoded, Permit, Subresource},
-    registry::{DeleteOptions, Registry},
+    registry::{DeleteOptions, Propagation, Registry},
     status::{ApiError, Reason},
 };
 
@@ -113,6 +113,7 @@ async fn write_one(registry: &Registry, permit: &Permit, write: Write) -> Result
         } => {
             let options = DeleteOptions {
                 grace_period_seconds,
+                propagation: Propagation::Background,
                 uid,
                 ..DeleteOptions::default()
             };

@@ -54,7 +54,7 @@ impl Reason {
             Self::MethodNotAllowed | Self::NotImplemented => Code::Unimplemented,
             Self::TooManyRequests => Code::ResourceExhausted,
             // A timeout here means that nothing was changed, which gRPC can only say as "unavailable".
-            Self::Timeout | Self::ServiceUnavailable => Code::Unavailable,
+            Self::Timeout | Self::RequestTimeout | Self::ServiceUnavailable => Code::Unavailable,
             Self::UnknownOutcome => Code::Unknown,
             Self::InternalError => Code::Internal,
         }

@@ -10,11 +10,15 @@ mod connector;
 mod documents;
 mod etcd;
 mod listener;
+mod media;
 mod metrics;
 mod peer;
 mod rest;
 mod routes;
 mod tls;
+
+#[cfg(feature = "fuzz")]
+pub(crate) use rest::fuzz;
 
 pub use connector::{ConnectError, Connector};
 pub use etcd::{EtcdCallers, EtcdDirect, etcd_router};

@@ -53,6 +53,7 @@ pub fn api_router(services: Routes, readiness: &Readiness, rest: Arc<RestService
     let mut router = services
         .into_axum_router()
         .route("/version", get(version))
+        .route("/version/", get(version))
         .merge(documents::router());
     for (which, path) in [
         (Probe::Health, "/healthz"),
@@ -85,13 +86,14 @@ pub async fn quarantined_router(services: Routes, cause: &str) -> Router {
     reporter
         .set_service_status("", tonic_health::ServingStatus::NotServing)
         .await;
-    let why = format!("this server is quarantined: {cause}");
-    let not_ready: Readiness = {
+    let why: Arc<str> = format!("this server is quarantined: {cause}").into();
+    let failing = |which| {
         let why = why.clone();
-        Arc::new(move || Err(why.clone()))
+        get(move |uri: Uri| std::future::ready(rest::failing_probe(which, &uri, &why)))
     };
+    let (health_probe, ready_probe) = (failing(Probe::Health), failing(Probe::Ready));
     let refused = move |request: Request| {
-        let error = ApiError::unavailable(why.clone());
+        let error = ApiError::unavailable(&*why);
         async move {
             if is_grpc(request.headers()) {
                 refuse(error)
@@ -103,10 +105,11 @@ pub async fn quarantined_router(services: Routes, cause: &str) -> Router {
     services
         .add_service(health)
         .into_axum_router()
-        .route("/healthz", get(ready).with_state(not_ready.clone()))
+        .route("/healthz", health_probe)
         .route("/livez", get(alive))
-        .route("/readyz", get(ready).with_state(not_ready))
+        .route("/readyz", ready_probe)
         .route("/version", get(version))
+        .route("/version/", get(version))
         .fallback(refused)
         .layer(middleware::from_fn(check_role))
 }
@@ -146,13 +149,6 @@ async fn alive() -> &'static str {
     "ok"
 }
 
-async fn ready(State(readiness): State<Readiness>) -> Response {
-    match readiness() {
-        Ok(()) => "ok".into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}")).into_response(),
-    }
-}
-
 async fn version() -> Response {
     let body = serde_json::json!({
         "major": "1",
@@ -190,8 +186,8 @@ mod tests {
         let router = quarantined_router(Routes::default(), "its log is damaged").await;
         for (path, code) in [
             ("/livez", 200),
-            ("/readyz", 503),
-            ("/healthz", 503),
+            ("/readyz", 500),
+            ("/healthz", 500),
             ("/api/v1/pods", 503),
         ] {
             assert_eq!(ask(&router, path, false).await.status(), code, "{path}");

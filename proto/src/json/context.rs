@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::limits::JSON_UNKNOWN_FIELDS_REPORTED_MAX;
+use crate::limits::{JSON_UNKNOWN_FIELDS_REPORTED_MAX, MESSAGES_MAX};
 
 /// The state of one reading. After an error it still holds the path to where that happened.
 #[derive(Debug, Default)]
 pub struct Context {
     path: Vec<Segment>,
     unknown_fields: Vec<String>,
+    /// How many messages were begun.
+    messages: usize,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,12 @@ impl Context {
     /// The paths of the fields that the messages do not have, in the order of the input.
     pub fn into_unknown_fields(self) -> Vec<String> {
         self.unknown_fields
+    }
+
+    /// Counts a message; whether there may be so many.
+    pub(super) fn begin_message(&mut self) -> bool {
+        self.messages += 1;
+        self.messages <= MESSAGES_MAX
     }
 
     pub(super) fn enter_field(&mut self, name: &'static str) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 use super::value::{NullableSeed, Written};
 use super::{Context, JsonValue};
+use crate::limits::MESSAGES_MAX;
 
 /// A message whose JSON is an object of its fields. Implemented by generated code.
 pub trait JsonMessage: Default {
@@ -55,7 +56,7 @@ pub fn serialize_message<T: JsonMessage, S: Serializer>(message: &T, serializer:
 /// Reads a message.
 ///
 /// # Errors
-/// If a field is of another type or given twice; the context then holds its path.
+/// If a field is of another type or given twice, or there are more than [`MESSAGES_MAX`] messages; the context then holds the path.
 pub fn deserialize_message<'de, T: JsonMessage, D: Deserializer<'de>>(
     deserializer: D,
     context: &mut Context,
@@ -79,6 +80,11 @@ impl<'de, T: JsonMessage> Visitor<'de> for MessageVisitor<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        if !self.context.begin_message() {
+            return Err(A::Error::custom(format_args!(
+                "there are more than {MESSAGES_MAX} objects in it"
+            )));
+        }
         let mut message = T::default();
         let mut seen: u128 = 0;
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {

@@ -121,12 +121,7 @@ impl Transcoder<'_> {
             let number = u32::try_from(tag >> 3).map_err(|_| bad(message, "a field has too great a number"))?;
             let value = match tag & 7 {
                 0 => Wire::Varint(varint(message, bytes, &mut at)?),
-                1 => {
-                    let end = at + 8;
-                    let value = bytes.get(at..end).and_then(|bytes| bytes.try_into().ok());
-                    at = end;
-                    Wire::Fixed64(u64::from_le_bytes(value.ok_or_else(|| bad(message, "it is cut off"))?))
-                }
+                1 => Wire::Fixed64(fixed64(message, bytes, &mut at)?),
                 2 => {
                     let length = usize::try_from(varint(message, bytes, &mut at)?).unwrap_or(usize::MAX);
                     let end = at.checked_add(length).filter(|end| *end <= bytes.len());
@@ -245,42 +240,44 @@ impl Transcoder<'_> {
             if self.parts[index].number != field.number {
                 continue;
             }
-            match field.value {
-                ValueType::Message(inner) => {
+            match (field.value, self.parts[index].value.clone()) {
+                (ValueType::Message(inner), _) => {
                     let range = self.range(message, index)?;
                     self.comma(start);
                     self.any_message(inner, &bytes[range])?;
                 }
-                ValueType::Scalar(scalar) => {
-                    let value = self.parts[index].value.clone();
-                    match value {
-                        // Numbers may stand side by side in one value.
-                        Wire::Bytes(range) if !matches!(scalar, Scalar::String | Scalar::Bytes) => {
-                            let (packed, mut at) = (&bytes[range], 0);
-                            while at < packed.len() {
-                                let one = match scalar {
-                                    Scalar::Double => {
-                                        let end = at + 8;
-                                        let eight = packed.get(at..end).and_then(|eight| eight.try_into().ok());
-                                        at = end;
-                                        let eight = eight.ok_or_else(|| bad(message, "it is cut off"))?;
-                                        Wire::Fixed64(u64::from_le_bytes(eight))
-                                    }
-                                    _ => Wire::Varint(varint(message, packed, &mut at)?),
-                                };
-                                self.comma(start);
-                                self.scalar(message, scalar, &one, bytes)?;
-                            }
-                        }
-                        one => {
-                            self.comma(start);
-                            self.scalar(message, scalar, &one, bytes)?;
-                        }
-                    }
+                (ValueType::Scalar(scalar), Wire::Bytes(range))
+                    if !matches!(scalar, Scalar::String | Scalar::Bytes) =>
+                {
+                    self.packed(message, scalar, &bytes[range], start)?;
+                }
+                (ValueType::Scalar(scalar), one) => {
+                    self.comma(start);
+                    self.scalar(message, scalar, &one, bytes)?;
                 }
             }
         }
         self.text.push(b']');
+        Ok(())
+    }
+
+    /// Numbers that stand side by side in one value, into the list that begins at `start`.
+    fn packed(
+        &mut self,
+        message: &'static MessageSchema,
+        scalar: Scalar,
+        packed: &[u8],
+        start: usize,
+    ) -> Result<(), TranscodeError> {
+        let mut at = 0;
+        while at < packed.len() {
+            let one = match scalar {
+                Scalar::Double => Wire::Fixed64(fixed64(message, packed, &mut at)?),
+                _ => Wire::Varint(varint(message, packed, &mut at)?),
+            };
+            self.comma(start);
+            self.scalar(message, scalar, &one, packed)?;
+        }
         Ok(())
     }
 
@@ -321,7 +318,7 @@ impl Transcoder<'_> {
         let start = self.text.len();
         for (key, value, entry) in entries {
             self.comma(start);
-            self.string(key);
+            self.json(key);
             self.text.push(b':');
             match (field.value, value) {
                 (ValueType::Scalar(scalar), Some(wire)) => self.scalar(message, scalar, &wire, entry)?,
@@ -364,13 +361,13 @@ impl Transcoder<'_> {
         bytes: &[u8],
         always: bool,
     ) -> Result<bool, TranscodeError> {
-        let value = T::decode(bytes).map_err(|error| bad(inner, error))?;
+        let value = T::decode(bytes).map_err(|error| bad(inner, error.to_string()))?;
         if value.is_null() && !always {
             return Ok(false);
         }
         Written(&value)
             .serialize(&mut serde_json::Serializer::new(&mut *self.text))
-            .map_err(|error| bad(inner, error))?;
+            .map_err(|error| bad(inner, error.to_string()))?;
         Ok(true)
     }
 
@@ -425,18 +422,14 @@ impl Transcoder<'_> {
             (Scalar::Int32, Wire::Varint(value)) => self.json(&(*value as i32)),
             (Scalar::Int64, Wire::Varint(value)) => self.json(&value.cast_signed()),
             (Scalar::Double, Wire::Fixed64(value)) => self.json(&f64::from_bits(*value)),
-            (Scalar::String, Wire::Bytes(range)) => self.string(utf8(message, &bytes[range.clone()])?),
+            (Scalar::String, Wire::Bytes(range)) => self.json(utf8(message, &bytes[range.clone()])?),
             (Scalar::Bytes, Wire::Bytes(range)) => {
                 let encoded = BASE64.encode(&bytes[range.clone()]);
-                self.string(&encoded);
+                self.json(&encoded);
             }
             _ => return Err(bad(message, "a field is of another type")),
         }
         Ok(())
-    }
-
-    fn string(&mut self, text: &str) {
-        self.json(text);
     }
 
     fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
@@ -479,14 +472,22 @@ fn varint(message: &'static MessageSchema, bytes: &[u8], at: &mut usize) -> Resu
     Err(bad(message, "a number is too long"))
 }
 
-fn utf8<'b>(message: &'static MessageSchema, bytes: &'b [u8]) -> Result<&'b str, TranscodeError> {
-    std::str::from_utf8(bytes).map_err(|error| bad(message, error))
+fn fixed64(message: &'static MessageSchema, bytes: &[u8], at: &mut usize) -> Result<u64, TranscodeError> {
+    let eight = bytes[*at..]
+        .first_chunk()
+        .ok_or_else(|| bad(message, "it is cut off"))?;
+    *at += 8;
+    Ok(u64::from_le_bytes(*eight))
 }
 
-fn bad(message: &'static MessageSchema, why: impl ToString) -> TranscodeError {
+fn utf8<'b>(message: &'static MessageSchema, bytes: &'b [u8]) -> Result<&'b str, TranscodeError> {
+    std::str::from_utf8(bytes).map_err(|error| bad(message, error.to_string()))
+}
+
+fn bad(message: &'static MessageSchema, why: impl Into<String>) -> TranscodeError {
     TranscodeError {
         message: message.full_name,
-        why: why.to_string(),
+        why: why.into(),
     }
 }
 

@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use trireme_client::{Api, Client};
 use trireme_proto::api::core::v1::Pod;
 
-use super::{NAMESPACE, pods, rest, servers_cpu};
+use super::{NAMESPACE, clients, pods, rest, servers_cpu};
 use crate::{bench::store::histogram::Histogram, harness::Cluster};
 
 /// Concurrent clients.
@@ -60,7 +60,7 @@ impl Created {
 #[derive(Clone)]
 struct Way {
     door: Door,
-    pods: Api<Pod>,
+    client: Client,
     channel: Channel,
 }
 
@@ -126,28 +126,22 @@ pub async fn create_each(
 }
 
 async fn ways(cluster: &Cluster, door: Door) -> Result<Vec<Way>> {
-    let members = cluster.members().await?;
     let mut ways = Vec::new();
-    for index in 0..CONNECTIONS {
-        let client: Client = cluster.client_of(&members[index % members.len()])?;
+    for client in clients(cluster, CONNECTIONS).await? {
         let channel = client.connection().link().await?.channel;
-        ways.push(Way {
-            door,
-            pods: Api::namespaced(&client, NAMESPACE),
-            channel,
-        });
+        ways.push(Way { door, client, channel });
     }
     Ok(ways)
 }
 
 impl Way {
     async fn create(&self, pod: &Pod) -> Result<()> {
+        let namespace = pod.metadata.as_ref().map_or("", |metadata| &metadata.namespace);
         match self.door {
             Door::Grpc => {
-                self.pods.create(pod).await?;
+                Api::namespaced(&self.client, namespace).create(pod).await?;
             }
             Door::Rest => {
-                let namespace = pod.metadata.as_ref().map_or("", |metadata| &metadata.namespace);
                 let path = format!("/api/v1/namespaces/{namespace}/pods");
                 rest::create(&self.channel, &path, pods::json_of(pod)?).await?;
             }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -28,21 +28,21 @@ const KUBECTL_PAGE: usize = 500;
 
 /// What reading a whole range came to.
 #[derive(Debug, Clone, Copy)]
-pub struct Listed {
+pub(super) struct Listed {
     /// Objects that came.
-    pub objects: usize,
+    pub(super) objects: usize,
     /// Bytes that came.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// From the request to the last byte.
-    pub elapsed: Duration,
+    pub(super) elapsed: Duration,
     /// Processor time of the server that was asked.
-    pub cpu: Duration,
+    pub(super) cpu: Duration,
     /// By how much the server's memory grew at most meanwhile, in bytes.
-    pub extra_bytes: u64,
+    pub(super) extra_bytes: u64,
 }
 
 /// A server with one connection to it.
-pub struct Asked {
+pub(super) struct Asked {
     channel: Channel,
     process_id: i64,
 }
@@ -52,7 +52,7 @@ impl Asked {
     ///
     /// # Errors
     /// If that fails.
-    pub async fn connect(cluster: &Cluster, member: &Member) -> Result<Self> {
+    pub(super) async fn connect(cluster: &Cluster, member: &Member) -> Result<Self> {
         let client = cluster.client_of(member)?;
         Ok(Self {
             channel: client.connection().link().await?.channel,
@@ -64,7 +64,7 @@ impl Asked {
     ///
     /// # Errors
     /// If an answer is an error, or readers got different numbers of objects.
-    pub async fn list(&self, path: &str, readers: usize) -> Result<Listed> {
+    pub(super) async fn list(&self, path: &str, readers: usize) -> Result<Listed> {
         let before = machine::resident_bytes(self.process_id)?;
         let cpu_before = machine::cpu_time(self.process_id)?;
         let peak = Peak::watch(self.process_id, before);
@@ -72,7 +72,7 @@ impl Asked {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..readers {
             let (channel, path) = (self.channel.clone(), path.to_owned());
-            tasks.spawn(async move { read_all(&channel, &path, rest::JSON).await });
+            tasks.spawn(async move { read_all(&channel, &path).await });
         }
         let (mut objects, mut bytes) = (None, 0);
         while let Some(done) = tasks.join_next().await {
@@ -87,7 +87,7 @@ impl Asked {
             bytes,
             elapsed,
             cpu: machine::cpu_time(self.process_id)?.saturating_sub(cpu_before),
-            extra_bytes: peak.stop().await.saturating_sub(before),
+            extra_bytes: peak.stop().await?.saturating_sub(before),
         })
     }
 
@@ -95,11 +95,11 @@ impl Asked {
     ///
     /// # Errors
     /// If one does not.
-    pub async fn select(&self, path: &str, objects: usize, times: usize) -> Result<Histogram> {
+    pub(super) async fn select(&self, path: &str, objects: usize, times: usize) -> Result<Histogram> {
         let mut latencies = Histogram::default();
         for _ in 0..times {
             let began = Instant::now();
-            let (found, _) = read_all(&self.channel, path, rest::JSON).await?;
+            let (found, _) = read_all(&self.channel, path).await?;
             latencies.record(began.elapsed());
             ensure!(found == objects, "{path} gave {found} objects, not {objects}");
         }
@@ -110,7 +110,7 @@ impl Asked {
     ///
     /// # Errors
     /// If an answer is an error, or no table.
-    pub async fn table(&self, path: &str) -> Result<(usize, Duration, Duration)> {
+    pub(super) async fn table(&self, path: &str) -> Result<(usize, Duration, Duration)> {
         let cpu_before = machine::cpu_time(self.process_id)?;
         let (mut rows, mut elapsed, mut token) = (0, Duration::ZERO, String::new());
         loop {
@@ -132,8 +132,8 @@ impl Asked {
 }
 
 /// Reads a whole answer without keeping it; counts its objects and bytes.
-async fn read_all(channel: &Channel, path: &str, accept: &str) -> Result<(usize, u64)> {
-    let mut body = rest::get(channel, path, accept).await?.into_body();
+async fn read_all(channel: &Channel, path: &str) -> Result<(usize, u64)> {
+    let mut body = rest::get(channel, path, rest::JSON).await?.into_body();
     let (mut objects, mut bytes, mut tail) = (0, 0, Vec::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
@@ -141,12 +141,8 @@ async fn read_all(channel: &Channel, path: &str, accept: &str) -> Result<(usize,
         // A mark may lie over the edge of two frames.
         let edge = [tail.as_slice(), &data[..data.len().min(MARK.len() - 1)]].concat();
         objects += marks(&edge) + marks(&data);
-        let keep = data.len().min(MARK.len() - 1);
-        if keep < MARK.len() - 1 {
-            tail = edge[edge.len().saturating_sub(MARK.len() - 1)..].to_vec();
-        } else {
-            tail = data[data.len() - keep..].to_vec();
-        }
+        let last = if data.len() < MARK.len() { &edge } else { &data[..] };
+        tail = last[last.len().saturating_sub(MARK.len() - 1)..].to_vec();
     }
     Ok((objects, bytes))
 }
@@ -157,30 +153,28 @@ fn marks(text: &[u8]) -> usize {
 
 /// Looks at a process's memory until it is stopped.
 struct Peak {
-    bytes: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<()>,
+    /// Ends with the most that was seen, in bytes.
+    task: tokio::task::JoinHandle<u64>,
 }
 
 impl Peak {
     fn watch(process_id: i64, before: u64) -> Self {
-        let (bytes, stop) = (Arc::new(AtomicU64::new(before)), Arc::new(AtomicBool::new(false)));
-        let task = tokio::spawn({
-            let (bytes, stop) = (bytes.clone(), stop.clone());
-            async move {
-                while !stop.load(Ordering::Relaxed) {
-                    bytes.fetch_max(machine::resident_bytes(process_id).unwrap_or(0), Ordering::Relaxed);
-                    tokio::time::sleep(LOOK_PERIOD).await;
-                }
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut most = before;
+            while !is_over.load(Ordering::Relaxed) {
+                most = most.max(machine::resident_bytes(process_id).unwrap_or(0));
+                tokio::time::sleep(LOOK_PERIOD).await;
             }
+            most
         });
-        Self { bytes, stop, task }
+        Self { stop, task }
     }
 
-    async fn stop(self) -> u64 {
+    async fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
-        // It ends by itself; if it did not, what it saw counts all the same.
-        let _ = self.task.await;
-        self.bytes.load(Ordering::Relaxed)
+        Ok(self.task.await?)
     }
 }

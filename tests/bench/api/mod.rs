@@ -13,7 +13,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{task::JoinSet, time::Instant};
-use trireme_client::Api;
+use trireme_client::{Api, Client};
 use trireme_proto::{
     api::core::v1::{Namespace, Node},
     api::meta::v1::ObjectMeta,
@@ -336,6 +336,13 @@ async fn watch_figures(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Fi
             100,
         ),
     ])
+}
+
+/// So many clients, each with a connection of its own, evenly over the servers.
+async fn clients(cluster: &Cluster, count: usize) -> Result<Vec<Client>> {
+    let members = cluster.members().await?;
+    let each = members.iter().cycle().take(count);
+    each.map(|member| cluster.client_of(member)).collect()
 }
 
 /// Resident memory of every server.

@@ -8,15 +8,15 @@ use tonic::{body::Body, transport::Channel};
 use tower::ServiceExt;
 
 /// JSON.
-pub const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 /// What kubectl asks for to print a table.
-pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 /// Reads; gives what comes, as it comes.
 ///
 /// # Errors
 /// If the connection breaks, or the answer is an error.
-pub async fn get(channel: &Channel, path: &str, accept: &str) -> Result<Response<Body>> {
+pub(super) async fn get(channel: &Channel, path: &str, accept: &str) -> Result<Response<Body>> {
     call(channel, Method::GET, path, accept, Bytes::new()).await
 }
 
@@ -24,7 +24,7 @@ pub async fn get(channel: &Channel, path: &str, accept: &str) -> Result<Response
 ///
 /// # Errors
 /// If the connection breaks, or the answer is an error.
-pub async fn create(channel: &Channel, path: &str, json: Vec<u8>) -> Result<Bytes> {
+pub(super) async fn create(channel: &Channel, path: &str, json: Vec<u8>) -> Result<Bytes> {
     let answer = call(channel, Method::POST, path, JSON, json.into()).await?;
     Ok(answer.into_body().collect().await?.to_bytes())
 }

@@ -20,7 +20,7 @@ use trireme_proto::{
     v1::{PatchType, ResourceRef, WatchRequest, resources_client::ResourcesClient, watch_event::Type},
 };
 
-use super::{namespace, pods, servers_cpu};
+use super::{clients, namespace, pods, servers_cpu};
 use crate::{bench::store::histogram::Histogram, harness::Cluster};
 
 /// Connections of the watchers.
@@ -38,34 +38,34 @@ const MESSAGE_MAX_BYTES: usize = 16 << 20;
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub struct WatchLoad {
+pub(super) struct WatchLoad {
     /// Watchers; each follows the pods of one namespace.
-    pub watchers: usize,
+    pub(super) watchers: usize,
     /// Namespaces that hold pods.
-    pub namespaces: usize,
+    pub(super) namespaces: usize,
     /// Pods that there are.
-    pub pods: usize,
+    pub(super) pods: usize,
     /// Changes a second, of all writers.
-    pub changes: usize,
+    pub(super) changes: usize,
     /// How long pods change.
-    pub lasts: Duration,
+    pub(super) lasts: Duration,
 }
 
 /// What it came to.
 #[derive(Debug, Clone, Default)]
-pub struct WatchOutcome {
+pub(super) struct WatchOutcome {
     /// Changes that were acknowledged.
-    pub changes: u64,
+    pub(super) changes: u64,
     /// How long they took.
-    pub elapsed: Duration,
+    pub(super) elapsed: Duration,
     /// Events that arrived.
-    pub events: u64,
+    pub(super) events: u64,
     /// From the asking for a change to the arrival of its event.
-    pub delays: Histogram,
+    pub(super) delays: Histogram,
     /// Watchers whose stream ended.
-    pub cut_off: usize,
+    pub(super) cut_off: usize,
     /// Processor time of all servers.
-    pub cpu: Duration,
+    pub(super) cpu: Duration,
 }
 
 struct Shared {
@@ -80,7 +80,7 @@ struct Shared {
 ///
 /// # Errors
 /// If a watch cannot be begun, a change is refused, or events are lost though nobody was cut off.
-pub async fn watch(cluster: &Cluster, load: &WatchLoad) -> Result<WatchOutcome> {
+pub(super) async fn watch(cluster: &Cluster, load: &WatchLoad) -> Result<WatchOutcome> {
     let shared = Arc::new(Shared {
         base: Instant::now(),
         events: AtomicU64::new(0),
@@ -126,17 +126,15 @@ async fn begin_watches(
     load: &WatchLoad,
     shared: &Arc<Shared>,
 ) -> Result<JoinSet<(Histogram, bool)>> {
-    let members = cluster.members().await?;
-    let mut clients = Vec::new();
-    for index in 0..CONNECTIONS {
-        let client = cluster.client_of(&members[index % members.len()])?;
-        clients.push(client.connection().link().await?.channel);
+    let mut channels = Vec::new();
+    for client in clients(cluster, CONNECTIONS).await? {
+        channels.push(client.connection().link().await?.channel);
     }
     let revision = super::revision(cluster).await?;
     let mut watchers = JoinSet::new();
     for index in 0..load.watchers {
         let mut client =
-            ResourcesClient::new(clients[index % clients.len()].clone()).max_decoding_message_size(MESSAGE_MAX_BYTES);
+            ResourcesClient::new(channels[index % channels.len()].clone()).max_decoding_message_size(MESSAGE_MAX_BYTES);
         let request = WatchRequest {
             resource: Some(ResourceRef {
                 version: "v1".to_owned(),
@@ -175,12 +173,10 @@ async fn begin_watches(
 
 /// Changes pods at a steady pace, whether or not the servers keep up; gives how many changes were acknowledged.
 async fn change(cluster: &Cluster, load: &WatchLoad, shared: &Arc<Shared>) -> Result<u64> {
-    let members = cluster.members().await?;
     let mut writers = JoinSet::new();
     let period = Duration::from_secs_f64(WRITERS as f64 / load.changes as f64);
     let (end, step) = (Instant::now() + load.lasts, 7_919);
-    for index in 0..WRITERS {
-        let client = cluster.client_of(&members[index % members.len()])?;
+    for (index, client) in clients(cluster, WRITERS).await?.into_iter().enumerate() {
         let (shared, load) = (shared.clone(), load.clone());
         writers.spawn(async move {
             let mut ticks = interval(period);

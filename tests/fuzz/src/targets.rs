@@ -5,8 +5,10 @@
 
 mod api;
 mod machine;
+mod owners;
 mod snapshot;
 
+use trireme_control_plane::fuzz as server;
 use trireme_store::fuzz as store;
 
 /// Something that decodes bytes from outside.
@@ -34,6 +36,27 @@ impl Target {
     }
 }
 
+const REQUEST_WORDS: &[&str] = &[
+    "%2F",
+    "%00",
+    "%ff",
+    "+",
+    "&watch=1",
+    "&limit=",
+    "&resourceVersion=",
+    "&resourceVersionMatch=Exact",
+    "&fieldSelector=metadata.name%3D",
+    "&labelSelector=a+notin+(b)",
+    "/namespaces/",
+    "/status",
+    "/proxy/",
+    "/watch/",
+    "..",
+    ";q=0.",
+    ";as=Table;v=v1;g=meta.k8s.io",
+    "*/*",
+    "\n",
+];
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -170,11 +193,50 @@ pub static ALL: &[Target] = &[
         api::JSON_WORDS
     ),
     target!(
+        "configuration",
+        "a configuration that is applied, and the object it is for",
+        owners::configuration,
+        owners::configuration_seeds,
+        (16 * MIB, 4 * KIB),
+        api::JSON_WORDS
+    ),
+    target!(
+        "managed-fields",
+        "the set of fields that somebody owns",
+        owners::managed_fields,
+        owners::managed_fields_seeds,
+        (64 * KIB, 512),
+        api::JSON_WORDS
+    ),
+    target!(
+        "rest-body",
+        "the body of a create over REST, in JSON, YAML and Protocol Buffers",
+        server::rest_body,
+        server::rest_body_seeds,
+        (96 * MIB, 4 * KIB),
+        api::YAML_WORDS
+    ),
+    target!(
+        "rest-request",
+        "what a request over REST asks for: path, parameters, media types",
+        server::rest_request,
+        server::rest_request_seeds,
+        (256 * KIB, 256),
+        REQUEST_WORDS
+    ),
+    target!(
+        "continue-token",
+        "where the next page of a list begins",
+        server::continue_token,
+        server::continue_token_seeds,
+        (16 * KIB, 64)
+    ),
+    target!(
         "manifest",
         "YAML documents, as people write them",
         api::manifest,
         api::manifest_seeds,
-        (16 * MIB, 2 * KIB),
+        (192 * MIB, 2 * KIB),
         api::YAML_WORDS
     ),
     target!(

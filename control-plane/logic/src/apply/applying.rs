@@ -3,6 +3,8 @@
 //! The configuration is merged into the object, its fields become the manager's, and what the manager applied before and no
 //! longer says goes, unless somebody else owns it. What others own is changed only by force.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use trireme_proto::api::meta::v1::ManagedFieldsEntry;
 
@@ -173,23 +175,30 @@ impl Applying<'_> {
         let merged = merge(self.of_type, self.live, &config);
         let object = match last {
             Some(last) if last.api_version == self.change.api_version => self.prune(&merged, &last.fields, &managers),
+            // What was applied in another version stays, and is nobody's if it is no longer said.
             Some(_) | None => merged,
         };
 
         managers.entries.remove(&id);
         let comparison = self.change.compare(self.live, &object);
-        let changed = comparison.set();
+        let by_version = self.change.in_versions(comparison, &managers, self.live, &object);
+        let changed: BTreeMap<&str, FieldSet> = by_version
+            .iter()
+            .map(|(version, comparison)| (version.as_str(), comparison.set()))
+            .collect();
         let conflicts = managers
             .entries
             .iter()
-            .filter(|(_, managed)| managed.api_version == self.change.api_version)
-            .map(|(owner, managed)| (owner.clone(), managed.fields.intersection(&changed)))
+            .filter_map(|(owner, managed)| {
+                let changed = changed.get(managed.api_version.as_str())?;
+                Some((owner.clone(), managed.fields.intersection(changed)))
+            })
             .collect();
         let conflicts = Conflicts::of(conflicts);
         if !force && !conflicts.is_empty() {
             return Err(conflicts);
         }
-        managers.lose(&comparison, self.change.api_version);
+        managers.lose(&by_version);
         let owned = self.change.part.ownable(wanted);
         if !owned.is_empty() {
             let time = self.managers.entries.get(&id).and_then(|last| last.time);

@@ -12,6 +12,7 @@
 //! | `merge`, `remove` | putting values in and taking them out |
 //! | `managers`, `part` | the entries, and what can be owned through which subresource |
 //! | `update`, `applying`, `conflict`, `client_side` | what requests do to owners |
+//! | `versions` | what a change is to owners of another version |
 
 mod applying;
 mod client_side;
@@ -30,6 +31,7 @@ mod remove;
 mod tests;
 mod types;
 mod update;
+mod versions;
 
 pub use self::{
     applying::{Applied, ApplyError, Config, apply},

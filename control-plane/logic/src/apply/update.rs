@@ -3,6 +3,8 @@
 //! Whoever changes a field owns it from then on, and everybody else loses it. A writer without a manager, such as the
 //! control plane's own loops, owns nothing, but what it changes is taken from the others all the same.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use trireme_proto::{
     api::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time},
@@ -119,26 +121,33 @@ pub fn owners_of_changed(
     let Ok(mut managers) = Managers::decode(entries) else {
         return Vec::new();
     };
-    managers.lose(&comparison, change.api_version);
-    if let Some(manager) = manager {
-        let won = change.part.ownable(comparison.set());
-        if !won.is_empty() {
-            managers.win(change.entry_of(manager, Operation::Update), change.managed(won));
-            managers.cap_updates();
-        }
+    let won = change.part.ownable(comparison.set());
+    managers.lose(&change.in_versions(comparison, &managers, old, new));
+    if let Some(manager) = manager
+        && !won.is_empty()
+    {
+        managers.win(change.entry_of(manager, Operation::Update), change.managed(won));
+        managers.cap_updates();
     }
     managers.encode()
 }
 
 impl Managers {
-    /// Takes from everybody what was changed or removed. Entries of a version that the kind no longer has go.
-    pub(super) fn lose(&mut self, comparison: &Comparison, api_version: &str) {
-        self.entries.retain(|_, managed| managed.api_version == api_version);
-        let lost = comparison.set().union(&comparison.removed);
-        for managed in self.entries.values_mut() {
-            managed.fields = managed.fields.difference(&lost);
-        }
-        self.entries.retain(|_, managed| !managed.fields.is_empty());
+    /// Takes from everybody what was changed or removed, in the version of each. Entries of a version that the kind does
+    /// not have go.
+    pub(super) fn lose(&mut self, by_version: &BTreeMap<String, Comparison>) {
+        let lost = |comparison: &Comparison| comparison.set().union(&comparison.removed);
+        let lost: BTreeMap<&str, FieldSet> = by_version
+            .iter()
+            .map(|(version, comparison)| (version.as_str(), lost(comparison)))
+            .collect();
+        self.entries.retain(|_, managed| {
+            let Some(lost) = lost.get(managed.api_version.as_str()) else {
+                return false;
+            };
+            managed.fields = managed.fields.difference(lost);
+            !managed.fields.is_empty()
+        });
     }
 
     /// Gives fields to a manager, beside what it has.

@@ -3,7 +3,7 @@
 use trireme_proto::api::{
     apps::v1::{DeploymentCondition, ReplicaSetCondition},
     core::v1::{NamespaceCondition, NodeCondition, PodCondition, ReplicationControllerCondition},
-    meta::v1::Time,
+    meta::v1::{Condition as AnyCondition, Time},
 };
 
 /// `True` or `False`.
@@ -55,6 +55,7 @@ macro_rules! condition {
     };
 }
 
+condition!(AnyCondition);
 condition!(PodCondition);
 condition!(NodeCondition, last_heartbeat_time);
 condition!(NamespaceCondition);

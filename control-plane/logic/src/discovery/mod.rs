@@ -1,6 +1,6 @@
 //! What is served, for clients that know nothing: the documents of `/api`, `/apis` and below.
 //!
-//! Everything follows from the list of kinds that is handed in, which is [`KINDS`](crate::kinds::KINDS): what can be
+//! Everything follows from the list of kinds that is handed in, which is [`served`](crate::kinds::served()): what can be
 //! done with a kind ([`verbs()`]), its subresources ([`subresources`]), its group and versions ([`groups`]). The OpenAPI
 //! documents and the gRPC service draw on the same facts.
 

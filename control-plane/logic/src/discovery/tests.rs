@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kinds::{KINDS, by_kind};
+use crate::kinds::{by_kind, served};
 
 fn value(json: &[u8]) -> Value {
     serde_json::from_slice(json).expect("JSON")
@@ -14,7 +14,7 @@ fn value(json: &[u8]) -> Value {
 
 /// The resource lists of all versions, by path.
 fn resource_lists() -> Vec<(String, Value)> {
-    let versions = groups(KINDS).into_iter().flat_map(|group| group.versions);
+    let versions = groups(&served()).into_iter().flat_map(|group| group.versions);
     versions
         .map(|version| (version.path(), value(&api_resource_list(&version).to_json())))
         .collect()
@@ -31,7 +31,7 @@ fn entry(path: &str, name: &str) -> Value {
 
 #[test]
 fn the_core_group_has_an_address() {
-    let document = api_versions(&groups(KINDS), "trireme:6443");
+    let document = api_versions(&groups(&served()), "trireme:6443");
     let expected = json!({
         "kind": "APIVersions",
         "versions": ["v1"],
@@ -42,7 +42,7 @@ fn the_core_group_has_an_address() {
 
 #[test]
 fn groups_name_their_versions() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let list = value(&api_group_list(&groups).to_json());
     assert_eq!(list["kind"], "APIGroupList");
     assert_eq!(list["apiVersion"], "v1");
@@ -103,8 +103,91 @@ fn resources_look_as_in_kubernetes() {
             "name": "pods/binding", "singularName": "", "namespaced": true, "kind": "Binding", "verbs": ["create"],
         })
     );
+    assert_eq!(
+        entry("/api/v1", "pods/eviction"),
+        json!({
+            "name": "pods/eviction", "singularName": "", "namespaced": true,
+            "group": "policy", "version": "v1", "kind": "Eviction", "verbs": ["create"],
+        })
+    );
+    assert_eq!(
+        entry("/api/v1", "serviceaccounts/token"),
+        json!({
+            "name": "serviceaccounts/token", "singularName": "", "namespaced": true,
+            "group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest", "verbs": ["create"],
+        })
+    );
     assert_eq!(entry("/api/v1", "namespaces/finalize")["verbs"], json!(["update"]));
     assert_eq!(entry("/api/v1", "nodes/status")["namespaced"], json!(false));
+}
+
+#[test]
+fn parts_of_pods_are_of_the_kinds_that_they_take() {
+    let (part, connection) = (json!(["get", "patch", "update"]), json!(["create", "get"]));
+    let proxy = json!(["create", "delete", "get", "patch", "update"]);
+    for (name, kind, verbs) in [
+        ("pods/attach", "PodAttachOptions", &connection),
+        ("pods/ephemeralcontainers", "Pod", &part),
+        ("pods/exec", "PodExecOptions", &connection),
+        ("pods/log", "Pod", &json!(["get"])),
+        ("pods/portforward", "PodPortForwardOptions", &connection),
+        ("pods/proxy", "PodProxyOptions", &proxy),
+        ("pods/resize", "Pod", &part),
+        ("pods/status", "Pod", &part),
+        ("nodes/proxy", "NodeProxyOptions", &proxy),
+        ("services/proxy", "ServiceProxyOptions", &proxy),
+    ] {
+        let entry = entry("/api/v1", name);
+        assert_eq!((&entry["kind"], &entry["verbs"]), (&json!(kind), verbs), "{name}");
+        assert!(entry.get("group").is_none(), "{name} is of the core group");
+    }
+}
+
+#[test]
+fn questions_and_orders_can_only_be_created() {
+    for (path, plural, singular, namespaced, kind) in [
+        ("/api/v1", "bindings", "binding", true, "Binding"),
+        (
+            "/apis/authentication.k8s.io/v1",
+            "selfsubjectreviews",
+            "selfsubjectreview",
+            false,
+            "SelfSubjectReview",
+        ),
+        (
+            "/apis/authorization.k8s.io/v1",
+            "localsubjectaccessreviews",
+            "localsubjectaccessreview",
+            true,
+            "LocalSubjectAccessReview",
+        ),
+        (
+            "/apis/authorization.k8s.io/v1",
+            "selfsubjectaccessreviews",
+            "selfsubjectaccessreview",
+            false,
+            "SelfSubjectAccessReview",
+        ),
+        (
+            "/apis/authorization.k8s.io/v1",
+            "selfsubjectrulesreviews",
+            "selfsubjectrulesreview",
+            false,
+            "SelfSubjectRulesReview",
+        ),
+        (
+            "/apis/authorization.k8s.io/v1",
+            "subjectaccessreviews",
+            "subjectaccessreview",
+            false,
+            "SubjectAccessReview",
+        ),
+    ] {
+        let expected = json!({
+            "name": plural, "singularName": singular, "namespaced": namespaced, "kind": kind, "verbs": ["create"],
+        });
+        assert_eq!(entry(path, plural), expected);
+    }
 }
 
 #[test]
@@ -122,7 +205,7 @@ fn lists_are_sorted_and_name_no_resource_twice() {
 
 #[test]
 fn every_kind_and_subresource_is_there() {
-    for ops in KINDS {
+    for ops in served() {
         let info = ops.info();
         for name in info.subresources {
             assert!(
@@ -144,7 +227,7 @@ fn every_kind_and_subresource_is_there() {
 
 #[test]
 fn the_aggregated_document_says_the_same_at_once() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let mut seen = BTreeSet::new();
     for core in [true, false] {
         let document = value(&aggregated(&groups, core, AggregatedVersion::V2).to_json());
@@ -165,7 +248,7 @@ fn the_aggregated_document_says_the_same_at_once() {
             }
         }
     }
-    assert_eq!(seen.len(), KINDS.len());
+    assert_eq!(seen.len(), served().len());
 }
 
 #[test]
@@ -212,7 +295,7 @@ fn an_aggregated_resource_looks_as_in_kubernetes() {
 
 #[test]
 fn protobuf_carries_the_same() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let list = api_resource_list(&groups[0].versions[0]);
     let bytes = list.body.encode_to_vec();
     let decoded = ApiResourceList::decode(bytes.as_slice()).expect("decodes");
@@ -222,7 +305,7 @@ fn protobuf_carries_the_same() {
 
 #[test]
 fn the_root_lists_every_group_and_version() {
-    let paths = root_paths(&groups(KINDS)).paths;
+    let paths = root_paths(&groups(&served())).paths;
     for path in [
         "/api",
         "/api/v1",

@@ -6,16 +6,13 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use super::ParseError;
-use crate::limits;
 
 /// The most fields that are told; further ones are dropped untold.
 const TOLD_MAX: usize = trireme_proto::limits::JSON_UNKNOWN_FIELDS_REPORTED_MAX;
 
 /// Reads JSON text in which fields may stand twice. Answers with the paths of those that do, such as `spec.replicas`.
 pub fn parse_last_wins(text: &[u8]) -> Result<(Value, Vec<String>), ParseError> {
-    if super::text_depth(text) > limits::JSON_DEPTH {
-        return Err(ParseError::TooDeep);
-    }
+    super::check(text)?;
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut place = Place::default();
     let value = Seed(&mut place).deserialize(&mut reader).map_err(ParseError::Syntax)?;
@@ -120,6 +117,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::limits;
 
     #[test]
     fn the_last_counts_and_all_are_told() {

@@ -2,7 +2,7 @@
 
 use trireme_proto::api::meta::v1::{ObjectMeta, Time};
 
-use crate::{human::duration_short, kind::ColumnDefinition};
+use crate::{human::duration_between, kind::ColumnDefinition};
 
 /// What a cell shows for nothing.
 pub(crate) const NONE: &str = "<none>";
@@ -38,7 +38,7 @@ pub(crate) fn age(meta: &ObjectMeta, now: Time) -> String {
 /// How long ago a moment was.
 pub(crate) fn since(then: Option<&Time>, now: Time) -> String {
     match then {
-        Some(then) if !then.is_zero() => duration_short(now.seconds - then.seconds),
+        Some(then) if !then.is_zero() => duration_between(*then, now),
         Some(_) | None => UNKNOWN.into(),
     }
 }
@@ -46,4 +46,23 @@ pub(crate) fn since(then: Option<&Time>, now: Time) -> String {
 /// The text, or a word for none.
 pub(crate) fn or_none(text: &str) -> String {
     if text.is_empty() { NONE.into() } else { text.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::at;
+
+    /// Protocol Buffers have moments that no calendar has.
+    #[test]
+    fn moments_beyond_all_time_have_an_age() {
+        let moment = |seconds| Time { seconds, nanos: 0 };
+        assert_eq!(
+            since(Some(&moment(i64::MIN)), at(0)),
+            format!("{}y", i64::MAX / (365 * 86_400))
+        );
+        assert_eq!(since(Some(&moment(i64::MAX)), at(0)), "<invalid>");
+        assert_eq!(since(Some(&at(-60)), at(0)), "60s");
+        assert_eq!(since(None, at(0)), UNKNOWN);
+    }
 }

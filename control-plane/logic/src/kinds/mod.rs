@@ -3,6 +3,7 @@
 //! Adding a kind is one `impl Kind` in a file of its own and one line in [`KINDS`] (and its message in
 //! `proto/`). Nothing else in the project lists kinds.
 
+mod binding;
 pub mod certificate_signing_request;
 mod cluster_role;
 mod cluster_role_binding;
@@ -61,8 +62,8 @@ use trireme_proto::api::{
     certificates::v1::CertificateSigningRequest,
     coordination::v1::Lease,
     core::v1::{
-        ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
+        Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, PodTemplate, ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
     },
     discovery::v1::EndpointSlice,
     events,
@@ -132,6 +133,14 @@ pub static KINDS: &[&dyn KindOps] = &[
     &OpsOf::<CertificateSigningRequest>::new(),
 ];
 
+/// Kinds whose objects are orders: they are carried out when they are created, and nothing is stored of them.
+static ORDERS: &[&dyn KindOps] = &[&OpsOf::<Binding>::new()];
+
+/// Everything that can be sent or asked for as a resource of its own: [`KINDS`], [`REVIEWS`] and orders.
+pub fn served() -> Vec<&'static dyn KindOps> {
+    [KINDS, REVIEWS, ORDERS].concat()
+}
+
 /// Further versions of kinds.
 static VERSIONS: LazyLock<Vec<&dyn KindOps>> = LazyLock::new(|| {
     let is_stored = |ops: &&'static dyn KindOps| is_same(ops.info(), ops.stored().info());
@@ -145,7 +154,8 @@ pub fn stored_as(info: &KindInfo) -> &KindInfo {
     version.map_or(info, |ops| ops.stored().info())
 }
 
-fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
+/// Whether two facts are those of one version of one kind.
+pub(crate) fn is_same(one: &KindInfo, other: &KindInfo) -> bool {
     (one.kind, one.version, one.group) == (other.kind, other.version, other.group)
 }
 

@@ -11,7 +11,7 @@ use trireme_proto::api::{
 use super::{
     bump_generation,
     columns::{AGE, age, column},
-    first_generation,
+    first_generation, persistent_volume_claim,
     workload::{self, CONTAINERS, IMAGES},
 };
 use crate::{
@@ -85,6 +85,19 @@ impl Kind for StatefulSet {
         errors.field("spec", |errors| validate_spec(&spec, errors));
     }
 
+    fn validate_create(&self, errors: &mut FieldErrors) {
+        // They never change after that, and older ones may be none that would be accepted now.
+        let claims = self.spec.iter().flat_map(|spec| &spec.volume_claim_templates);
+        errors.field("spec.volumeClaimTemplates", |errors| {
+            for (index, claim) in claims.enumerate() {
+                let spec = claim.spec.clone().unwrap_or_default();
+                errors.index(index, |errors| {
+                    errors.field("spec", |errors| persistent_volume_claim::validate_spec(&spec, errors));
+                });
+            }
+        });
+    }
+
     fn validate_update(&self, old: &Self, errors: &mut FieldErrors) {
         let (new, old) = (
             self.spec.clone().unwrap_or_default(),
@@ -155,9 +168,7 @@ fn default_text(value: &mut String, default: &str) {
 fn claim_defaults(claim: &mut PersistentVolumeClaim) {
     claim.metadata.get_or_insert_default();
     default_text(&mut claim.status.get_or_insert_default().phase, "Pending");
-    let spec = claim.spec.get_or_insert_default();
-    spec.volume_mode.get_or_insert_with(|| "Filesystem".into());
-    spec.resources.get_or_insert_default();
+    persistent_volume_claim::spec_defaults(claim.spec.get_or_insert_default());
 }
 
 fn validate_spec(spec: &StatefulSetSpec, errors: &mut FieldErrors) {

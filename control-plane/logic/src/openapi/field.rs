@@ -55,7 +55,11 @@ fn extensions(field: &FieldSchema, property: &mut Map<String, Value>) {
     if let Some(key) = field.merge_key {
         add("patch-merge-key", json!(key));
     }
-    let strategies = [(field.merge, "merge"), (field.retain_keys, "retainKeys")];
+    let strategies = [
+        (field.merge, "merge"),
+        (field.retain_keys, "retainKeys"),
+        (field.replace, "replace"),
+    ];
     let strategies: Vec<_> = strategies.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
     if !strategies.is_empty() {
         add("patch-strategy", json!(strategies.join(",")));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     discovery::{Group, groups, subresources, verbs},
-    kinds::KINDS,
+    kinds::served,
 };
 
 mod protobuf;
@@ -19,7 +19,7 @@ const ABOUT: About<'_> = About {
 };
 
 fn v2() -> Value {
-    v2_document(&groups(KINDS), ABOUT)
+    v2_document(&groups(&served()), ABOUT)
 }
 
 fn v3(groups: &[Group], path: &str) -> Value {
@@ -28,7 +28,7 @@ fn v3(groups: &[Group], path: &str) -> Value {
 
 /// Every document, by name.
 fn documents() -> Vec<(String, Value)> {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let mut all = vec![("v2".to_owned(), v2())];
     all.extend(
         v3_paths(&groups)
@@ -68,9 +68,9 @@ fn every_reference_resolves() {
 
 #[test]
 fn every_kind_has_a_definition_and_operations() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let v2 = v2();
-    for ops in KINDS {
+    for ops in served() {
         let info = ops.info();
         let own = json!({"group": info.group, "kind": info.kind, "version": info.version});
         let path = match info.group {
@@ -199,6 +199,8 @@ fn definitions_tell_patches_what_they_must_know() {
     );
     let strategy = property("io.k8s.api.apps.v1.DeploymentSpec", "strategy");
     assert_eq!(strategy["x-kubernetes-patch-strategy"], "retainKeys");
+    let selector = property("io.k8s.api.policy.v1.PodDisruptionBudgetSpec", "selector");
+    assert_eq!(selector["x-kubernetes-patch-strategy"], "replace");
     let finalizers = property("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "finalizers");
     assert_eq!(finalizers["x-kubernetes-list-type"], "set");
     assert_eq!(
@@ -214,7 +216,7 @@ fn definitions_tell_patches_what_they_must_know() {
 
 #[test]
 fn scalars_look_as_in_kubernetes() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let (v2, v3) = (v2(), v3(&groups, "apis/apps/v1"));
     let quantity = "io.k8s.apimachinery.pkg.api.resource.Quantity";
     let either = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
@@ -238,7 +240,7 @@ fn scalars_look_as_in_kubernetes() {
 
 #[test]
 fn no_reference_of_version_3_has_siblings() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     for path in v3_paths(&groups) {
         walk(&v3(&groups, &path), &mut |value| {
             if let (Some(members), true) = (value.as_object(), value.get("$ref").is_some()) {
@@ -261,7 +263,7 @@ fn everything_that_people_read_is_described() {
 
 #[test]
 fn other_paths_have_no_document() {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     for path in ["", "apis/", "apis/nobody", "apis/apps/v9", "api/v1/", "api/v2"] {
         assert!(v3_document(&groups, path, ABOUT).is_none(), "{path}");
     }

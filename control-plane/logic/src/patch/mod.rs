@@ -134,6 +134,8 @@ mod tests {
             PatchError::Malformed(_)
         ));
         assert!(matches!(fail(PatchType::Merge, b"{"), PatchError::Unreadable(_)));
+        let most = [b"{}".to_vec(), vec![b' '; limits::PATCH_SIZE_BYTES - 2]].concat();
+        apply(None, PatchType::Merge, &json!({}), &most).expect("at the limit");
         let large = vec![b' '; limits::PATCH_SIZE_BYTES + 1];
         assert!(matches!(fail(PatchType::Merge, &large), PatchError::TooLarge(_)));
         let deep = format!("{}1{}", r#"{"a":"#.repeat(65), "}".repeat(65));

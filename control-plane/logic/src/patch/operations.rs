@@ -68,7 +68,7 @@ fn describe(index: usize, operation: &PatchOperation, why: &PatchErrorKind) -> S
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -106,6 +106,30 @@ mod tests {
         assert!(apply(&json!({"a": 1}), many(limits::PATCH_OPERATIONS)).is_ok());
         let error = apply(&json!({"a": 1}), many(limits::PATCH_OPERATIONS + 1)).expect_err("too many");
         assert!(matches!(error, PatchError::TooManyOperations(10_001)));
+    }
+
+    #[test]
+    fn the_bound_of_copies_is_met_exactly() {
+        // A text counts with its quotes.
+        let third = limits::PATCH_COPIED_BYTES / 3;
+        let current = json!({"text": "x".repeat(third - 2)});
+        let copies =
+            |count: usize| (0..count).map(|index| json!({"op": "copy", "from": "/text", "path": format!("/{index}")}));
+        let most: Value = copies(3).collect();
+        assert_eq!(
+            apply(&current, most).expect("at the bound").as_object().map(Map::len),
+            Some(4)
+        );
+        let more: Value = copies(3)
+            .chain([json!({"op": "copy", "from": "/absent", "path": "/y"})])
+            .collect();
+        assert!(matches!(
+            apply(&current, more).expect_err("not there"),
+            PatchError::DoesNotApply(_)
+        ));
+        let current = json!({"text": "x".repeat(third - 1)});
+        let error = apply(&current, copies(3).collect()).expect_err("over it");
+        assert!(matches!(error, PatchError::CopiesTooMuch), "{error}");
     }
 
     #[test]

@@ -45,6 +45,6 @@ pub(super) fn field_rule(schema: Option<&'static MessageSchema>, name: &str) -> 
     FieldRule {
         message,
         list,
-        replace: false,
+        replace: field.replace,
     }
 }

@@ -46,8 +46,9 @@ fn merge_objects(schema: Schema, mut current: Fields, patch: &Fields) -> Result<
     }
     retain_keys(&mut current, patch)?;
     for name in list_fields_with_directives(patch) {
-        let merged = merge_directed_list(schema, current.remove(name), patch, name)?;
-        current.insert(name.to_owned(), merged);
+        if let Some(merged) = merge_directed_list(schema, current.remove(name), patch, name)? {
+            current.insert(name.to_owned(), merged);
+        }
     }
     for (name, value) in patch {
         let directed = patch.contains_key(&format!("{DELETE_FROM_LIST}{name}"))
@@ -65,25 +66,28 @@ fn merge_objects(schema: Schema, mut current: Fields, patch: &Fields) -> Result<
     Ok(current)
 }
 
-/// The patch's value where the object has none or one of another shape; else both merged.
+/// Both values merged. Where the object has none, or one of another shape, the patch's is merged into an empty one, so that
+/// applying the same patch again changes nothing more.
 fn merge_values(rule: &FieldRule, current: Option<Value>, patch: &Value) -> Result<Value, PatchError> {
-    match (current, patch) {
-        (Some(Value::Object(current)), Value::Object(patch)) if !rule.replace => {
+    match patch {
+        Value::Object(patch) => {
+            let current = match current {
+                Some(Value::Object(current)) if !rule.replace => current,
+                _ => Fields::new(),
+            };
             merge_objects(rule.message, current, patch).map(Value::Object)
         }
-        (_, Value::Object(patch)) => match directive(patch)? {
-            Directive::Delete => Ok(Value::Object(Fields::new())),
-            Directive::Merge | Directive::Replace => Ok(Value::Object(without_directives(patch))),
-        },
-        (Some(Value::Array(current)), Value::Array(patch)) => match &rule.list {
+        Value::Array(patch) => match &rule.list {
             ListRule::Replace => Ok(replacement(patch)),
-            ListRule::Set | ListRule::ByKey(_) => merge_lists(rule, current, patch, None),
+            ListRule::Set | ListRule::ByKey(_) => {
+                let current = match current {
+                    Some(Value::Array(current)) => current,
+                    _ => Vec::new(),
+                };
+                merge_lists(rule, current, patch, None)
+            }
         },
-        (_, Value::Array(patch)) => match &rule.list {
-            ListRule::Replace => Ok(replacement(patch)),
-            ListRule::Set | ListRule::ByKey(_) => merge_lists(rule, Vec::new(), patch, None),
-        },
-        (_, scalar) => Ok(scalar.clone()),
+        scalar => Ok(scalar.clone()),
     }
 }
 
@@ -98,30 +102,34 @@ fn list_fields_with_directives(patch: &Fields) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Merges one list under its parallel directives: scalars to delete, and the order.
+/// Merges one list under its parallel directives: scalars to delete, and the order. `None` if neither the object nor the patch
+/// has the list: directives alone make none.
 fn merge_directed_list(
     schema: Schema,
     current: Option<Value>,
     patch: &Fields,
     name: &str,
-) -> Result<Value, PatchError> {
+) -> Result<Option<Value>, PatchError> {
     let rule = field_rule(schema, name);
+    let deleted = list_at(patch, &format!("{DELETE_FROM_LIST}{name}"))?;
+    let order = list_at(patch, &format!("{ELEMENT_ORDER}{name}"))?;
+    let items = list_at(patch, name)?.map_or(&[][..], Vec::as_slice);
     let mut current = match current {
+        None if !patch.contains_key(name) => return Ok(None),
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     };
-    if let Some(deleted) = list_at(patch, &format!("{DELETE_FROM_LIST}{name}"))? {
+    if let Some(deleted) = deleted {
         let deleted: BTreeSet<String> = deleted.iter().map(Value::to_string).collect();
         current.retain(|item| !deleted.contains(&item.to_string()));
     }
-    let order = list_at(patch, &format!("{ELEMENT_ORDER}{name}"))?;
-    let items = list_at(patch, name)?.map_or(&[][..], Vec::as_slice);
-    match (&rule.list, patch.get(name)) {
-        (_, Some(Value::Null)) => Ok(Value::Array(Vec::new())),
-        (ListRule::Replace, Some(_)) => Ok(replacement(items)),
-        (ListRule::Replace, None) => Ok(Value::Array(current)),
-        (ListRule::Set | ListRule::ByKey(_), _) => merge_lists(&rule, current, items, order.map(Vec::as_slice)),
-    }
+    let merged = match (&rule.list, patch.get(name)) {
+        (_, Some(Value::Null)) => Value::Array(Vec::new()),
+        (ListRule::Replace, Some(_)) => replacement(items),
+        (ListRule::Replace, None) => Value::Array(current),
+        (ListRule::Set | ListRule::ByKey(_), _) => merge_lists(&rule, current, items, order.map(Vec::as_slice))?,
+    };
+    Ok(Some(merged))
 }
 
 /// Merges a list item by item and puts the result in order: of `order` if it is given, else of the patch;
@@ -182,12 +190,15 @@ fn merge_lists(
 
 /// One item of a list that merges.
 fn merge_items(rule: &FieldRule, current: Value, patch: &Value) -> Result<Value, PatchError> {
-    match (current, patch) {
-        (Value::Object(current), Value::Object(patch)) => {
+    match patch {
+        Value::Object(patch) => {
+            let current = match current {
+                Value::Object(current) => current,
+                _ => Fields::new(),
+            };
             merge_objects(rule.message, current, patch).map(Value::Object)
         }
-        (_, Value::Object(patch)) => Ok(Value::Object(without_directives(patch))),
-        (_, scalar) => Ok(scalar.clone()),
+        scalar => Ok(scalar.clone()),
     }
 }
 
@@ -315,9 +326,10 @@ fn list_at<'a>(patch: &'a Fields, name: &str) -> Result<Option<&'a Vec<Value>>, 
     }
 }
 
-/// A list that takes the place of another.
+/// A list that takes the place of another. Items that say to delete or to replace are no items of it.
 fn replacement(items: &[Value]) -> Value {
-    Value::Array(items.iter().filter_map(plain).collect())
+    let is_item = |item: &&Value| matches!(item_directive(item), Ok(Directive::Merge) | Err(_));
+    Value::Array(items.iter().filter(is_item).map(plain).collect())
 }
 
 /// The fields of a patch as an object of their own: no directives, no nulls.
@@ -325,18 +337,17 @@ fn without_directives(patch: &Fields) -> Fields {
     patch
         .iter()
         .filter(|(name, value)| !is_directive(name) && !value.is_null())
-        .filter_map(|(name, value)| Some((name.clone(), plain(value)?)))
+        .map(|(name, value)| (name.clone(), plain(value)))
         .collect()
 }
 
-/// A value of a patch without directives; nothing if it only says to delete something.
-fn plain(value: &Value) -> Option<Value> {
+/// A value of a patch without directives.
+fn plain(value: &Value) -> Value {
     match value {
-        Value::Object(fields) if matches!(directive(fields), Ok(Directive::Delete)) => None,
-        Value::Object(fields) if fields.contains_key(DIRECTIVE) && fields.len() == 1 => None,
-        Value::Object(fields) => Some(Value::Object(without_directives(fields))),
-        Value::Array(items) => Some(replacement(items)),
-        scalar => Some(scalar.clone()),
+        Value::Object(fields) if matches!(directive(fields), Ok(Directive::Delete)) => Value::Object(Fields::new()),
+        Value::Object(fields) => Value::Object(without_directives(fields)),
+        Value::Array(items) => replacement(items),
+        scalar => scalar.clone(),
     }
 }
 
@@ -348,5 +359,7 @@ fn malformed(why: std::fmt::Arguments<'_>) -> PatchError {
     PatchError::Malformed(why.to_string())
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use crate::{
     controllers::pods,
     kind::KindInfo,
     object::{Object, ObjectKey},
-    scheduler::affinity,
+    scheduler::{self, affinity},
 };
 
 /// Plural names of the kinds that controllers adopt.
@@ -35,6 +35,8 @@ pub(super) struct Index {
     without_controller: BTreeMap<TypeKey, KeySet>,
     pods_by_node: BTreeMap<Box<str>, NodePods>,
     pending_pods: KeySet,
+    pods_to_schedule: KeySet,
+    pods_to_schedule_beside_others: KeySet,
     pods_with_affinity: KeySet,
 }
 
@@ -142,6 +144,8 @@ impl Index {
                 }
             }
             self.pending_pods.remove(&**key);
+            self.pods_to_schedule.remove(&**key);
+            self.pods_to_schedule_beside_others.remove(&**key);
             self.pods_with_affinity.remove(&**key);
         }
         if let Some(new) = new {
@@ -157,6 +161,12 @@ impl Index {
                 }
             } else if !pods::is_finished(new) {
                 self.pending_pods.insert(Arc::clone(key));
+                if scheduler::asks_for_us(new) {
+                    self.pods_to_schedule.insert(Arc::clone(key));
+                    if scheduler::depends_on_other_pods(new) {
+                        self.pods_to_schedule_beside_others.insert(Arc::clone(key));
+                    }
+                }
             }
         }
     }
@@ -204,6 +214,14 @@ impl Index {
 
     pub(super) fn pending_pods(&self) -> impl Iterator<Item = &ObjectKey> {
         self.pending_pods.iter().map(|key| &**key)
+    }
+
+    pub(super) fn pods_to_schedule(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.pods_to_schedule.iter().map(|key| &**key)
+    }
+
+    pub(super) fn pods_to_schedule_beside_others(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.pods_to_schedule_beside_others.iter().map(|key| &**key)
     }
 
     pub(super) fn pods_with_affinity(&self) -> impl Iterator<Item = &ObjectKey> {

@@ -47,10 +47,12 @@ impl Marks {
         old: Option<&dyn Object>,
         new: Option<&dyn Object>,
     ) {
-        let (before, after) = (marks_of(info, old), marks_of(info, new));
-        if before == after {
+        if let (Some(old), Some(new)) = (old, new)
+            && carry_the_same(info, old, new)
+        {
             return;
         }
+        let (before, after) = (marks_of(info, old), marks_of(info, new));
         let marks = self.kinds.entry(TypeKey::of(info)).or_default();
         for gone in before.difference(&after) {
             let is_last = marks.get_mut(gone).is_some_and(|carriers| carriers.remove(key));
@@ -132,6 +134,12 @@ impl Carriers {
                 .collect(),
         }
     }
+}
+
+/// Whether two versions of an object carry the same marks, as most do: states change more often than labels.
+fn carry_the_same(info: &KindInfo, old: &dyn Object, new: &dyn Object) -> bool {
+    let is_same = |path: &&str| old.selectable_field(path) == new.selectable_field(path);
+    old.metadata().labels == new.metadata().labels && fields_of(info).iter().all(is_same)
 }
 
 /// Every mark that an object carries.

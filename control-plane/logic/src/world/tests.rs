@@ -8,7 +8,7 @@ use std::{
 use trireme_proto::{
     api::{
         apps::v1::ReplicaSet,
-        core::v1::{ContainerPort, Pod},
+        core::v1::{ContainerPort, Pod, TopologySpreadConstraint},
     },
     selector::{FieldSelector, LabelSelector},
 };
@@ -18,6 +18,7 @@ use crate::{
     controllers::{names, owners, pods},
     kind::{Kind, metadata_of},
     object::ObjectKey,
+    scheduler,
     testing::{labels, mk_owner, mk_pod_with_requests, mk_replica_set, resources},
 };
 
@@ -33,6 +34,11 @@ fn random_pod(name: &str, random: u64, owners: &[ReplicaSet]) -> Pod {
         meta.labels.insert("tier".to_owned(), (*tier).to_owned());
     }
     pod.spec.as_mut().unwrap().node_name = ["", "node-0", "node-1"][(random / 31 % 3) as usize].into();
+    pod.spec.as_mut().unwrap().scheduler_name = ["", "other"][(random / 17 % 2) as usize].into();
+    if (random / 19).is_multiple_of(2) {
+        let spread = TopologySpreadConstraint::default();
+        pod.spec.as_mut().unwrap().topology_spread_constraints = vec![spread];
+    }
     pod.status.as_mut().unwrap().phase = ["Pending", "Running", "Failed"][(random / 101 % 3) as usize].into();
     let port = ContainerPort {
         host_port: (random / 307 % 3) as i32,
@@ -53,6 +59,14 @@ fn check(world: &World, owners: &[ReplicaSet]) {
     };
     let pending: BTreeSet<ObjectKey> = world.pending_pods().map(owners::key_of).collect();
     assert_eq!(pending, keys(&|pod| !pods::is_bound(pod) && !pods::is_finished(pod)));
+    let ours: BTreeSet<ObjectKey> = world.pods_to_schedule().map(owners::key_of).collect();
+    let is_ours = |pod: &Pod| !pods::is_bound(pod) && !pods::is_finished(pod) && scheduler::asks_for_us(pod);
+    assert_eq!(ours, keys(&is_ours));
+    let beside: BTreeSet<ObjectKey> = world.pods_to_schedule_beside_others().map(owners::key_of).collect();
+    assert_eq!(
+        beside,
+        keys(&|pod| is_ours(pod) && scheduler::depends_on_other_pods(pod))
+    );
     for node in ["node-0", "node-1"] {
         let on_node: BTreeSet<ObjectKey> = world.pods_on_node(node).map(owners::key_of).collect();
         assert_eq!(on_node, keys(&|pod| pods::spec(pod).node_name == node));

@@ -1,6 +1,10 @@
 //! Deleting: at once, gracefully, held by finalizers, under preconditions.
 
-use trireme_proto::api::core::v1::Namespace;
+use trireme_proto::api::{
+    batch::v1::{Job, JobSpec},
+    core::v1::{Namespace, PodTemplateSpec},
+    meta::v1::DeleteOptions as SentOptions,
+};
 
 use super::*;
 use crate::{
@@ -168,6 +172,84 @@ async fn propagation_becomes_a_finalizer() {
             .await
             .expect("known");
         assert_eq!(finalizers(&again.stored), [expected]);
+    }
+}
+
+#[tokio::test]
+async fn pods_of_jobs_stay_unless_something_is_said() {
+    let template = || PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: [("app".to_owned(), "web".to_owned())].into(),
+            ..ObjectMeta::default()
+        }),
+        spec: mk_pod("web").spec.map(|spec| PodSpec {
+            restart_policy: "Never".to_owned(),
+            ..spec
+        }),
+    };
+    let delete = async |harness: &Harness, group: &str, plural: &str, sent: SentOptions| {
+        let options = DeleteOptions::of_sent(sent).expect("good");
+        let (ops, key) = (ops_of(group, plural), in_default("web"));
+        harness.registry.delete(&system(), ops, &key, &options).await
+    };
+    for (policy, finalizer) in [
+        (None, Some("orphan")),
+        (Some("Background"), None),
+        (Some("Foreground"), Some("foregroundDeletion")),
+    ] {
+        let harness = Harness::new().await;
+        let job = Job {
+            metadata: mk_meta("web"),
+            spec: Some(JobSpec {
+                template: Some(template()),
+                ..JobSpec::default()
+            }),
+            ..Job::default()
+        };
+        harness.create(job).await.expect("created");
+        let sent = SentOptions {
+            propagation_policy: policy.map(str::to_owned),
+            ..SentOptions::default()
+        };
+        let deleted = delete(&harness, "batch", "jobs", sent).await.expect("deleted");
+        assert_eq!(deleted.gone, finalizer.is_none(), "{policy:?}");
+        assert!(
+            finalizers(&deleted.stored).iter().map(String::as_str).eq(finalizer),
+            "{policy:?}: {:?}",
+            finalizers(&deleted.stored)
+        );
+    }
+    // Other kinds' go.
+    let harness = Harness::new().await;
+    let mut set = trireme_logic::testing::mk_replica_set("default", "web", 1);
+    set.metadata = mk_meta("web");
+    harness.create(set).await.expect("created");
+    let deleted = delete(&harness, "apps", "replicasets", SentOptions::default()).await;
+    assert!(deleted.expect("deleted").gone);
+}
+
+#[tokio::test]
+async fn what_the_finalizers_of_an_object_say_stays_if_nothing_else_is_said() {
+    let harness = Harness::new().await;
+    for (name, options, expected) in [
+        ("unsaid", DeleteOptions::default(), Some("orphan")),
+        (
+            "said",
+            DeleteOptions {
+                propagation: Propagation::Background,
+                ..DeleteOptions::default()
+            },
+            None,
+        ),
+    ] {
+        let mut settings = mk_config_map(name);
+        settings.metadata.as_mut().expect("present").finalizers = vec!["orphan".to_owned()];
+        harness.create(settings).await.expect("created");
+        let deleted = delete(&harness, "configmaps", name, options).await.expect("deleted");
+        assert!(
+            finalizers(&deleted.stored).iter().map(String::as_str).eq(expected),
+            "{name}"
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use trireme_proto::{
 use super::*;
 use crate::{
     pipeline::{Subresource, Validation},
-    registry::{ListRequest, PatchRequest, Selection, WatchChange, WatchRequest},
+    registry::{ApplyRequest, ListRequest, PatchRequest, Selection, WatchChange, WatchRequest},
 };
 
 /// An admin's permit for a kind in a version, `group/version/plural`.
@@ -161,6 +161,61 @@ async fn changes_are_made_in_the_version_of_their_request() {
         (&now["spec"]["maxReplicas"], &now["spec"]["metrics"]),
         (&json!(9), &newer["spec"]["metrics"])
     );
+}
+
+#[tokio::test]
+async fn what_is_applied_in_one_version_stays_owned_in_the_others() {
+    let harness = Harness::new().await;
+    let memory = json!([{"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 20}}}]);
+    let newer = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 5, "metrics": memory}});
+    harness.create_as(NEWER, &newer).await;
+    let by = |verb, resource, name: &str| {
+        let manager = FieldManager::of_request(name, "").expect("good");
+        permit(verb, resource, "web").managed_by(manager)
+    };
+    let config = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"maxReplicas": 7}});
+    let applying = by(Verb::Patch, OLDER, "me");
+    let info = applying.request_info().expect("a request").clone();
+    let request = ApplyRequest {
+        config: Bytes::from(config.to_string()),
+        force: true,
+        validation: Validation::Strict,
+        dry_run: false,
+    };
+    let applied = harness
+        .registry
+        .apply(&applying, info.ops(), Subresource::None, info.key(), &request)
+        .await
+        .expect("applied");
+    assert_eq!(json_of(&applied.changed.stored)["apiVersion"], "autoscaling/v1");
+    let now = json_of(&harness.get_as(NEWER, "web").await);
+    assert_eq!(
+        (&now["spec"]["maxReplicas"], &now["spec"]["metrics"]),
+        (&json!(7), &memory),
+        "what the older version has no field for stays"
+    );
+    let patching = by(Verb::Patch, NEWER, "other");
+    let info = patching.request_info().expect("a request").clone();
+    let patch = PatchRequest {
+        patch_type: PatchType::Merge,
+        patch: Bytes::from_static(br#"{"spec": {"minReplicas": 2}}"#),
+        validation: Validation::Strict,
+        dry_run: false,
+    };
+    let (patched, _) = harness
+        .registry
+        .patch(&patching, info.ops(), Subresource::None, info.key(), &patch)
+        .await
+        .expect("patched");
+    let owners = owners(&patched.stored);
+    for line in [
+        r#"me Apply {"f:spec":{"f:maxReplicas":{}}}"#,
+        r#"other Update {"f:spec":{"f:minReplicas":{}}}"#,
+    ] {
+        assert!(owners.iter().any(|owner| owner == line), "{owners:?}");
+    }
 }
 
 #[tokio::test]

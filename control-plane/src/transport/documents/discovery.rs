@@ -17,7 +17,7 @@ use trireme_logic::{
         AggregatedVersion, Group, Typed, aggregated, api_group, api_group_list, api_resource_list, api_versions,
         groups, root_paths,
     },
-    kinds::KINDS,
+    kinds::served,
 };
 
 use super::{
@@ -107,12 +107,12 @@ impl Aggregated {
     }
 }
 
-static CORE: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(&groups(KINDS), true));
-static NAMED: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(&groups(KINDS), false));
+static CORE: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(&groups(&served()), true));
+static NAMED: LazyLock<Aggregated> = LazyLock::new(|| Aggregated::new(&groups(&served()), false));
 
 /// The paths.
 pub(super) fn router() -> Router {
-    let groups = groups(KINDS);
+    let groups = groups(&served());
     let root = Bytes::from(serde_json::to_vec_pretty(&root_paths(&groups)).unwrap_or_default());
     let list = Arc::new(Older::new(&api_group_list(&groups)));
     let named = get(move |request: Request| async move {
@@ -120,7 +120,7 @@ pub(super) fn router() -> Router {
     });
     let core = get(|request: Request| async move {
         negotiated(&request, &CORE).unwrap_or_else(|form| {
-            let document = api_versions(&trireme_logic::discovery::groups(KINDS), &server_address(&request));
+            let document = api_versions(&trireme_logic::discovery::groups(&served()), &server_address(&request));
             Older::new(&document).answer(form.media_type)
         })
     });

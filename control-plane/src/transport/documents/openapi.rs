@@ -18,7 +18,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use trireme_logic::{
     discovery::groups,
-    kinds::KINDS,
+    kinds::served,
     openapi::{About, gnostic, v2_document, v3_document, v3_paths},
 };
 
@@ -76,7 +76,7 @@ static V3: OnceLock<V3> = OnceLock::new();
 
 impl V2 {
     fn build() -> Self {
-        let document = v2_document(&groups(KINDS), ABOUT);
+        let document = v2_document(&groups(&served()), ABOUT);
         Self {
             protobuf: Stored::new(&gnostic::document(&document).encode_to_vec()),
             json: stored(&document),
@@ -86,7 +86,7 @@ impl V2 {
 
 impl V3 {
     fn build() -> Self {
-        let groups = groups(KINDS);
+        let groups = groups(&served());
         let of_path = |path: String| {
             let document = v3_document(&groups, &path, ABOUT)?;
             Some((path, stored(&document)))

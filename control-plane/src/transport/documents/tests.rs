@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
-use trireme_logic::kinds::KINDS;
+use trireme_logic::kinds::served;
 
 use super::*;
 use crate::pki::Subject;

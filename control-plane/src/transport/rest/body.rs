@@ -1,6 +1,6 @@
 //! What a client sends: taken in within its limit, and brought to JSON or to a bare protobuf message.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
@@ -21,13 +21,27 @@ pub(super) struct Document {
 /// Takes in a whole body.
 ///
 /// # Errors
-/// `RequestEntityTooLarge`, or `Timeout` and `TooManyRequests` from the port, which bounds how long and how much.
-pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
+/// `RequestEntityTooLarge`, or `RequestTimeout` and `TooManyRequests` from the port, which bounds how long and how much.
+pub(super) async fn read(body: &mut Body) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::REQUEST_MAX_BYTES);
     match limited.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => Err(refused(&*error)),
     }
+}
+
+/// Takes in what a request still sends that has been answered already, and lets go of it, without keeping the answer waiting.
+///
+/// HTTP/1.1 has no way to tell a client to stop: it would find its connection closed while it sends, and might never read why
+/// it was refused.
+pub(super) fn discard(body: Body) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(limits::UNREAD_BODY_PATIENCE, async move {
+        let mut rest = Limited::new(body, limits::UNREAD_BODY_MAX_BYTES);
+        while let Some(Ok(_)) = rest.frame().await {}
+    }));
 }
 
 fn refused(error: &(dyn std::error::Error + 'static)) -> ApiError {
@@ -39,7 +53,7 @@ fn refused(error: &(dyn std::error::Error + 'static)) -> ApiError {
         }
         if let Some(status) = error.downcast_ref::<tonic::Status>() {
             return match status.code() {
-                tonic::Code::DeadlineExceeded => ApiError::timeout("the request's body did not come in time"),
+                tonic::Code::DeadlineExceeded => ApiError::request_timeout("the request's body did not come in time"),
                 _ => ApiError::too_many_requests(status.message(), limits::BODY_RETRY),
             };
         }
@@ -114,10 +128,10 @@ mod tests {
     async fn a_body_has_a_limit() {
         let most = vec![b' '; limits::REQUEST_MAX_BYTES];
         assert_eq!(
-            read(Body::from(most.clone())).await.expect("at the limit").len(),
+            read(&mut Body::from(most.clone())).await.expect("at the limit").len(),
             most.len()
         );
-        let error = read(Body::from([most, vec![b' ']].concat()))
+        let error = read(&mut Body::from([most, vec![b' ']].concat()))
             .await
             .expect_err("over it");
         assert_eq!(error.reason().http_code(), 413);

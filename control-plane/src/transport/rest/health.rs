@@ -6,6 +6,9 @@ use http::{StatusCode, Uri, header};
 use super::query::Query;
 use crate::transport::Readiness;
 
+/// The check of whether this server can read and write.
+const STORE: &str = "store";
+
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Probe {
@@ -33,64 +36,82 @@ impl Probe {
     }
 
     fn checks(self, readiness: &Readiness) -> Vec<Check> {
-        let ping = Check {
-            name: "ping",
-            outcome: Ok(()),
-        };
+        let ping = Check::of("ping", Ok(()));
         match self {
             Self::Live | Self::Health => vec![ping],
-            Self::Ready => vec![
-                ping,
-                Check {
-                    name: "store",
-                    outcome: readiness(),
-                },
-            ],
+            Self::Ready => vec![ping, Check::of(STORE, readiness())],
         }
+    }
+}
+
+impl Check {
+    fn of(name: &'static str, outcome: Result<(), String>) -> Self {
+        Self { name, outcome }
     }
 }
 
 /// Answers a probe: `/readyz`, `/readyz?verbose`, `/readyz?exclude=store`, `/readyz/store`.
 pub(in super::super) fn probe(probe: Probe, uri: &Uri, readiness: &Readiness) -> Response {
+    answer(probe, uri, probe.checks(readiness))
+}
+
+/// Answers a probe of a server that does not serve, and says why.
+pub(in super::super) fn failing_probe(probe: Probe, uri: &Uri, why: &str) -> Response {
+    let checks = vec![Check::of("ping", Ok(())), Check::of(STORE, Err(why.to_owned()))];
+    answer(probe, uri, checks)
+}
+
+fn answer(probe: Probe, uri: &Uri, mut checks: Vec<Check>) -> Response {
     let query = Query::parse(uri.query().unwrap_or_default()).unwrap_or_default();
-    let mut checks = probe.checks(readiness);
     let one = uri.path().trim_matches('/').split_once('/').map(|(_, name)| name);
     if let Some(name) = one {
         checks.retain(|check| check.name == name);
-        if checks.is_empty() {
+        let Some(check) = checks.pop() else {
             return (StatusCode::NOT_FOUND, format!("there is no check {name:?}\n")).into_response();
-        }
+        };
+        return match check.outcome {
+            Ok(()) => said(StatusCode::OK, "ok".to_owned()),
+            Err(why) => said(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("internal server error: {why}\n"),
+            ),
+        };
     }
-    checks.retain(|check| !query.all("exclude").iter().any(|name| name == check.name));
-    let failed = checks.iter().find_map(|check| check.outcome.as_ref().err());
-    let code = if failed.is_some() {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
-    };
-    let body = match (failed, query.find("verbose")) {
-        (None, None) => "ok".to_owned(),
-        (Some(why), None) => format!("not ready: {why}"),
-        (_, Some(_)) => verbose(probe, &checks),
-    };
+    let (is_good, lines) = looked_at(&checks, query.all("exclude"));
+    let path = probe.path();
+    match (is_good, query.find("verbose")) {
+        (true, None) => said(StatusCode::OK, "ok".to_owned()),
+        (true, Some(_)) => said(StatusCode::OK, format!("{lines}{path} check passed\n")),
+        // Whoever is told no is told why.
+        (false, _) => said(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("{lines}{path} check failed\n"),
+        ),
+    }
+}
+
+/// Whether all is well, but for what is left out; and a line for each check.
+fn looked_at(checks: &[Check], excluded: &[String]) -> (bool, String) {
+    let (mut is_good, mut lines) = (true, String::new());
+    for check in checks {
+        lines += &match &check.outcome {
+            _ if excluded.iter().any(|name| name == check.name) => format!("[+]{} excluded: ok\n", check.name),
+            Ok(()) => format!("[+]{} ok\n", check.name),
+            Err(why) => {
+                is_good = false;
+                format!("[-]{} failed: {why}\n", check.name)
+            }
+        };
+    }
+    (is_good, lines)
+}
+
+fn said(code: StatusCode, body: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (code, headers, body).into_response()
-}
-
-fn verbose(probe: Probe, checks: &[Check]) -> String {
-    let mut lines = String::new();
-    for check in checks {
-        lines += &match &check.outcome {
-            Ok(()) => format!("[+]{} ok\n", check.name),
-            Err(why) => format!("[-]{} failed: {why}\n", check.name),
-        };
-    }
-    let is_good = checks.iter().all(|check| check.outcome.is_ok());
-    let outcome = if is_good { "passed" } else { "failed" };
-    lines + &format!("{} check {outcome}\n", probe.path())
 }
 
 #[cfg(test)]
@@ -116,10 +137,17 @@ mod tests {
             (Live, "/livez", false, 200, "ok"),
             (Health, "/healthz", false, 200, "ok"),
             (Ready, "/readyz", true, 200, "ok"),
-            (Ready, "/readyz", false, 503, "not ready: no leader"),
+            (
+                Ready,
+                "/readyz",
+                false,
+                500,
+                "[+]ping ok\n[-]store failed: no leader\nreadyz check failed\n",
+            ),
             (Ready, "/readyz?exclude=store", false, 200, "ok"),
             (Ready, "/readyz/ping", false, 200, "ok"),
-            (Ready, "/readyz/store", false, 503, "not ready: no leader"),
+            (Ready, "/readyz/store", false, 500, "internal server error: no leader\n"),
+            (Ready, "/readyz/store", true, 200, "ok"),
             (Ready, "/readyz/oars", true, 404, "there is no check \"oars\"\n"),
             (
                 Ready,
@@ -132,8 +160,15 @@ mod tests {
                 Ready,
                 "/readyz?verbose",
                 false,
-                503,
+                500,
                 "[+]ping ok\n[-]store failed: no leader\nreadyz check failed\n",
+            ),
+            (
+                Ready,
+                "/readyz?verbose&exclude=store",
+                false,
+                200,
+                "[+]ping ok\n[+]store excluded: ok\nreadyz check passed\n",
             ),
             (
                 Live,
@@ -145,5 +180,16 @@ mod tests {
         ] {
             assert_eq!(ask(which, target, is_ready).await, (code, body.to_owned()), "{target}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_serve_says_why() {
+        let response = failing_probe(Probe::Health, &Uri::from_static("/healthz"), "it is damaged");
+        assert_eq!(response.status(), 500);
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(
+            String::from_utf8_lossy(&body),
+            "[+]ping ok\n[-]store failed: it is damaged\nhealthz check failed\n"
+        );
     }
 }

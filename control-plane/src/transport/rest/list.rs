@@ -4,7 +4,7 @@
 //! than one slice and a limit: it comes last then. Protobuf wants the length of it all first, so that the slices are read
 //! twice, at one revision.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     limits,
     pipeline::Permit,
-    registry::{ListEnd, ListRequest, ObjectList, Registry, Stored},
+    registry::{ListEnd, ObjectList, Stored},
     services::verbs::requested,
     status::ApiError,
 };
@@ -49,18 +49,17 @@ struct Writing {
     is_over: bool,
 }
 
-/// Begins a list.
+/// Begins to send a list, of at most `limit` objects; 0 for no bound.
 ///
 /// # Errors
 /// Those of the registry for its first slice.
 pub(super) async fn pieces(
-    registry: &Arc<Registry>,
+    mut list: ObjectList,
     permit: &Permit,
-    request: &ListRequest,
+    limit: usize,
     form: Form,
 ) -> Result<Pieces, ApiError> {
     let info = requested(permit)?;
-    let mut list = registry.list_in_slices(permit, info.ops(), request)?;
     let read: VecDeque<Stored> = list.next().await?.into();
     let mut writing = Writing {
         list,
@@ -74,7 +73,7 @@ pub(super) async fn pieces(
     };
     writing.head = match writing.form.accepted.format {
         Format::Protobuf => writing.protobuf_head(permit).await?,
-        Format::Json => writing.json_head(request.limit)?,
+        Format::Json => writing.json_head(limit)?,
         Format::Yaml => writing.yaml_head(),
     };
     let pieces = stream::unfold(Some(writing), |writing| async move {

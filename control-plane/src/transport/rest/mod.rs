@@ -8,6 +8,8 @@ mod answer;
 mod body;
 mod envelope;
 mod form;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod health;
 mod list;
 mod logs;
@@ -31,7 +33,7 @@ use http::{Method, StatusCode, header, request::Parts};
 use trireme_logic::kinds;
 use trireme_proto::v1::ResourceRef;
 
-pub(super) use self::health::{Probe, probe};
+pub(super) use self::health::{Probe, failing_probe, probe};
 use self::{
     answer::{Wishes, failure, text},
     form::{Form, Include, Shown},
@@ -71,7 +73,7 @@ impl RestService {
         Arc::new(Self { registry, logs })
     }
 
-    async fn answer(&self, parts: &Parts, body: axum::body::Body) -> Result<Response, ApiError> {
+    async fn answer(&self, parts: &Parts, body: &mut axum::body::Body) -> Result<Response, ApiError> {
         let peer = known_peer(parts)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let not_found = || ApiError::not_found_other("the server could not find the requested resource");
@@ -135,7 +137,9 @@ impl RestService {
         let form = self.form(asked, AnswerOf::Range)?;
         let format = form.accepted.format;
         let request = list_request(asked, ListOptions::of_list(&asked.query)?)?;
-        let pieces = list::pieces(&self.registry, &asked.permit, &request, form).await?;
+        let ops = requested(&asked.permit)?.ops();
+        let list = self.registry.list_in_slices(&asked.permit, ops, &request)?;
+        let pieces = list::pieces(list, &asked.permit, request.limit, form).await?;
         asked.wishes.in_pieces(format, pieces).await
     }
 
@@ -170,11 +174,10 @@ impl RestService {
 
 /// Everything that is not gRPC and has no route of its own.
 pub(super) async fn serve(State(rest): State<Arc<RestService>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    match rest.answer(&parts, body).await {
-        Ok(response) => response,
-        Err(error) => failure(&parts, &error),
-    }
+    let (parts, mut body) = request.into_parts();
+    let answer = rest.answer(&parts, &mut body).await;
+    body::discard(body);
+    answer.unwrap_or_else(|error| failure(&parts, &error))
 }
 
 /// The other end of a connection, if it has said who it is.

@@ -1,7 +1,7 @@
 //! The columns and cells of tables, as Kubernetes' own printers give them. Pure.
 
 use serde_json::{Value, json};
-use trireme_logic::{human::duration_short, kind::ColumnDefinition};
+use trireme_logic::{human::duration_between, kind::ColumnDefinition};
 use trireme_proto::api::{autoscaling::v1::Scale, meta::v1::Time};
 
 const NAME: &str = "Name";
@@ -115,10 +115,9 @@ pub(super) fn cells(kind: &str, columns: &[ColumnDefinition], name: &str, cells:
 /// The cells of a scale.
 pub(super) fn scale_cells(scale: &Scale, now: Time) -> Vec<Value> {
     let meta = scale.metadata.clone().unwrap_or_default();
-    let age = meta.creation_timestamp.map_or_else(
-        || "<unknown>".to_owned(),
-        |then| duration_short(now.seconds - then.seconds),
-    );
+    let age = meta
+        .creation_timestamp
+        .map_or_else(|| "<unknown>".to_owned(), |then| duration_between(then, now));
     let wanted = scale.spec.as_ref().map_or(0, |spec| spec.replicas);
     let present = scale.status.as_ref().map_or(0, |status| status.replicas);
     vec![

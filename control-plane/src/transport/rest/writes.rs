@@ -21,7 +21,7 @@ use super::{
     body::{self, Document},
     body_format, envelope,
     form::Form,
-    list_request,
+    list, list_request,
     negotiate::{Accepted, AnswerOf, Format, PatchForm},
     query::{self, ListOptions, Query, WriteOptions, WriteVerb},
     require_post, yaml,
@@ -47,7 +47,7 @@ const SHOWN_WHEN_DELETED: [&str; 8] = [
 ];
 
 impl RestService {
-    pub(super) async fn create(&self, asked: &Asked<'_>, body: Body) -> Result<Response, ApiError> {
+    pub(super) async fn create(&self, asked: &Asked<'_>, body: &mut Body) -> Result<Response, ApiError> {
         let form = self.form(asked, AnswerOf::One)?;
         let options = WriteOptions::parse(&asked.query, WriteVerb::Create)?;
         let document = self.document(asked, body, &options).await?;
@@ -64,7 +64,7 @@ impl RestService {
         Ok(response)
     }
 
-    pub(super) async fn update(&self, asked: &Asked<'_>, body: Body) -> Result<Response, ApiError> {
+    pub(super) async fn update(&self, asked: &Asked<'_>, body: &mut Body) -> Result<Response, ApiError> {
         let form = self.form(asked, AnswerOf::One)?;
         let options = WriteOptions::parse(&asked.query, WriteVerb::Update)?;
         let document = self.document(asked, body, &options).await?;
@@ -75,7 +75,7 @@ impl RestService {
         Ok(response)
     }
 
-    pub(super) async fn patch(&self, asked: &Asked<'_>, body: Body) -> Result<Response, ApiError> {
+    pub(super) async fn patch(&self, asked: &Asked<'_>, body: &mut Body) -> Result<Response, ApiError> {
         let form = self.form(asked, AnswerOf::One)?;
         let patch_type = match PatchForm::of_body(&text(&asked.parts.headers, header::CONTENT_TYPE))? {
             PatchForm::Patch(patch_type) => patch_type,
@@ -90,7 +90,7 @@ impl RestService {
         Ok(response)
     }
 
-    async fn apply(&self, asked: &Asked<'_>, form: &Form, body: Body) -> Result<Response, ApiError> {
+    async fn apply(&self, asked: &Asked<'_>, form: &Form, body: &mut Body) -> Result<Response, ApiError> {
         let options = WriteOptions::parse(&asked.query, WriteVerb::Apply)?;
         let read = yaml::read(&body::read(body).await?, options.validation)?;
         let (registry, permit, config) = (&self.registry, &asked.permit, Bytes::from(read.json));
@@ -108,7 +108,7 @@ impl RestService {
         parts: &Parts,
         query: &Query,
         (ops, namespace): (&'static dyn KindOps, &str),
-        body: Body,
+        body: &mut Body,
     ) -> Result<Response, ApiError> {
         require_post(&parts.method)?;
         let options = WriteOptions::parse(query, WriteVerb::Create)?;
@@ -131,7 +131,7 @@ impl RestService {
         Ok(response)
     }
 
-    pub(super) async fn delete(&self, asked: &Asked<'_>, body: Body) -> Result<Response, ApiError> {
+    pub(super) async fn delete(&self, asked: &Asked<'_>, body: &mut Body) -> Result<Response, ApiError> {
         let form = self.form(asked, AnswerOf::One)?;
         let (options, is_foreground_asked) = delete_options(asked, body).await?;
         let Deleted { stored, gone } = verbs::delete(&self.registry, &asked.permit, &options).await?;
@@ -154,19 +154,18 @@ impl RestService {
         self.shown(asked, &form, code, &Outcome::Object(stored))
     }
 
-    pub(super) async fn delete_collection(&self, asked: &Asked<'_>, body: Body) -> Result<Response, ApiError> {
+    pub(super) async fn delete_collection(&self, asked: &Asked<'_>, body: &mut Body) -> Result<Response, ApiError> {
+        let form = self.form(asked, AnswerOf::Range)?;
+        let format = form.accepted.format;
         let (options, _) = delete_options(asked, body).await?;
         let range = list_request(asked, ListOptions::selectors(&asked.query))?;
-        let info = requested(&asked.permit)?;
-        self.registry
-            .delete_collection(&asked.permit, info.ops(), &range, &options)
-            .await?;
-        let details = StatusDetails {
-            group: info.kind().group.to_owned(),
-            kind: info.kind().plural.to_owned(),
-            ..StatusDetails::default()
-        };
-        success(asked.parts, asked.wishes, StatusCode::OK, Some(details))
+        let (registry, permit) = (&self.registry, &asked.permit);
+        let ops = requested(permit)?.ops();
+        let revision = registry.delete_collection(permit, ops, &range, &options).await?;
+        // What was found is read again rather than kept: it may be large.
+        let found = registry.found_in_slices(permit, ops, &range, revision)?;
+        let pieces = list::pieces(found, permit, range.limit, form).await?;
+        asked.wishes.in_pieces(format, pieces).await
     }
 
     /// Binds the pod that a `Binding` is named like.
@@ -176,7 +175,7 @@ impl RestService {
         parts: &Parts,
         query: &Query,
         place: ResourceRef,
-        body: Body,
+        body: &mut Body,
     ) -> Result<Response, ApiError> {
         require_post(&parts.method)?;
         let options = WriteOptions::parse(query, WriteVerb::Create)?;
@@ -199,7 +198,7 @@ impl RestService {
         success(parts, Wishes::of(parts, query), StatusCode::CREATED, None)
     }
 
-    async fn document(&self, asked: &Asked<'_>, body: Body, options: &WriteOptions) -> Result<Document, ApiError> {
+    async fn document(&self, asked: &Asked<'_>, body: &mut Body, options: &WriteOptions) -> Result<Document, ApiError> {
         let format = body_format(asked.parts)?;
         let info = requested(&asked.permit)?;
         let (api_version, kind) = match info.subresource() {
@@ -241,7 +240,7 @@ fn plain(options: &WriteOptions) -> verbs::WriteOptions {
 }
 
 /// How to delete, and whether that was said in a way by which an object that stays for a while is `Accepted`.
-async fn delete_options(asked: &Asked<'_>, body: Body) -> Result<(DeleteOptions, bool), ApiError> {
+async fn delete_options(asked: &Asked<'_>, body: &mut Body) -> Result<(DeleteOptions, bool), ApiError> {
     let body = body::read(body).await?;
     let sent: Option<SentOptions> = if body.is_empty() {
         None

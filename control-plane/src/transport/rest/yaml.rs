@@ -138,6 +138,33 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_met_exactly() {
+        let anchors = |count: usize| -> String { (0..count).map(|index| format!("k{index}: &a{index} x\n")).collect() };
+        // Each anchor is used twice: one that is used again and again is refused for that already.
+        let aliases = |count: usize| {
+            let used: Vec<String> = (0..count).map(|index| format!("*a{}", index / 2)).collect();
+            format!("{}all: [{}]\n", anchors(count.div_ceil(2)), used.join(","))
+        };
+        let depth = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        // The list itself is one of them.
+        let nodes = |count: usize| format!("[{}1]", "1,".repeat(count - 2));
+        for (name, text, most) in [
+            (
+                "aliases",
+                &aliases as &dyn Fn(usize) -> String,
+                limits::YAML_ALIASES_MAX,
+            ),
+            ("anchors", &anchors, limits::YAML_ALIASES_MAX),
+            ("depth", &depth, trireme_logic::limits::JSON_DEPTH),
+            ("nodes", &nodes, limits::YAML_NODES_MAX),
+        ] {
+            read(text(most).as_bytes(), Validation::Ignore).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let error = read(text(most + 1).as_bytes(), Validation::Ignore).expect_err(name);
+            assert_eq!(error.reason(), crate::status::Reason::BadRequest, "{name}: {error}");
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let text = [
             "",

@@ -189,7 +189,8 @@ async fn reflection_knows_every_service() {
 }
 
 /// One HTTP/1.1 request over TLS, without a client certificate: what `curl --http1.1` does.
-async fn http1(server: &TestServer, path: &str) -> String {
+/// A connection that speaks HTTP/1.1, of somebody without a certificate.
+async fn connect1(server: &TestServer) -> tokio_rustls::client::TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(server.authority.certificate_der().clone()).expect("a CA");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -202,16 +203,55 @@ async fn http1(server: &TestServer, path: &str) -> String {
     let tcp = TcpStream::connect(&server.address).await.expect("connected");
     let name = ServerName::try_from("localhost").expect("a name");
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(name, tcp).await.expect("TLS");
+    let stream = connector.connect(name, tcp).await.expect("TLS");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    stream
+}
+
+async fn http1(server: &TestServer, path: &str) -> String {
+    let mut stream = connect1(server).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
+    rest_of(&mut stream).await
+}
+
+/// What comes until the connection ends.
+async fn rest_of(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     // Some peers close without a farewell of TLS.
     let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer))
         .await
         .expect("an answer in time");
     String::from_utf8(answer).expect("text")
+}
+
+/// What a client is told on one connection that sends so large a body after it was refused, and then asks for the version.
+async fn told_after_a_refusal(server: &TestServer, body: usize) -> (String, String) {
+    let mut stream = connect1(server).await;
+    let head = format!(
+        "POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {body}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut refusal = vec![0; 12];
+    stream.read_exact(&mut refusal).await.expect("a refusal");
+    let rest = format!(
+        "{}GET /version HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "x".repeat(body)
+    );
+    // Whoever sends more than is taken in finds the connection closed.
+    let _ = stream.write_all(rest.as_bytes()).await;
+    (String::from_utf8(refusal).expect("text"), rest_of(&mut stream).await)
+}
+
+#[tokio::test]
+async fn what_a_refused_request_still_sends_does_not_end_its_connection() {
+    let server = TestServer::start().await;
+    let (refusal, next) = told_after_a_refusal(&server, 1_000).await;
+    assert_eq!(refusal, "HTTP/1.1 401");
+    assert!(next.contains("HTTP/1.1 200") && next.contains("gitVersion"), "{next}");
+    let (refusal, next) = told_after_a_refusal(&server, 4 * crate::limits::UNREAD_BODY_MAX_BYTES).await;
+    assert_eq!(refusal, "HTTP/1.1 401");
+    assert!(!next.contains("gitVersion"), "{next}");
 }
 
 #[tokio::test]
@@ -227,7 +267,8 @@ async fn plain_http_answers_people_and_probes() {
     server.ready.store(false, Ordering::SeqCst);
     let answer = http1(&server, "/readyz").await;
     assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.ends_with("not ready: no leader"),
+        answer.starts_with("HTTP/1.1 500")
+            && answer.ends_with("\r\n\r\n[+]ping ok\n[-]store failed: no leader\nreadyz check failed\n"),
         "{answer}"
     );
     let answer = http1(&server, "/version").await;

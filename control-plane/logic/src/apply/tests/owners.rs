@@ -187,6 +187,46 @@ fn entries_are_read_whole_or_not_at_all() {
 }
 
 #[test]
+fn owners_of_another_version_lose_what_changes_there() {
+    let mut server = Server::new("autoscaling", "HorizontalPodAutoscaler");
+    assert_eq!(server.api_version, "autoscaling/v2");
+    server.create("maker", json!({"spec": {"maxReplicas": 5, "minReplicas": 2,
+        "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]}}));
+    let fields = r#"{"f:spec":{"f:maxReplicas":{},"f:minReplicas":{},"f:targetCPUUtilizationPercentage":{}}}"#;
+    server.managers = vec![ManagedFieldsEntry {
+        manager: "older".to_owned(),
+        operation: "Update".to_owned(),
+        api_version: "autoscaling/v1".to_owned(),
+        fields_type: "FieldsV1".to_owned(),
+        fields_v1: Some(trireme_proto::api::meta::v1::FieldsV1 { raw: fields.into() }),
+        ..ManagedFieldsEntry::default()
+    }];
+    server.patch("newer", json!({"spec": {"minReplicas": 3}}));
+    server.check_owners(&[
+        r#"older Update {"f:spec":{"f:maxReplicas":{},"f:targetCPUUtilizationPercentage":{}}}"#,
+        r#"newer Update {"f:spec":{"f:minReplicas":{}}}"#,
+    ]);
+    // The same field has another name in each.
+    server.patch("newer", json!({"spec": {"metrics": [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}}]}}));
+    server.check_owners(&[
+        r#"older Update {"f:spec":{"f:maxReplicas":{}}}"#,
+        r#"newer Update {"f:spec":{"f:metrics":{},"f:minReplicas":{}}}"#,
+    ]);
+    let conflict = server.refusal("applier", json!({"spec": {"maxReplicas": 9}}));
+    let ApplyError::Conflict(conflicts) = conflict else {
+        panic!("{conflict}")
+    };
+    assert!(conflicts.to_string().contains("using autoscaling/v1"), "{conflicts}");
+    server.force("applier", json!({"spec": {"maxReplicas": 9}}));
+    server.check_owners(&[
+        r#"applier Apply {"f:spec":{"f:maxReplicas":{}}}"#,
+        r#"newer Update {"f:spec":{"f:metrics":{},"f:minReplicas":{}}}"#,
+    ]);
+}
+
+#[test]
 fn owners_can_be_set_and_forgotten_through_the_object() {
     let entry = |manager: &str, operation: &str| ManagedFieldsEntry {
         manager: manager.to_owned(),

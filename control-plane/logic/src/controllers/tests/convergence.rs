@@ -1,12 +1,19 @@
 //! I8: run at any time, any number of times, from any stale view, the loops come to the same end, without
 //! extra creates or deletes. And: the same seed does the same.
 
-use trireme_proto::api::{apps::v1::Deployment, core::v1::Pod};
+use trireme_proto::api::{
+    apps::v1::Deployment,
+    core::v1::Pod,
+    policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+};
 
 use crate::{
     controllers::pods,
     kind::metadata_of,
-    testing::{harness::Harness, mk_deployment, mk_namespace, mk_replica_set, mk_replication_controller, mk_service},
+    testing::{
+        harness::Harness, mk_deployment, mk_meta, mk_namespace, mk_replica_set, mk_replication_controller, mk_selector,
+        mk_service,
+    },
 };
 
 /// A busy little cluster that is scaled and rolled while its loops' view lags or not.
@@ -18,6 +25,7 @@ fn busy(seed: u64, lags: bool, disturb: impl Fn(&mut Harness)) -> Harness {
         harness.create(mk_deployment(namespace, "web", 4));
         harness.create(mk_service(namespace, "web"));
         harness.create(mk_replica_set(namespace, "bare", 3));
+        harness.create(budget(namespace));
     }
     harness.create(mk_replication_controller("default", "old", 2));
     disturb(&mut harness);
@@ -37,8 +45,21 @@ fn busy(seed: u64, lags: bool, disturb: impl Fn(&mut Harness)) -> Harness {
     harness
 }
 
-/// What must not depend on timing: how many pods of which image there are, and how many ever were.
-fn end_of(harness: &Harness) -> (Vec<(String, String)>, usize, usize) {
+/// A budget of the pods of `web`.
+fn budget(namespace: &str) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: Some(mk_meta(namespace, "web")),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some("25%".into()),
+            selector: Some(mk_selector("web")),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}
+
+/// What must not depend on timing: how many pods of which image there are, how many ever were, and how many may go.
+fn end_of(harness: &Harness) -> (Vec<(String, String)>, usize, usize, Vec<i32>) {
     let mut list: Vec<(String, String)> = harness
         .active_pods()
         .iter()
@@ -50,7 +71,14 @@ fn end_of(harness: &Harness) -> (Vec<(String, String)>, usize, usize) {
         })
         .collect();
     list.sort();
-    (list, harness.created["pods"], harness.deleted["pods"])
+    let budgets = harness.list::<PodDisruptionBudget>().into_iter();
+    let allowed = budgets.map(|budget| budget.status.as_ref().unwrap().disruptions_allowed);
+    (
+        list,
+        harness.created["pods"],
+        harness.deleted["pods"],
+        allowed.collect(),
+    )
 }
 
 #[test]
@@ -58,6 +86,8 @@ fn any_view_comes_to_the_same_end() {
     let expected = end_of(&busy(0, false, |_| {}));
     // 4 + 3 in each namespace, 2 of the controller, 2 by scaling, 4 by the rollout.
     assert_eq!((expected.1, expected.2), (22, 4));
+    // A quarter of 4, and of 6, rounded up.
+    assert_eq!(expected.3, [1, 2]);
     for seed in 1..25 {
         let harness = busy(seed, true, Harness::full_pass);
         assert_eq!(end_of(&harness), expected, "seed {seed}");

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     field_error::FieldErrors,
-    human::duration_short,
+    human::duration_between,
     kind::{Kind, KindInfo, NameRule, metadata_of},
     limits,
 };
@@ -244,5 +244,5 @@ fn duration_cell(status: &JobStatus, now: Time) -> String {
         return String::new();
     };
     let end = status.completion_time.unwrap_or(now);
-    duration_short(end.seconds - start.seconds)
+    duration_between(start, end)
 }

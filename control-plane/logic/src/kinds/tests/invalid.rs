@@ -763,6 +763,19 @@ fn stateful_sets() {
             spec.updateStrategy.rollingUpdate: Invalid value: {"partition":1}: only allowed for updateStrategy 'RollingUpdate'
         "#]],
     );
+    check(
+        &example(
+            "StatefulSet",
+            json!({"spec": {"volumeClaimTemplates": [
+                {"metadata": {"name": "data"}, "spec": {"volumeMode": "Tape", "dataSource": {"kind": "PersistentVolumeClaim"}}}]}}),
+        ),
+        &expect![[r#"
+            spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required
+            spec.volumeClaimTemplates[0].spec.resources[storage]: Required value
+            spec.volumeClaimTemplates[0].spec.volumeMode: Unsupported value: "Tape": supported values: "Block", "Filesystem"
+            spec.volumeClaimTemplates[0].spec.dataSource.name: Required value
+        "#]],
+    );
 }
 
 #[test]

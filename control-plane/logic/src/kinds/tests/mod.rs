@@ -5,6 +5,7 @@ mod cells;
 mod certificates;
 mod create;
 mod defaults;
+mod every;
 mod invalid;
 mod networking;
 mod roles;

@@ -74,6 +74,31 @@ fn other_lists_are_replaced() {
 }
 
 #[test]
+fn a_message_that_means_nothing_in_parts_is_replaced() {
+    let schema = by_kind("policy", "PodDisruptionBudget").expect("a kind").schema();
+    let current = json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web", "tier": "front"}}}});
+    for (selector, expected) in [
+        (
+            json!({"matchLabels": {"app": "db"}}),
+            json!({"matchLabels": {"app": "db"}}),
+        ),
+        (json!({}), json!({})),
+        (
+            json!({"matchLabels": {"app": null, "tier": "back"}}),
+            json!({"matchLabels": {"tier": "back"}}),
+        ),
+    ] {
+        let patch = json!({"spec": {"selector": selector}}).to_string();
+        let patched = apply(schema, PatchType::StrategicMerge, &current, patch.as_bytes()).expect("applies");
+        assert_eq!(
+            patched,
+            json!({"spec": {"minAvailable": 1, "selector": expected}}),
+            "{patch}"
+        );
+    }
+}
+
+#[test]
 fn items_can_be_deleted() {
     check(
         json!({"containers": containers(&["a", "b", "c"])}),
@@ -264,14 +289,16 @@ fn lists_of_scalars_follow_their_directives() {
         "dca",
     );
     check("aba", json!({"finalizers": list("b")}), "ab");
-    // Deleting from a list that is not there makes none that has items.
+    // Deleting from a list that is not there makes none, and neither does its order.
     let patched = apply(
         schema,
         PatchType::StrategicMerge,
         &json!({"metadata": {}}),
-        json!({"metadata": {delete: ["x/a"]}}).to_string().as_bytes(),
+        json!({"metadata": {delete: ["x/a"], "$setElementOrder/ownerReferences": []}})
+            .to_string()
+            .as_bytes(),
     );
-    assert_eq!(patched.expect("applies"), json!({"metadata": {"finalizers": []}}));
+    assert_eq!(patched.expect("applies"), json!({"metadata": {}}));
 }
 
 #[test]

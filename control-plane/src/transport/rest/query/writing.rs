@@ -3,7 +3,10 @@
 use trireme_logic::field_error::FieldErrors;
 
 use super::{Query, refuse_if_any};
-use crate::{limits, pipeline::Validation, status::ApiError};
+use crate::{
+    pipeline::{FieldManager, Validation},
+    status::ApiError,
+};
 
 const VALIDATIONS: [&str; 3] = ["Ignore", "Strict", "Warn"];
 
@@ -62,12 +65,7 @@ impl WriteOptions {
             if verb == WriteVerb::Apply && manager.is_empty() {
                 errors.required("is required for apply patch");
             }
-            if manager.len() > limits::FIELD_MANAGER_MAX_BYTES {
-                errors.too_long(limits::FIELD_MANAGER_MAX_BYTES);
-            }
-            if manager.chars().any(char::is_control) {
-                errors.invalid(manager, "should only contain printable characters");
-            }
+            FieldManager::check(manager, errors);
         });
         errors.field("fieldValidation", |errors| {
             if !validation.is_empty() && !VALIDATIONS.contains(&validation) {
@@ -90,6 +88,8 @@ impl WriteOptions {
 
 #[cfg(test)]
 mod tests {
+    use trireme_logic::limits::FIELD_MANAGER_BYTES;
+
     use super::*;
 
     fn parse(text: &str, verb: WriteVerb) -> Result<WriteOptions, ApiError> {
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_option_is_refused_in_kubernetes_words() {
-        let long = "x".repeat(limits::FIELD_MANAGER_MAX_BYTES + 1);
+        let long = "x".repeat(FIELD_MANAGER_BYTES + 1);
         for (text, verb, words) in [
             (
                 "dryRun=Some",
@@ -138,7 +138,11 @@ mod tests {
                 WriteVerb::Create,
                 "may not be more than 128 bytes",
             ),
-            ("fieldManager=a%0ab", WriteVerb::Create, "printable"),
+            (
+                "fieldManager=a%0ab",
+                WriteVerb::Create,
+                "invalid character U+000A (at position 1)",
+            ),
         ] {
             let error = parse(text, verb).expect_err(text);
             assert_eq!(error.reason().http_code(), 422, "{text}");

@@ -24,7 +24,11 @@ async fn a_body_that_does_not_come_ends_its_request_and_harms_nobody() {
     let _ = read.expect("the connection ends");
     let said = String::from_utf8_lossy(&said);
     assert!(
-        said.starts_with("HTTP/1.1 504 ") && said.contains("did not come in time"),
+        said.starts_with("HTTP/1.1 408 ") && said.contains("did not come in time"),
+        "{said}"
+    );
+    assert!(
+        said.contains(r#""reason":"Timeout""#) && said.contains(r#""code":408"#),
         "{said}"
     );
 }

@@ -147,6 +147,8 @@ async fn who_is_not_known_gets_health_and_version_alone() {
         "/readyz/ping",
         "/readyz?verbose",
         "/version",
+        // As Python's client asks.
+        "/version/",
     ] {
         assert_eq!(nobody(path).await.0, "200", "{path}");
     }
@@ -158,6 +160,39 @@ async fn who_is_not_known_gets_health_and_version_alone() {
             (&status["reason"], &status["code"]),
             (&json!("Unauthorized"), &json!(401))
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_served_yet_says_so_by_every_method() {
+    let server = TestServer::start().await;
+    let admin = Http::admin(&server);
+    admin.post(PODS, &pod("web")).await.good();
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    for (method, target, what) in [
+        (Method::GET, format!("{PODS}/web/exec?command=ls"), "pods/exec"),
+        (Method::POST, format!("{PODS}/web/exec?command=ls"), "pods/exec"),
+        (Method::GET, format!("{PODS}/web/attach"), "pods/attach"),
+        (Method::POST, format!("{PODS}/web/attach"), "pods/attach"),
+        (Method::GET, format!("{PODS}/web/portforward"), "pods/portforward"),
+        (Method::POST, format!("{PODS}/web/portforward"), "pods/portforward"),
+        (Method::GET, format!("{PODS}/web/proxy"), "pods/proxy"),
+        (Method::DELETE, format!("{PODS}/web/proxy/a/b"), "pods/proxy"),
+        (
+            Method::PUT,
+            "/api/v1/namespaces/default/services/web/proxy/a".to_owned(),
+            "services/proxy",
+        ),
+        (Method::PATCH, "/api/v1/nodes/n1/proxy/logs".to_owned(), "nodes/proxy"),
+        (
+            Method::POST,
+            format!("{accounts}/default/token"),
+            "serviceaccounts/token",
+        ),
+    ] {
+        let refused = admin.send(method, &target, JSON, "{}").await;
+        let words = format!("{what} is not served by this server yet");
+        assert_status(&refused, StatusCode::NOT_IMPLEMENTED, "NotImplemented", &words);
     }
 }
 

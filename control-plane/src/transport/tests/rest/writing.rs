@@ -100,6 +100,45 @@ async fn unknown_and_repeated_fields_are_warned_about_or_refused() {
     );
 }
 
+/// KEP-2885, for every form of a patch that is no declaration.
+#[tokio::test]
+async fn patches_are_validated_as_whole_objects_are() {
+    let server = TestServer::start().await;
+    let admin = Http::admin(&server);
+    let target = format!("{MAPS}/a");
+    admin.post(MAPS, &config_map("a", "")).await.good();
+    let merging = r#"{"data":{"note":"1","note":"2"},"oars":3}"#;
+    let operations =
+        r#"[{"op":"add","path":"/data/note","value":"1","value":"2"},{"op":"add","path":"/oars","value":3}]"#;
+    for (kind, patch, twice) in [
+        ("application/merge-patch+json", merging, "data.note"),
+        ("application/strategic-merge-patch+json", merging, "data.note"),
+        ("application/json-patch+json", operations, "[0].value"),
+    ] {
+        let remarks = [
+            format!("duplicate field {twice:?}"),
+            r#"unknown field "oars""#.to_owned(),
+        ];
+        let strict = admin
+            .send(Method::PATCH, &format!("{target}?fieldValidation=Strict"), kind, patch)
+            .await;
+        let words = format!("strict decoding error: {}", remarks.join(", "));
+        assert_status(&strict, StatusCode::BAD_REQUEST, "BadRequest", &words);
+        let silent = admin
+            .send(Method::PATCH, &format!("{target}?fieldValidation=Ignore"), kind, patch)
+            .await
+            .good();
+        assert_eq!(
+            (silent.header("warning"), &silent.json()["data"]["note"]),
+            ("", &json!("2"))
+        );
+        let warned = admin.send(Method::PATCH, &target, kind, patch).await.good();
+        let warnings = warned.headers.get_all("warning").iter();
+        let warnings: Vec<&str> = warnings.map(|value| value.to_str().expect("text")).collect();
+        assert_eq!(warnings, remarks.map(|remark| format!("299 - {remark:?}")), "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn objects_are_replaced_and_patched() {
     let server = TestServer::start().await;
@@ -385,28 +424,54 @@ async fn a_collection_is_deleted_as_far_as_it_is_selected() {
             .json();
         list["items"].as_array().expect("items").len()
     };
-    admin
-        .delete(&format!("{MAPS}?labelSelector=parity%3Deven&dryRun=All"))
-        .await
-        .good();
+    let target = format!("{MAPS}?labelSelector=parity%3Deven&dryRun=All");
+    let pretended = admin.delete(&target).await.good().json();
+    assert_eq!(pretended["items"].as_array().map(Vec::len), Some(15));
     assert_eq!(count("parity").await, 30);
+    let page = admin.ask(Method::DELETE, MAPS, &[("accept", "text/html")], "").await;
+    assert_eq!(
+        (page.code, count("parity").await),
+        (406, 30),
+        "nobody could be told of it"
+    );
     let deleted = admin
         .delete(&format!("{MAPS}?labelSelector=parity%3Deven"))
         .await
         .good()
         .json();
     assert_eq!(
-        (&deleted["status"], &deleted["details"]["kind"]),
-        (&json!("Success"), &json!("configmaps"))
+        (&deleted["kind"], &deleted["apiVersion"]),
+        (&json!("ConfigMapList"), &json!("v1"))
     );
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().expect("items").iter();
+        let name = |item: &Value| item["metadata"]["name"].as_str().expect("a name").to_owned();
+        items.map(name).collect()
+    };
+    let even: Vec<String> = (0..30).step_by(2).map(|index| format!("m{index:02}")).collect();
+    assert_eq!(names(&deleted), even, "each that went is shown");
     assert_eq!((count("parity%3Deven").await, count("parity%3Dodd").await), (0, 15));
     admin
         .delete(&format!("{MAPS}?fieldSelector=metadata.name%3Dm01"))
         .await
         .good();
     assert_eq!(count("parity").await, 14);
-    admin.delete(MAPS).await.good();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let rest = admin
+        .ask(Method::DELETE, MAPS, &[("accept", table)], "")
+        .await
+        .good()
+        .json();
+    assert_eq!(
+        (&rest["kind"], rest["rows"].as_array().map(Vec::len)),
+        (&json!("Table"), Some(14))
+    );
     assert_eq!(count("").await, 0);
+    let nothing = admin.delete(MAPS).await.good().json();
+    assert_eq!(
+        (&nothing["kind"], &nothing["items"]),
+        (&json!("ConfigMapList"), &json!([]))
+    );
     assert_eq!(admin.delete("/api/v1/namespaces").await.code, 405);
 }
 
