@@ -31,6 +31,8 @@ pub const APPEND_BATCH_BYTES: usize = 2 << 20;
 pub const APPLY_BATCH_BYTES: usize = 2 << 20;
 /// Entries in one append to a follower.
 pub const APPEND_BATCH_ENTRIES: u64 = 1_024;
+/// Appends to one follower that may be under way at once.
+pub const APPENDS_IN_FLIGHT: usize = 8;
 
 /// A snapshot is made after this many new log entries.
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;

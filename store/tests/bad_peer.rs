@@ -15,6 +15,7 @@ use trireme_mvcc::command::Command;
 use trireme_mvcc::outcome::Outcome;
 use trireme_mvcc::types::Txn;
 use trireme_proto::peer::v1 as proto;
+use trireme_proto::peer::v1::append_response::Outcome as Appended;
 use trireme_proto::peer::v1::install_snapshot_request::Part;
 use trireme_proto::peer::v1::peer_client::PeerClient;
 use trireme_proto::peer::v1::propose_result::Outcome as Proposed;
@@ -121,12 +122,37 @@ async fn broken_messages_are_refused_and_change_nothing() {
         (append(vote, vec![Bytes::new()]), "0 bytes is too short"),
         (append(vote, vec![Bytes::from_static(&[7; 40])]), "checksum mismatch"),
     ] {
-        let status = peer.append(request).await.unwrap_err();
+        let status = peer.append(request.clone()).await.unwrap_err();
+        assert!(
+            status.code() == Code::InvalidArgument && status.message().contains(words),
+            "{words}: {status}"
+        );
+        // On a stream, too, once what came before it is answered; and it ends there.
+        let messages = [append(vote, vec![]), request, append(vote, vec![])];
+        let answers = peer.appends(futures::stream::iter(messages)).await.unwrap();
+        let mut answers = answers.into_inner();
+        let first = answers.message().await.unwrap().unwrap().outcome.unwrap();
+        assert_eq!(first, Appended::Success(proto::Unit {}), "{words}");
+        let status = answers.message().await.unwrap_err();
         assert!(
             status.code() == Code::InvalidArgument && status.message().contains(words),
             "{words}: {status}"
         );
     }
+    // Whoever has led before is told so, once.
+    let deposed = Some(proto::BallotVote {
+        term: 0,
+        server_id: victim,
+        committed: true,
+    });
+    let messages = [append(vote, vec![]), append(deposed, vec![]), append(vote, vec![])];
+    let answers = peer.appends(futures::stream::iter(messages)).await.unwrap();
+    let mut answers = answers.into_inner();
+    let first = answers.message().await.unwrap().unwrap().outcome.unwrap();
+    assert_eq!(first, Appended::Success(proto::Unit {}));
+    let second = answers.message().await.unwrap().unwrap().outcome.unwrap();
+    assert_eq!(second, Appended::HigherVote(vote.unwrap()));
+    assert_eq!(answers.message().await.unwrap(), None);
     let status = peer.vote(proto::VoteRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     let status = peer

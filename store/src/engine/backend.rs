@@ -64,6 +64,14 @@ impl Backend {
         self.dir.is_some()
     }
 
+    /// Whether a write may have to wait for the disk.
+    pub(crate) fn is_behind(&self) -> bool {
+        match &self.kind {
+            Kind::Rocks(storage) => storage.is_behind(),
+            Kind::Memory(..) => false,
+        }
+    }
+
     /// Makes everything written so far durable.
     pub(crate) fn flush(&self) -> Result<(), StorageError> {
         match &self.kind {

@@ -191,6 +191,11 @@ impl Engine {
         Ok(applied)
     }
 
+    /// Whether what is applied may have to wait for the disk, because it is behind with what was applied before.
+    pub fn is_behind(&self) -> bool {
+        self.storage().is_behind()
+    }
+
     /// A planted bug: stores the position of an earlier state beside the data of a later one. The later position comes
     /// with the next chunk, if there is one before the process ends.
     fn store_position_of(&self, earlier: &State, later: &State) -> Result<(), EngineError> {

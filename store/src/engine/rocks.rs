@@ -80,6 +80,18 @@ impl RocksStorage {
         self.db.flush_cfs_opt(&families, &options).map_err(io("flushing"))
     }
 
+    /// Whether a write may have to wait: because what was written before is still being written out, or merged.
+    pub fn is_behind(&self) -> bool {
+        // Every batch writes to `Meta`, and all tables are written out together.
+        [
+            "rocksdb.num-immutable-mem-table",
+            "rocksdb.actual-delayed-write-rate",
+            "rocksdb.is-write-stopped",
+        ]
+        .into_iter()
+        .any(|property| self.property(Table::Meta, property) > 0)
+    }
+
     /// About how much it holds, in bytes: files and memory, without what is deleted already.
     pub fn estimated_bytes(&self) -> u64 {
         Table::ALL

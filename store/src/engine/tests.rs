@@ -467,3 +467,29 @@ fn the_index_of_keys_is_there_after_a_restart_and_after_a_snapshot() {
     assert_eq!(filled(&engine), content(&engine));
     assert_eq!(content(&engine).len(), 40);
 }
+
+/// Every name that it asks the database for must be one that the database knows.
+#[test]
+fn an_engine_that_is_written_to_faster_than_it_writes_out_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EngineOptions {
+        write_buffer_bytes: 64 << 10,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(dir.path(), options).unwrap();
+    assert!(!engine.is_behind());
+    let value = "v".repeat(4 << 10);
+    let behind = (1..=100_000).find(|index| {
+        engine
+            .apply_chunk([entry(*index, Some(&put_of("key", &value)))])
+            .unwrap();
+        engine.is_behind()
+    });
+    assert!(behind.is_some(), "400 MB went through 64 KiB and nobody ever waited");
+    engine.flush().unwrap();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while engine.is_behind() {
+        assert!(tokio::time::Instant::now() < deadline, "it never catches up");
+        std::thread::yield_now();
+    }
+}

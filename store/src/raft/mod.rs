@@ -4,6 +4,7 @@
 //! out is [`Store`](crate::Store) and the few plain types it speaks.
 
 mod announce;
+mod appends;
 mod batch;
 mod config;
 mod forward;

@@ -8,19 +8,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
-use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use tokio::sync::mpsc;
+use tonic::transport::Channel;
 use trireme_proto::peer::v1 as proto;
 use trireme_proto::peer::v1::append_response::Outcome;
 use trireme_proto::peer::v1::install_snapshot_request::Part;
 
+use super::appends::{Answer, Appends, Call, Carrier};
 use super::metrics::SnapshotMetrics;
 use super::pool::{PeerPool, Pick, Purpose};
 use super::snapshot::{Piece, SnapshotData};
@@ -94,7 +97,7 @@ pub(crate) struct Peer {
 }
 
 /// Why a call failed.
-enum CallError {
+pub(super) enum CallError {
     Timeout(Duration),
     Failed(String),
 }
@@ -103,24 +106,48 @@ impl Peer {
     /// Makes one call, within `timeout`.
     async fn call<T, F, Fut>(&mut self, purpose: Purpose, timeout: Duration, call: F) -> Result<T, CallError>
     where
-        F: FnOnce(proto::peer_client::PeerClient<tonic::transport::Channel>) -> Fut,
+        F: FnOnce(proto::peer_client::PeerClient<Channel>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        let pick = self
-            .pool
+        let pick = self.pick(purpose)?;
+        self.call_on(&pick, purpose, timeout, call).await
+    }
+
+    /// The connection for calls of one purpose.
+    pub(super) fn pick(&self, purpose: Purpose) -> Result<Pick, CallError> {
+        self.pool
             .get(self.target, &self.address, purpose)
-            .map_err(|error| CallError::Failed(error.to_string()))?;
+            .map_err(|error| CallError::Failed(error.to_string()))
+    }
+
+    /// Throws a connection away that has failed.
+    pub(super) fn discard(&self, purpose: Purpose, pick: &Pick) {
+        self.pool.discard(self.target, purpose, pick);
+    }
+
+    /// Makes one call over a connection, within `timeout`, and throws the connection away if it fails.
+    pub(super) async fn call_on<T, F, Fut>(
+        &mut self,
+        pick: &Pick,
+        purpose: Purpose,
+        timeout: Duration,
+        call: F,
+    ) -> Result<T, CallError>
+    where
+        F: FnOnce(proto::peer_client::PeerClient<Channel>) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    {
         match tokio::time::timeout(timeout, call(pick.client.clone())).await {
             Ok(Ok(response)) => {
                 self.timeouts = 0;
                 Ok(response.into_inner())
             }
             Ok(Err(status)) => {
-                self.pool.discard(self.target, purpose, &pick);
+                self.discard(purpose, pick);
                 Err(CallError::Failed(status.to_string()))
             }
             Err(_) => {
-                self.note_timeout(purpose, &pick);
+                self.note_timeout(purpose, pick);
                 Err(CallError::Timeout(timeout))
             }
         }
@@ -131,11 +158,11 @@ impl Peer {
         self.timeouts += 1;
         if self.timeouts >= limits::HEARTBEAT_TIMEOUTS_BEFORE_RECONNECT || purpose == Purpose::Append {
             self.timeouts = 0;
-            self.pool.discard(self.target, purpose, pick);
+            self.discard(purpose, pick);
         }
     }
 
-    fn rpc_error(&self, action: RPCTypes, error: CallError) -> RPCError<TypeConfig> {
+    pub(super) fn rpc_error(&self, action: RPCTypes, error: CallError) -> RPCError<TypeConfig> {
         match error {
             CallError::Timeout(timeout) => RPCError::Timeout(Timeout {
                 action,
@@ -177,7 +204,41 @@ impl Peer {
     }
 }
 
-fn malformed(error: &WireError) -> RPCError<TypeConfig> {
+/// What carries a stream of appends to a server.
+struct Line<'n> {
+    peer: &'n mut Peer,
+    /// Over which connection, once there is one.
+    pick: Option<Pick>,
+}
+
+impl<'n> Line<'n> {
+    fn to(peer: &'n mut Peer) -> Self {
+        Self { peer, pick: None }
+    }
+}
+
+impl Carrier for Line<'_> {
+    async fn open(&mut self, timeout: Duration) -> Result<Call, CallError> {
+        let (messages, mut queued) = mpsc::channel(limits::APPENDS_IN_FLIGHT);
+        let queued = futures::stream::poll_fn(move |context| queued.poll_recv(context));
+        let pick = self.pick.insert(self.peer.pick(Purpose::Append)?);
+        let call = |mut client: proto::peer_client::PeerClient<Channel>| async move { client.appends(queued).await };
+        let answers = self.peer.call_on(pick, Purpose::Append, timeout, call).await?;
+        Ok(Call {
+            messages,
+            answers: answers.boxed(),
+        })
+    }
+
+    fn failed(&mut self, error: CallError) -> RPCError<TypeConfig> {
+        if let Some(pick) = &self.pick {
+            self.peer.discard(Purpose::Append, pick);
+        }
+        self.peer.rpc_error(RPCTypes::AppendEntries, error)
+    }
+}
+
+pub(super) fn malformed(error: &WireError) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::new(error))
 }
 
@@ -221,6 +282,17 @@ pub(super) fn vote_response(response: proto::VoteResponse) -> Result<VoteRespons
     ))
 }
 
+impl Network {
+    /// How long the answer to an append may take. openraft hands in the heartbeat's period for entries, too, but a batch of
+    /// entries ends with an fsync on the other side and may rightly take longer.
+    fn append_timeout(&self, option: &RPCOption) -> Duration {
+        match self.purpose {
+            Purpose::Heartbeat => option.soft_ttl(),
+            Purpose::Append | Purpose::Snapshot | Purpose::Forward => option.soft_ttl().max(limits::APPEND_TIMEOUT),
+        }
+    }
+}
+
 impl RaftNetworkV2<TypeConfig> for Network {
     type SnapshotData = SnapshotData;
 
@@ -229,12 +301,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        // openraft hands in the heartbeat's period as the deadline of entries, too. A batch of entries
-        // ends with an fsync on the other side and may rightly take longer.
-        let timeout = match self.purpose {
-            Purpose::Heartbeat => option.soft_ttl(),
-            Purpose::Append | Purpose::Snapshot | Purpose::Forward => option.soft_ttl().max(limits::APPEND_TIMEOUT),
-        };
+        let timeout = self.append_timeout(&option);
         let mut request = append_request(rpc);
         if let Some(answer) = self.early.take(&self.peer, self.purpose, &mut request) {
             return Ok(answer);
@@ -242,6 +309,23 @@ impl RaftNetworkV2<TypeConfig> for Network {
         let answer = self.peer.append(self.purpose, request, timeout).await;
         self.early.observe(&answer);
         answer
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Answer>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        // A heartbeat is one append. What acknowledges early sees each append by itself.
+        if self.purpose != Purpose::Append || self.early.is_at_work() {
+            return stream_append_sequential(self, input, option);
+        }
+        let timeout = self.append_timeout(&option);
+        let answers: BoxStream<'s, Answer> = Box::pin(Appends::new(Line::to(&mut self.peer), input, timeout).answers());
+        Box::pin(std::future::ready(Ok(answers)))
     }
 
     async fn vote(
@@ -357,7 +441,7 @@ fn snapshot_parts(
     header: proto::SnapshotHeader,
     pieces: mpsc::Receiver<io::Result<Piece>>,
     metrics: Arc<SnapshotMetrics>,
-) -> impl futures::Stream<Item = proto::InstallSnapshotRequest> + Send + 'static {
+) -> impl Stream<Item = proto::InstallSnapshotRequest> + Send + 'static {
     let part = |part| proto::InstallSnapshotRequest { part: Some(part) };
     let rest = futures::stream::unfold(Some((pieces, metrics)), move |rest| async move {
         let (mut pieces, metrics) = rest?;

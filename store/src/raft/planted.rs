@@ -28,6 +28,10 @@ mod off {
             Self
         }
 
+        pub(crate) fn is_at_work(&self) -> bool {
+            false
+        }
+
         pub(crate) fn take(
             &mut self,
             _peer: &Peer,
@@ -79,6 +83,10 @@ mod on {
                 follower_matches: false,
                 late: None,
             }
+        }
+
+        pub(crate) fn is_at_work(&self) -> bool {
+            self.faults.acknowledges_before_replication()
         }
 
         pub(crate) fn take(

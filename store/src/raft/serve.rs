@@ -2,9 +2,16 @@
 //!
 //! The gRPC service in `server/` only carries them.
 
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::errors::Fatal;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 use openraft::storage::Snapshot;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::Status;
 use trireme_proto::peer::v1 as proto;
@@ -31,6 +38,26 @@ fn ended(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("consensus has ended: {error}"))
 }
 
+/// The answers to a stream of appends.
+struct Answering {
+    node: Arc<Node>,
+    answers: BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Fatal<TypeConfig>>>,
+    /// Why a message was not handed to consensus, once all before it are answered.
+    refused: oneshot::Receiver<Status>,
+}
+
+impl Answering {
+    /// `None` once all messages are answered and no more will come.
+    async fn next(&mut self) -> Option<Result<proto::AppendResponse, Status>> {
+        let Some(answer) = self.answers.next().await else {
+            return (&mut self.refused).await.ok().map(Err);
+        };
+        // What has become durable meanwhile does not count, either.
+        let counts = self.node.takes_part();
+        Some(counts.and_then(|()| Ok(append_response(answer.map_err(ended)?.into()))))
+    }
+}
+
 impl Node {
     /// A quarantined server gives no vote and acknowledges nothing, from the moment on that it is known.
     fn takes_part(&self) -> Result<(), Status> {
@@ -41,15 +68,51 @@ impl Node {
     pub(crate) async fn handle_append(&self, request: proto::AppendRequest) -> Result<proto::AppendResponse, Status> {
         self.takes_part()?;
         let rpc = append_request(request)?;
-        let outcome = match self.raft.append_entries(rpc).await.map_err(ended)? {
-            AppendEntriesResponse::Success => Outcome::Success(proto::Unit {}),
-            AppendEntriesResponse::PartialSuccess(matching) => Outcome::PartialSuccess(proto::PartialSuccess {
-                matching: matching.map(wire::log_id_to_wire),
-            }),
-            AppendEntriesResponse::Conflict => Outcome::Conflict(proto::Unit {}),
-            AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(wire::vote_to_wire(&vote)),
+        self.raft.append_entries(rpc).await.map(append_response).map_err(ended)
+    }
+
+    /// Takes appends one after the other. Each goes to consensus when it comes, so that those which meet the log's writer at
+    /// work share its next sync; the answers come in the same order, each once its entries are durable.
+    pub(crate) fn handle_appends<S>(
+        self: &Arc<Self>,
+        messages: S,
+    ) -> Result<impl Stream<Item = Result<proto::AppendResponse, Status>> + Send + use<S>, Status>
+    where
+        S: Stream<Item = Result<proto::AppendRequest, Status>> + Send + Unpin + 'static,
+    {
+        self.takes_part()?;
+        let node = self.clone();
+        let (refuse, refused) = oneshot::channel();
+        let requests = stream::unfold((messages, refuse), move |(mut messages, refuse)| {
+            let node = node.clone();
+            async move {
+                let message = messages.next().await?;
+                let request = node
+                    .takes_part()
+                    .and(message)
+                    .and_then(|message| Ok(append_request(message)?));
+                match request {
+                    Ok(request) => Some((request, (messages, refuse))),
+                    Err(status) => {
+                        // Nobody listens any more if the stream has ended with an answer before this one's.
+                        let _ = refuse.send(status);
+                        None
+                    }
+                }
+            }
+        });
+        let answers = self.raft.stream_append(requests).boxed();
+        let answering = Answering {
+            node: self.clone(),
+            answers,
+            refused,
         };
-        Ok(proto::AppendResponse { outcome: Some(outcome) })
+        Ok(stream::unfold(Some(answering), |answering| async move {
+            let mut answering = answering?;
+            let answer = answering.next().await?;
+            let goes_on = answer.as_ref().is_ok_and(is_success);
+            Some((answer, goes_on.then_some(answering)))
+        }))
     }
 
     /// Answers a candidate.
@@ -251,6 +314,22 @@ where
         .ok_or_else(|| Status::data_loss("the snapshot ends before its trailer"))??
         .part;
     part.ok_or_else(|| Status::invalid_argument("an empty part of a snapshot"))
+}
+
+fn append_response(response: AppendEntriesResponse<TypeConfig>) -> proto::AppendResponse {
+    let outcome = match response {
+        AppendEntriesResponse::Success => Outcome::Success(proto::Unit {}),
+        AppendEntriesResponse::PartialSuccess(matching) => Outcome::PartialSuccess(proto::PartialSuccess {
+            matching: matching.map(wire::log_id_to_wire),
+        }),
+        AppendEntriesResponse::Conflict => Outcome::Conflict(proto::Unit {}),
+        AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(wire::vote_to_wire(&vote)),
+    };
+    proto::AppendResponse { outcome: Some(outcome) }
+}
+
+fn is_success(response: &proto::AppendResponse) -> bool {
+    matches!(response.outcome, Some(Outcome::Success(proto::Unit {})))
 }
 
 pub(super) fn append_request(request: proto::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, WireError> {

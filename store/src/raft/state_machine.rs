@@ -34,8 +34,8 @@ type StoreSnapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// Entries in one batch of the engine.
 const CHUNK_ENTRIES: usize = 1_024;
-/// Chunks with at most this many bytes and entries are applied on the spot; larger ones on a thread
-/// that may block.
+/// Chunks with at most this many bytes and entries are applied on the spot, if they need not wait for the disk; others on a
+/// thread that may block.
 const INLINE_BYTES: usize = 64 << 10;
 const INLINE_ENTRIES: usize = 64;
 
@@ -141,7 +141,8 @@ impl StateMachine {
         } = std::mem::take(chunk);
         let Some(last) = last else { return Ok(()) };
         faults::point(Failpoint::ApplyBefore);
-        let applied = if bytes <= INLINE_BYTES && entries.len() <= INLINE_ENTRIES {
+        let is_small = bytes <= INLINE_BYTES && entries.len() <= INLINE_ENTRIES;
+        let applied = if is_small && !self.engine.is_behind() {
             self.engine.apply_chunk(entries).map_err(failed)?
         } else {
             let engine = self.engine.clone();

@@ -12,6 +12,9 @@ pub(crate) enum WireError {
     /// A field that every such message has is absent.
     #[error("the field `{0}` is missing")]
     Missing(&'static str),
+    /// An answer to an append that no follower can give.
+    #[error("an append was answered with {0}")]
+    Answer(&'static str),
     /// A membership breaks a rule.
     #[error("invalid membership: {0}")]
     Membership(String),

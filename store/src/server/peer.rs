@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use trireme_proto::peer::v1 as proto;
@@ -21,12 +23,22 @@ pub(crate) fn routes(node: Arc<Node>) -> Routes {
     Routes::new(server)
 }
 
+/// The answers to a stream of appends.
+type Appended = BoxStream<'static, Result<proto::AppendResponse, Status>>;
+
 struct PeerService {
     node: Arc<Node>,
 }
 
 #[async_trait::async_trait]
 impl Peer for PeerService {
+    type AppendsStream = Appended;
+
+    async fn appends(&self, request: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Appended>, Status> {
+        let answers = self.node.handle_appends(request.into_inner())?;
+        Ok(Response::new(answers.boxed()))
+    }
+
     async fn append(&self, request: Request<proto::AppendRequest>) -> Result<Response<proto::AppendResponse>, Status> {
         self.node.handle_append(request.into_inner()).await.map(Response::new)
     }
@@ -131,6 +143,12 @@ impl QuarantinedPeer {
 
 #[async_trait::async_trait]
 impl Peer for QuarantinedPeer {
+    type AppendsStream = Appended;
+
+    async fn appends(&self, _: Request<Streaming<proto::AppendRequest>>) -> Result<Response<Appended>, Status> {
+        self.refuse()
+    }
+
     async fn append(&self, _: Request<proto::AppendRequest>) -> Result<Response<proto::AppendResponse>, Status> {
         self.refuse()
     }

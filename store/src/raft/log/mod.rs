@@ -46,9 +46,10 @@ use self::segments::{Run, Segments};
 pub(crate) use self::sim_disk::{SimDisk, Unsynced};
 use self::tail::{Tail, WriteSequence};
 pub(crate) use self::writer::LogCounters;
-use self::writer::{LogWrite, Queue};
+use self::writer::{CommitPosition, LogWrite, Queue};
 use super::record;
 use super::types::{LogEntry, LogId, TypeConfig, Vote, log_id};
+use crate::blocking;
 use crate::faults::{self, Failpoint, Faults};
 use crate::limits;
 
@@ -122,6 +123,8 @@ struct View {
     tail: Tail,
     sequence: WriteSequence,
     queue: Queue,
+    /// Where the writer finds `committed`.
+    commit_position: CommitPosition,
 }
 
 /// The log. Clones are the same log.
@@ -215,6 +218,7 @@ impl LogStore {
         // so that a log that is dropped without being closed ends its writer.
         let cell: Arc<OnceLock<Weak<Mutex<View>>>> = Arc::default();
         let reported = cell.clone();
+        let commit_position = CommitPosition::default();
         let start = writer::Start {
             disk,
             segments: segments.clone(),
@@ -222,6 +226,7 @@ impl LogStore {
             end,
             spare,
             counters: counters.clone(),
+            committed: commit_position.clone(),
         };
         let on_durable: OnDurable = Box::new(move |sequence| {
             if let Some(view) = reported.get().and_then(Weak::upgrade) {
@@ -238,6 +243,7 @@ impl LogStore {
             tail,
             sequence: 0,
             queue,
+            commit_position,
         }));
         cell.set(Arc::downgrade(&view)).expect("it is set once, here");
         Ok(Self {
@@ -353,6 +359,24 @@ impl LogStore {
     }
 }
 
+impl LogStore {
+    /// As [`read`](Self::read), but whatever is not in memory is read on a thread that may block: heartbeats must not wait for it.
+    async fn read_apart(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<LogEntry>> {
+        if self.is_in_memory(start) {
+            return self.read(start..end, bytes_max);
+        }
+        let log = self.clone();
+        let read = blocking::run(move || log.read(start..end, bytes_max));
+        read.await.map_err(io::Error::other)?
+    }
+
+    /// Whether everything from `start` on is in memory.
+    fn is_in_memory(&self, start: u64) -> bool {
+        let view = self.view();
+        start.max(view.first) >= view.tail.first_index()
+    }
+}
+
 impl View {
     fn next_sequence(&mut self) -> WriteSequence {
         self.sequence += 1;
@@ -410,7 +434,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
-        self.read(start..end, limits::APPEND_BATCH_BYTES)
+        self.read_apart(start, end, limits::APPEND_BATCH_BYTES).await
     }
 
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<LogEntry, io::Error>> + OptionalSend
@@ -420,7 +444,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         // A replica that was away may have very many to apply: they are read as they are consumed.
         let (start, end) = half_open(range);
         let pages = futures::stream::unfold((self.clone(), start), move |(log, next)| async move {
-            let page = match log.read(next..end, limits::APPLY_BATCH_BYTES) {
+            let page = match log.read_apart(next, end, limits::APPLY_BATCH_BYTES).await {
                 Ok(page) => page,
                 Err(error) => return Some((vec![Err(error)], (log, end))),
             };
@@ -474,7 +498,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             && view.committed != Some(committed)
         {
             view.committed = Some(committed);
-            view.enqueue(LogWrite::Committed(committed))?;
+            view.commit_position.set(committed);
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! The one thread that writes the log. In a simulation it is a task: the same work, on simulated time.
 //!
-//! Votes, appends, truncations, purges and commit positions pass through one queue, in the order in which consensus
-//! submitted them (I1 rests on it). The thread takes everything that is queued, makes one batch of it, writes and syncs
-//! it once, and only then reports: what waits for the disk shares one sync.
+//! Votes, appends, truncations and purges pass through one queue, in the order in which consensus submitted them (I1 rests on
+//! it). The thread takes everything that is queued, makes one batch of it, writes and syncs it once, and only then reports:
+//! what waits for the disk shares one sync.
+//!
+//! The commit position goes with whatever is written next. It may be lost: nobody waits for it, and so nobody is woken for it.
 //!
 //! A failed write or sync ends the process. The kernel may have dropped the pages and a second sync would then report
 //! success; only a restart, which reads the disk, can tell what is there.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -51,8 +53,6 @@ pub(super) enum LogWrite {
     Truncate(Option<LogId>),
     /// Removes all entries up to and with this one.
     Purge(LogId),
-    /// The commit position. It may be lost: nobody waits for it, and it is not synced for its own sake.
-    Committed(LogId),
     /// Ends the thread once everything before is durable.
     Stop,
 }
@@ -123,6 +123,27 @@ impl Queue {
     }
 }
 
+/// The last commit position that consensus has told of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CommitPosition(Arc<Mutex<Option<LogId>>>);
+
+impl CommitPosition {
+    /// It is `id` now.
+    pub(super) fn set(&self, id: LogId) {
+        *self.lock() = Some(id);
+    }
+
+    /// What is to be written of it behind the entry `last`, if `written` was written of it before. An entry that is committed may
+    /// still be queued.
+    fn due(&self, written: Option<LogId>, last: Option<LogId>) -> Option<LogId> {
+        self.lock().filter(|id| Some(*id) > written && Some(*id) <= last)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<LogId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What the writer goes on from.
 pub(super) struct Start {
     pub(super) disk: Arc<dyn Disk>,
@@ -131,6 +152,7 @@ pub(super) struct Start {
     pub(super) end: End,
     pub(super) spare: Option<Arc<dyn DiskFile>>,
     pub(super) counters: Arc<LogCounters>,
+    pub(super) committed: CommitPosition,
 }
 
 /// Starts the thread. `on_durable` is called with the sequence up to which everything is durable.
@@ -199,7 +221,6 @@ impl Spare {
 struct Pending {
     writes: Vec<LogWrite>,
     bytes: usize,
-    needs_sync: bool,
     last: WriteSequence,
     stop: bool,
 }
@@ -208,16 +229,9 @@ impl Pending {
     fn add(&mut self, sequence: WriteSequence, write: LogWrite) {
         self.last = sequence;
         match &write {
-            LogWrite::Append { records, .. } => {
-                self.bytes += records.iter().map(Bytes::len).sum::<usize>();
-                self.needs_sync = true;
-            }
-            LogWrite::Vote(..) | LogWrite::Truncate(_) | LogWrite::Purge(_) => self.needs_sync = true,
-            LogWrite::Committed(_) => {}
-            LogWrite::Stop => {
-                self.needs_sync = true;
-                self.stop = true;
-            }
+            LogWrite::Append { records, .. } => self.bytes += records.iter().map(Bytes::len).sum::<usize>(),
+            LogWrite::Vote(..) | LogWrite::Truncate(_) | LogWrite::Purge(_) => {}
+            LogWrite::Stop => self.stop = true,
         }
         self.writes.push(write);
     }
@@ -237,7 +251,7 @@ struct Writer {
     counters: Arc<LogCounters>,
     buffer: Vec<u8>,
     /// Goes with the next batch.
-    committed: Option<LogId>,
+    committed: CommitPosition,
     /// Whether nothing proves the last batch yet.
     unmarked: bool,
 }
@@ -251,6 +265,7 @@ impl Writer {
             end,
             spare,
             counters,
+            committed,
         } = start;
         let spare = spare.map_or_else(|| make_spare(&disk), Spare::Ready);
         Self {
@@ -261,7 +276,7 @@ impl Writer {
             spare,
             counters,
             buffer: Vec::new(),
-            committed: None,
+            committed,
             unmarked: false,
         }
     }
@@ -302,32 +317,22 @@ impl Writer {
     }
 
     fn write_out(&mut self, pending: Pending, on_durable: &impl Fn(WriteSequence)) {
-        if let Some(written) = self.write(pending) {
-            self.conclude(written, on_durable);
-        }
+        let written = self.write(pending);
+        self.conclude(written, on_durable);
     }
 
-    /// Hands the writes to the disk, as one batch; `None` if there is nothing to wait for.
-    fn write(&mut self, pending: Pending) -> Option<Written> {
+    /// Hands the writes to the disk, as one batch.
+    fn write(&mut self, pending: Pending) -> Written {
         let Pending {
             writes,
             bytes: _,
-            needs_sync,
             last,
             stop: _,
         } = pending;
-        for write in &writes {
-            if let LogWrite::Committed(id) = write {
-                self.committed = Some(*id);
-            }
-        }
-        if !needs_sync {
-            return None;
-        }
         let indexed = self
             .batch(&writes)
             .unwrap_or_else(|error| die("writing the Raft log", &error));
-        Some(Written { writes, indexed, last })
+        Written { writes, indexed, last }
     }
 
     /// Makes what was written durable, and reports it.
@@ -345,7 +350,7 @@ impl Writer {
                 LogWrite::Append { callback, .. } => {
                     callback.into_iter().for_each(|callback| callback.io_completed(Ok(())));
                 }
-                LogWrite::Truncate(_) | LogWrite::Purge(_) | LogWrite::Committed(_) | LogWrite::Stop => {}
+                LogWrite::Truncate(_) | LogWrite::Purge(_) | LogWrite::Stop => {}
             }
         }
         if purged {
@@ -362,7 +367,6 @@ impl Writer {
         self.begin(needed)?;
         let mut indexed = Vec::new();
         let mut last_frame = 0;
-        let committed = self.committed.take();
         for write in writes {
             match write {
                 LogWrite::Vote(vote, _) => {
@@ -402,13 +406,10 @@ impl Writer {
                     self.state.last = self.state.last.max(Some(*upto));
                     indexed.push(Indexed::Purge(upto.index + 1));
                 }
-                LogWrite::Committed(_) | LogWrite::Stop => {}
+                LogWrite::Stop => {}
             }
         }
-        if let Some(committed) = committed {
-            last_frame = self.frame(&Content::Committed(committed));
-            self.state.committed = Some(committed);
-        }
+        last_frame = self.frame_of_committed().unwrap_or(last_frame);
         if self.buffer.is_empty() {
             // Only a stop: everything before it is durable already.
             return Ok(indexed);
@@ -420,10 +421,7 @@ impl Writer {
     /// Proves that the last batch had reached the disk.
     fn mark(&mut self) -> io::Result<()> {
         self.begin(2 * SMALL_FRAME_BYTES)?;
-        if let Some(committed) = self.committed.take() {
-            self.frame(&Content::Committed(committed));
-            self.state.committed = Some(committed);
-        }
+        self.frame_of_committed();
         let last_frame = self.frame(&Content::Mark);
         self.unmarked = false;
         self.finish(last_frame)?;
@@ -460,6 +458,13 @@ impl Writer {
         let start = self.buffer.len();
         frame::write(&mut self.buffer, self.end.segment, self.state.batch + 1, content);
         start
+    }
+
+    /// Adds the frame of the commit position to the batch, as its last, if it is due; where it begins.
+    fn frame_of_committed(&mut self) -> Option<usize> {
+        let committed = self.committed.due(self.state.committed, self.state.last)?;
+        self.state.committed = Some(committed);
+        Some(self.frame(&Content::Committed(committed)))
     }
 
     /// Writes the batch, whose last frame begins at `last_frame`. It is to be [synced](Self::sync) next.
@@ -551,10 +556,9 @@ impl Writer {
                 pending.add(sequence, write);
             }
             let stop = pending.stop;
-            if let Some(written) = self.write(pending) {
-                tokio::time::sleep(sync_time()).await;
-                self.conclude(written, &on_durable);
-            }
+            let written = self.write(pending);
+            tokio::time::sleep(sync_time()).await;
+            self.conclude(written, &on_durable);
             if stop {
                 if self.unmarked {
                     self.mark()
@@ -589,7 +593,7 @@ fn frames_bytes(write: &LogWrite) -> usize {
     match write {
         LogWrite::Append { records, .. } => records.iter().map(|record| frame::HEADER_BYTES + record.len()).sum(),
         LogWrite::Vote(..) | LogWrite::Truncate(_) | LogWrite::Purge(_) => SMALL_FRAME_BYTES,
-        LogWrite::Committed(_) | LogWrite::Stop => 0,
+        LogWrite::Stop => 0,
     }
 }
 
@@ -603,4 +607,29 @@ fn die(doing: &str, error: &io::Error) -> ! {
     tracing::error!(%error, "failed while {doing}; the server ends, since its disk cannot be trusted");
     eprintln!("trireme: failed while {doing}: {error}; the server ends, since its disk cannot be trusted");
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::types::log_id;
+    use super::*;
+
+    #[test]
+    fn a_commit_position_is_written_once_and_never_before_its_entry() {
+        let position = CommitPosition::default();
+        let at = |term, index| Some(log_id(term, index));
+        assert_eq!(position.due(None, at(1, 9)), None);
+        position.set(log_id(2, 7));
+        for (written, last, due) in [
+            (None, at(2, 7), at(2, 7)),
+            (at(1, 5), at(3, 8), at(2, 7)),
+            (at(2, 7), at(3, 8), None),
+            // Its entry is queued behind, in place of others.
+            (at(1, 5), at(2, 6), None),
+            (at(1, 5), at(1, 9), None),
+            (None, None, None),
+        ] {
+            assert_eq!(position.due(written, last), due, "{written:?}, {last:?}");
+        }
+    }
 }
