@@ -10,8 +10,9 @@ pub const HEARTBEAT_PERIOD_MS: u64 = 100;
 pub const ELECTION_TIMEOUT_MIN_MS: u64 = 500;
 /// Longest such silence, in milliseconds.
 pub const ELECTION_TIMEOUT_MAX_MS: u64 = 850;
-/// Worker threads of the consensus runtime.
-pub const CONSENSUS_THREADS: usize = 2;
+/// Worker threads of the consensus runtime at most. It has one for every two processors: where there are few, a thread that
+/// wakes another for each step of a write costs more than the other does.
+pub const CONSENSUS_THREADS_MAX: usize = 2;
 
 /// Length of a segment of the Raft log, in bytes. A batch that is larger gets a longer one.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
@@ -31,8 +32,9 @@ pub const APPEND_BATCH_BYTES: usize = 2 << 20;
 pub const APPLY_BATCH_BYTES: usize = 2 << 20;
 /// Entries in one append to a follower.
 pub const APPEND_BATCH_ENTRIES: u64 = 1_024;
-/// Appends to one follower that may be under way at once.
-pub const APPENDS_IN_FLIGHT: usize = 8;
+/// Appends to one follower that may be under way at once: one that is being synced, and one on its way. More of them would be
+/// smaller.
+pub const APPENDS_IN_FLIGHT: usize = 2;
 
 /// A snapshot is made after this many new log entries.
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 50_000;

@@ -476,8 +476,9 @@ pub(crate) enum WaitError {
 
 /// The consensus runtime: its own few threads, so that no list of objects delays a heartbeat (D8).
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, OpenError> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(limits::CONSENSUS_THREADS)
+        .worker_threads((processors / 2).clamp(1, limits::CONSENSUS_THREADS_MAX))
         .thread_name("raft-worker")
         .enable_all()
         .build()
