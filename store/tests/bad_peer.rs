@@ -107,11 +107,12 @@ async fn broken_messages_are_refused_and_change_nothing() {
     let victim = cluster.follower(leader);
     let mut peer = client(&cluster, victim).await;
     let term = cluster.store(leader).status().term;
-    let vote = Some(proto::BallotVote {
+    let ruling = proto::BallotVote {
         term,
         server_id: leader,
         committed: true,
-    });
+    };
+    let vote = Some(ruling);
     let append = |vote, entries: Vec<Bytes>| proto::AppendRequest {
         vote,
         entries,
@@ -151,7 +152,7 @@ async fn broken_messages_are_refused_and_change_nothing() {
     let first = answers.message().await.unwrap().unwrap().outcome.unwrap();
     assert_eq!(first, Appended::Success(proto::Unit {}));
     let second = answers.message().await.unwrap().unwrap().outcome.unwrap();
-    assert_eq!(second, Appended::HigherVote(vote.unwrap()));
+    assert_eq!(second, Appended::HigherVote(ruling));
     assert_eq!(answers.message().await.unwrap(), None);
     let status = peer.vote(proto::VoteRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -379,7 +379,7 @@ mod tests {
                 follower.answer(Outcome::PartialSuccess(proto::PartialSuccess { matching: None }));
             }),
             ("a conflict before", |follower| {
-                follower.answer(Outcome::Conflict(proto::Unit {}))
+                follower.answer(Outcome::Conflict(proto::Unit {}));
             }),
         ];
         for (words, break_it) in breaks {

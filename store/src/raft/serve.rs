@@ -54,7 +54,7 @@ impl Answering {
         };
         // What has become durable meanwhile does not count, either.
         let counts = self.node.takes_part();
-        Some(counts.and_then(|()| Ok(append_response(answer.map_err(ended)?.into()))))
+        Some(counts.and_then(|()| Ok(append_response(&answer.map_err(ended)?.into()))))
     }
 }
 
@@ -68,7 +68,11 @@ impl Node {
     pub(crate) async fn handle_append(&self, request: proto::AppendRequest) -> Result<proto::AppendResponse, Status> {
         self.takes_part()?;
         let rpc = append_request(request)?;
-        self.raft.append_entries(rpc).await.map(append_response).map_err(ended)
+        self.raft
+            .append_entries(rpc)
+            .await
+            .map(|response| append_response(&response))
+            .map_err(ended)
     }
 
     /// Takes appends one after the other. Each goes to consensus when it comes, so that those which meet the log's writer at
@@ -316,14 +320,14 @@ where
     part.ok_or_else(|| Status::invalid_argument("an empty part of a snapshot"))
 }
 
-fn append_response(response: AppendEntriesResponse<TypeConfig>) -> proto::AppendResponse {
+fn append_response(response: &AppendEntriesResponse<TypeConfig>) -> proto::AppendResponse {
     let outcome = match response {
         AppendEntriesResponse::Success => Outcome::Success(proto::Unit {}),
         AppendEntriesResponse::PartialSuccess(matching) => Outcome::PartialSuccess(proto::PartialSuccess {
-            matching: matching.map(wire::log_id_to_wire),
+            matching: (*matching).map(wire::log_id_to_wire),
         }),
         AppendEntriesResponse::Conflict => Outcome::Conflict(proto::Unit {}),
-        AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(wire::vote_to_wire(&vote)),
+        AppendEntriesResponse::HigherVote(vote) => Outcome::HigherVote(wire::vote_to_wire(vote)),
     };
     proto::AppendResponse { outcome: Some(outcome) }
 }
