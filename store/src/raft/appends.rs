@@ -412,10 +412,11 @@ mod tests {
         let (line, requests, mut answers) = begin();
         requests.send(append(0)).unwrap();
         assert_eq!(matching(&mut answers), None);
-        let follower = line.follower().unwrap();
+        let mut follower = line.follower().unwrap();
         // Each answer gives the next one its time.
         requests.send(append(1)).unwrap();
         assert_eq!(matching(&mut answers), None);
+        assert_eq!(follower.take(), 2);
         tokio::time::advance(PATIENCE - Duration::from_millis(1)).await;
         follower.accept();
         assert_eq!(matching(&mut answers), Some(0));
