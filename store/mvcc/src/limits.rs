@@ -70,5 +70,8 @@ pub const LATEST_ENTRY_BYTES_MAX: usize = 32 * 1024;
 /// What a version in memory counts for besides its key and value, in bytes.
 pub const LATEST_ENTRY_OVERHEAD_BYTES: usize = 192;
 
+/// Ranges of at most so many keys are looked at key by key while entries are applied.
+pub const FEW_KEYS: usize = 16;
+
 /// Newest versions of keys that a state machine keeps in memory unless told otherwise, in bytes.
-pub const LATEST_BYTES: usize = 64 * 1024 * 1024;
+pub const LATEST_BYTES: usize = 96 * 1024 * 1024;

@@ -15,12 +15,13 @@ use crate::compact::{backlog, compact_step, compact_step_of};
 use crate::hash_kv::hash_kv;
 use crate::history::{HistoryBudget, history};
 use crate::lease;
-use crate::limits::{RANGE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{FEW_KEYS, LATEST_BYTES, RANGE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::machine::{AppliedPosition, ApplyError, Change, Entry, StateMachine};
 use crate::memory::MemoryStorage;
 use crate::meta::{Live, State};
 use crate::outcome::{Outcome, Refusal};
 use crate::range::{ReadError, range};
+use crate::recall::Recall;
 use crate::snapshot::{Exporter, Importer, SnapshotError};
 use crate::storage::{Access, Cursor, Storage, StorageRead, Table, WriteBatch};
 use crate::testing::{any_lease_command, any_range, any_request, any_txn, delete, delete_prefix, entry, put, txn};
@@ -428,6 +429,12 @@ fn machine() -> StateMachine<MemoryStorage> {
     StateMachine::open(Arc::new(MemoryStorage::new())).unwrap()
 }
 
+/// One whose index is not filled, so that it asks the storage for every range.
+fn machine_without_index() -> StateMachine<MemoryStorage> {
+    let recall = Arc::new(Recall::new(LATEST_BYTES));
+    StateMachine::open_with(Arc::new(MemoryStorage::new()), recall).unwrap()
+}
+
 fn as_refusal(error: ReadError) -> Refusal {
     match error {
         ReadError::Compacted { requested, oldest } => Refusal::Compacted { requested, oldest },
@@ -470,8 +477,10 @@ proptest! {
         steps in vec(any_step(), 1..30),
         requests in vec(any_request(), 1..10),
         watches in vec((any_range(), 0i64..25, 1usize..4), 1..4),
+        has_index in any::<bool>(),
     ) {
-        let (mut machine, mut model) = (machine(), Model::new());
+        let mut machine = if has_index { machine() } else { machine_without_index() };
+        let mut model = Model::new();
         let mut index = 0;
         for step in steps {
             match step {
@@ -950,6 +959,36 @@ fn an_answer_without_a_bound_of_its_own_is_refused_beyond_ours() {
             ..request
         };
         assert_eq!(range(&snapshot, &names).unwrap().kvs.len(), count);
+    }
+}
+
+/// Around the number of keys up to which a range is looked at key by key, of keys that were stored and keys of the same chunk.
+#[test]
+fn ranges_of_few_keys_and_of_more_are_the_same() {
+    for (stored, written) in [
+        (0, 0),
+        (FEW_KEYS, 1),
+        (FEW_KEYS, FEW_KEYS),
+        (FEW_KEYS + 1, 0),
+        (1, FEW_KEYS + 1),
+    ] {
+        let key = |number: usize| format!("k{number:03}");
+        let mut machine = machine();
+        let before = (0..stored).map(|number| put(&key(number), "a")).collect();
+        machine.apply([entry(1, Some(txn(before)))]).unwrap();
+        // Every second of them anew, and as many others.
+        let more = (0..written).map(|number| put(&key(number * 2 + 1), "b")).collect();
+        let entries = [entry(2, Some(txn(more))), entry(3, Some(txn(vec![delete_prefix("k")])))];
+        let applied = machine.apply(entries).unwrap();
+        let keys: std::collections::BTreeSet<_> =
+            (0..stored).chain((0..written).map(|number| number * 2 + 1)).collect();
+        let deleted: Vec<_> = applied
+            .changes
+            .last()
+            .map(|change| change.events.iter().map(|event| event.kv.key.clone()).collect())
+            .unwrap_or_default();
+        let expected: Vec<_> = keys.into_iter().map(|number| Bytes::from(key(number))).collect();
+        assert_eq!(deleted, expected, "{stored} stored, {written} written");
     }
 }
 

@@ -103,19 +103,27 @@ pub(crate) fn scan<R: StorageRead>(
             let mut cursor = reader.cursor(Table::Data, Access::OneKey);
             visit_key(&mut cursor, &range.start, revision, visit)
         }
-        Some(end) if !end.is_empty() && *end <= range.start => Ok(()),
         Some(end) => {
+            let Some(bounds) = bounds(&range.start, end) else {
+                return Ok(());
+            };
             let upper = (!end.is_empty()).then(|| keys::escape(end));
             let cursor = reader.cursor(Table::Data, Access::Ordered { upper });
-            let walk = Walk::new(cursor, &range.start, revision);
-            let upper = if end.is_empty() {
-                Bound::Unbounded
-            } else {
-                Bound::Excluded(end)
-            };
-            merge(walk, overlay, (Bound::Included(&range.start), upper), visit)
+            merge(Walk::new(cursor, &range.start, revision), overlay, bounds, visit)
         }
     }
+}
+
+/// The bounds of a range that ends before `end`, or nowhere if that is empty; `None` if there is nothing between them.
+pub(crate) fn bounds<'k>(start: &'k Bytes, end: &'k Bytes) -> Option<(Bound<&'k Bytes>, Bound<&'k Bytes>)> {
+    let upper = if end.is_empty() {
+        Bound::Unbounded
+    } else if end <= start {
+        return None;
+    } else {
+        Bound::Excluded(end)
+    };
+    Some((Bound::Included(start), upper))
 }
 
 /// The overlay's version of a key at `revision`, if it has one.

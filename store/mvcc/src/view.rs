@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use crate::keys;
 use crate::lease;
+use crate::limits::FEW_KEYS;
 use crate::range::{self, Bounds, ReadError};
 use crate::recall::Recall;
 use crate::record::Record;
-use crate::scan::{Live, Overlay, Visit, Written, overlaid, scan, visit_key};
+use crate::scan::{Live, Overlay, Visit, Written, bounds, overlaid, scan, visit_key};
 use crate::storage::{Access, StorageError, StorageRead, Table, WriteBatch};
 use crate::types::{Event, EventKind, KeyRange, KeyValue, Lease, RangeRequest, RangeResponse, Revision};
 
@@ -85,13 +86,37 @@ impl<'s, R: StorageRead> View<'s, R> {
 
     /// Visits the newest versions of a range.
     pub(crate) fn scan_latest(&mut self, range: &KeyRange, visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        if range.end.is_some() {
+        let Some(few) = self.few_keys(range) else {
             return scan(self.base, &self.overlay, range, Revision::MAX, visit);
-        }
-        if let Some(kv) = self.latest(&range.start)? {
-            let _ = visit(Live::Written(&kv));
+        };
+        for key in few {
+            if let Some(kv) = self.latest(&key)?
+                && visit(Live::Written(&kv)).is_break()
+            {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// The keys of a range that may live, in order, if they are known to be few. To open a cursor over a range takes longer than
+    /// to look for some keys, the more so the more files the storage has.
+    fn few_keys(&self, range: &KeyRange) -> Option<Vec<Bytes>> {
+        let Some(end) = &range.end else {
+            return Some(vec![range.start.clone()]);
+        };
+        let Some(bounds) = bounds(&range.start, end) else {
+            return Some(Vec::new());
+        };
+        let stored = self.recall.index.first(range, FEW_KEYS + 1)?.keys;
+        let written = self.overlay.range::<Bytes, _>(bounds).take(FEW_KEYS + 1);
+        let written: Vec<Bytes> = written.map(|(key, _)| key.clone()).collect();
+        if stored.len().max(written.len()) > FEW_KEYS {
+            return None;
+        }
+        let stored = stored.into_iter().map(|(key, _)| Bytes::from(key));
+        let keys: BTreeSet<Bytes> = stored.chain(written).collect();
+        Some(keys.into_iter().collect())
     }
 
     /// Reads a range at `revision`, which may include writes of this chunk.

@@ -39,8 +39,9 @@ impl Controller for NodeLifecycle {
             keys.insert(change.key.clone());
         }
         // Pods concern a node only while it is in trouble; a healthy cluster's status reports cause no work.
-        if let Some((_, Some(pod))) = change.of::<Pod>()
+        if let Some((old, Some(pod))) = change.of::<Pod>()
             && pods::is_bound(pod)
+            && !old.is_some_and(|old| looks_same(old, pod))
         {
             let key = ObjectKey::new("", pods::spec(pod).node_name.as_str());
             if world.get::<Node>(&key).is_none_or(in_trouble) {
@@ -74,6 +75,13 @@ impl Controller for NodeLifecycle {
         eviction::evict(world, node, context, &mut outcome);
         outcome
     }
+}
+
+/// True if nothing changed of a pod that decides whether it is marked or evicted.
+fn looks_same(old: &Pod, new: &Pod) -> bool {
+    let place = |pod: &Pod| (pods::is_active(pod), pods::is_finished(pod), pods::is_ready(pod));
+    let (old_spec, new_spec) = (pods::spec(old), pods::spec(new));
+    place(old) == place(new) && old_spec.node_name == new_spec.node_name && old_spec.tolerations == new_spec.tolerations
 }
 
 /// True if pods of the node may have to be marked or evicted.

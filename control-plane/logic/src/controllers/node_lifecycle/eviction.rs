@@ -21,19 +21,19 @@ use crate::{
     world::World,
 };
 
-/// Until when a pod may stay.
-#[derive(Debug, Clone, Copy)]
-enum Stay {
-    Forever,
-    Until(Time),
-    Over,
-}
-
 /// Deletes what must go, and asks to be called again when the next one must.
 pub(super) fn evict(world: &World, node: &Node, context: &Context, outcome: &mut Outcome) {
     let Some(spec) = node.spec.as_ref() else { return };
     let taints: Vec<&Taint> = spec.taints.iter().filter(|taint| taint.effect == "NoExecute").collect();
     if taints.is_empty() {
+        return;
+    }
+    let leaving: Vec<(&Pod, Time)> = world
+        .pods_on_node(&metadata_of(node).name)
+        .filter(|pod| pods::is_active(pod))
+        .filter_map(|pod| Some((pod, stays_until(pod, &taints, context.now)?)))
+        .collect();
+    if leaving.is_empty() {
         return;
     }
     let someone_is_ready = || {
@@ -46,32 +46,28 @@ pub(super) fn evict(world: &World, node: &Node, context: &Context, outcome: &mut
         outcome.requeue_at = times::earlier(outcome.requeue_at, Some(again));
         return;
     }
-    let before = outcome.writes.len();
-    for pod in world.pods_on_node(&metadata_of(node).name) {
-        if !pods::is_active(pod) || outcome.writes.len() - before >= WRITES_PER_RECONCILE {
-            continue;
-        }
-        match stay(pod, &taints, context.now) {
-            Stay::Forever => {}
-            Stay::Until(time) => outcome.requeue_at = times::earlier(outcome.requeue_at, Some(time)),
-            Stay::Over => {
-                let message = format!("Marking for deletion Pod {}", owners::key_of(pod));
-                outcome
-                    .events
-                    .push(owners::event(pod, EventType::Normal, "TaintManagerEviction", message));
-                outcome.writes.push(Write::Delete {
-                    info: &Pod::INFO,
-                    key: owners::key_of(pod),
-                    uid: owners::uid_of(pod).to_owned(),
-                    grace_period_seconds: None,
-                });
-            }
-        }
+    let (over, until): (Vec<_>, Vec<_>) = leaving
+        .into_iter()
+        .partition(|(_, end)| !times::is_after(*end, context.now));
+    for (_, end) in until {
+        outcome.requeue_at = times::earlier(outcome.requeue_at, Some(end));
+    }
+    for (pod, _) in over.into_iter().take(WRITES_PER_RECONCILE) {
+        let message = format!("Marking for deletion Pod {}", owners::key_of(pod));
+        outcome
+            .events
+            .push(owners::event(pod, EventType::Normal, "TaintManagerEviction", message));
+        outcome.writes.push(Write::Delete {
+            info: &Pod::INFO,
+            key: owners::key_of(pod),
+            uid: owners::uid_of(pod).to_owned(),
+            grace_period_seconds: None,
+        });
     }
 }
 
-/// The shortest stay that any of the taints leaves the pod.
-fn stay(pod: &Pod, taints: &[&Taint], now: Time) -> Stay {
+/// Until when a pod may stay: the shortest time that any of the taints leaves it. `None` if that is for ever.
+fn stays_until(pod: &Pod, taints: &[&Taint], now: Time) -> Option<Time> {
     let mut end = None;
     for taint in taints {
         let Some(seconds) = toleration_seconds(&pods::spec(pod).tolerations, taint) else {
@@ -81,11 +77,7 @@ fn stay(pod: &Pod, taints: &[&Taint], now: Time) -> Stay {
         let since = times::later(taint.time_added, metadata_of(pod).creation_timestamp);
         end = times::earlier(end, Some(times::plus_seconds(since.unwrap_or(now), seconds.max(0))));
     }
-    match end {
-        None => Stay::Forever,
-        Some(end) if times::is_after(end, now) => Stay::Until(end),
-        Some(_) => Stay::Over,
-    }
+    end
 }
 
 /// Seconds for which the taint is tolerated; `None` for ever. A pod that says nothing of the two taints of
