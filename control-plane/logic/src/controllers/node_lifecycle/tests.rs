@@ -1,8 +1,11 @@
 //! Nodes that fall silent, come back, or go.
 
-use trireme_proto::api::core::v1::{Node, Pod, Taint, Toleration};
+use trireme_proto::api::{
+    core::v1::{Node, Pod, PodCondition, Taint, Toleration},
+    meta::v1::Time,
+};
 
-use super::readiness;
+use super::{looks_same, readiness};
 use crate::{
     controllers::{owners, pods},
     kind::metadata_of,
@@ -216,4 +219,37 @@ fn an_unbound_pod_that_is_deleted_goes() {
     harness.put(Box::new(pod));
     harness.settle();
     assert!(harness.list::<Pod>().iter().all(|pod| owners::uid_of(*pod).is_empty()));
+}
+
+#[test]
+fn only_what_decides_about_a_pod_is_news_of_it() {
+    let pod = mk_pod("default", "web");
+    let changed = |change: fn(&mut Pod)| {
+        let mut pod = pod.clone();
+        change(&mut pod);
+        pod
+    };
+    let noted = changed(|pod| {
+        let metadata = pod.metadata.get_or_insert_default();
+        metadata.annotations.insert("note".to_owned(), "1".to_owned());
+    });
+    assert!(looks_same(&pod, &noted));
+    let news: [fn(&mut Pod); 4] = [
+        |pod| pod.spec.get_or_insert_default().node_name = "elsewhere".to_owned(),
+        |pod| pod.spec.get_or_insert_default().tolerations = vec![Toleration::default()],
+        |pod| pod.status.get_or_insert_default().phase = "Succeeded".to_owned(),
+        |pod| pod.metadata.get_or_insert_default().deletion_timestamp = Some(Time::default()),
+    ];
+    for change in news {
+        assert!(!looks_same(&pod, &changed(change)));
+    }
+    let ready = changed(|pod| {
+        let conditions = &mut pod.status.get_or_insert_default().conditions;
+        conditions.push(PodCondition {
+            r#type: "Ready".to_owned(),
+            status: "True".to_owned(),
+            ..PodCondition::default()
+        });
+    });
+    assert!(!looks_same(&pod, &ready));
 }
