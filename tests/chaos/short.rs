@@ -10,7 +10,11 @@ const FAULTS: usize = 5;
 /// Concurrent writers.
 const WRITERS: usize = 8;
 
-async fn run_short(fault: Fault, faults: usize, cluster: ClusterOptions) -> ChaosReport {
+/// Runs with the planted bug until one comes to its end. The bug leaves followers with different logs, of which each takes its own
+/// for committed: one of them may end when the next leader has another, and then nobody is left to be asked what was lost.
+const PLANTED_RUNS: usize = 10;
+
+async fn run_short(fault: Fault, faults: usize, cluster: ClusterOptions) -> anyhow::Result<ChaosReport> {
     let report = run(&ChaosOptions {
         cluster,
         faults,
@@ -19,41 +23,48 @@ async fn run_short(fault: Fault, faults: usize, cluster: ClusterOptions) -> Chao
         leave_broken: faults == 1,
         verbose: true,
     })
-    .await
-    .unwrap_or_else(|error| panic!("the run broke off: {error:#}"));
+    .await?;
     eprintln!(
         "{} acknowledged, {} unknown, {} watched, gaps {:?}",
         report.acknowledged, report.unknown, report.watched, report.write_gaps
     );
-    report
+    Ok(report)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_leaders_lose_no_acknowledged_write() {
-    let report = run_short(Fault::Kill, FAULTS, ClusterOptions::default()).await;
+async fn killed_leaders_lose_no_acknowledged_write() -> anyhow::Result<()> {
+    let report = run_short(Fault::Kill, FAULTS, ClusterOptions::default()).await?;
     assert_eq!(report.violations, [], "kept in {:?}", report.kept);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopped_and_continued_leaders_break_no_promise() {
-    let report = run_short(Fault::Stop, FAULTS, ClusterOptions::default()).await;
+async fn stopped_and_continued_leaders_break_no_promise() -> anyhow::Result<()> {
+    let report = run_short(Fault::Stop, FAULTS, ClusterOptions::default()).await?;
     assert_eq!(report.violations, [], "kept in {:?}", report.kept);
+    Ok(())
 }
 
 /// A leader that acknowledges before its followers have the entry loses writes when it is killed. The killed leader stays dead: it would find on its return that
 /// the others have gone on without what it had committed, and refuse to start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planted_bug_is_caught() {
-    let report = run_short(
-        Fault::Kill,
-        1,
-        ClusterOptions {
+    let mut report = None;
+    for _ in 0..PLANTED_RUNS {
+        let cluster = ClusterOptions {
             trireme: faults_trireme(),
             environment: vec![("TRIREME_PLANTED".to_owned(), "ack-before-replication".to_owned())],
             ..ClusterOptions::default()
-        },
-    )
-    .await;
+        };
+        match run_short(Fault::Kill, 1, cluster).await {
+            Ok(ended) => {
+                report = Some(ended);
+                break;
+            }
+            Err(error) => eprintln!("a run with the planted bug broke off: {error:#}"),
+        }
+    }
+    let report = report.expect("one of the runs comes to its end");
     let caught = report.violations.iter().any(|violation| violation.rule.contains("I1"));
     assert!(
         caught,
