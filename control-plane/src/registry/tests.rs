@@ -35,7 +35,7 @@ use crate::{
     environment::testing::{ManualClock, manual},
     pipeline::{Decoded, FieldManager, Permit, RawRequest, Verb},
     pki::Subject,
-    registry::ReadFrom,
+    registry::{ListRequest, ReadFrom, Selection},
     status::{ApiError, Reason},
     transport::Peer,
 };
@@ -192,4 +192,15 @@ fn mk_config_map(name: &str) -> ConfigMap {
 
 fn reason<T: std::fmt::Debug>(outcome: Result<T, ApiError>) -> Reason {
     outcome.expect_err("it is refused").reason()
+}
+
+/// A list of all objects of a kind, in one page.
+fn everything() -> ListRequest {
+    ListRequest {
+        namespace: String::new(),
+        selection: Selection::everything(),
+        limit: 0,
+        continue_token: String::new(),
+        from: ReadFrom::Latest,
+    }
 }

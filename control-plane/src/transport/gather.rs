@@ -224,6 +224,15 @@ mod tests {
         takes: bool,
     }
 
+    impl Peer {
+        fn taking() -> Self {
+            Self {
+                takes: true,
+                ..Self::default()
+            }
+        }
+    }
+
     impl AsyncWrite for Peer {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
             if !self.takes {
@@ -269,10 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_only_answer_is_sent_at_once() {
-        let (stream, sender) = gather(Peer {
-            takes: true,
-            ..Peer::default()
-        });
+        let (stream, sender) = gather(Peer::taking());
         let mut connection = pin!(frames(stream));
         let mut driven = pin!(sender.drive(connection.as_mut(), || false));
         assert!(futures::poll!(driven.as_mut()).is_pending());
@@ -283,10 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_several_write_is_sent_together_after_a_turn() {
-        let (stream, sender) = gather(Peer {
-            takes: true,
-            ..Peer::default()
-        });
+        let (stream, sender) = gather(Peer::taking());
         let mut connection = pin!(frames(stream));
         let mut driven = pin!(sender.drive(connection.as_mut(), || true));
         for _ in 0..3 {

@@ -6,10 +6,10 @@
 //! It is made from the storage, in the background; until it is there, it says nothing, and the storage is asked instead.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::scan::{Overlay, scan};
+use crate::scan::{Overlay, bounds, scan};
 use crate::storage::{StorageError, StorageRead};
 use crate::types::{KeyRange, Revision};
 
@@ -137,23 +137,15 @@ impl Index {
     pub fn first(&self, range: &KeyRange, most: usize) -> Option<FoundKeys> {
         let inner = self.read();
         let all = inner.keys.as_ref()?;
-        let end = match &range.end {
-            Some(end) if !end.is_empty() && *end <= range.start => {
-                return Some(FoundKeys {
-                    keys: Vec::new(),
-                    revision: inner.revision,
-                });
-            }
-            Some(end) if !end.is_empty() => Bound::Excluded(&end[..]),
-            Some(_) => Bound::Unbounded,
-            None => Bound::Included(&range.start[..]),
-        };
-        let found = all.range::<[u8], _>((Bound::Included(&range.start[..]), end));
-        Some(FoundKeys {
-            keys: found
+        let keys = bounds(range).map_or_else(Vec::new, |(start, end)| {
+            let bounds = (start.map(|key| &key[..]), end.map(|key| &key[..]));
+            all.range::<[u8], _>(bounds)
                 .take(most)
                 .map(|(key, revision)| (key.clone(), *revision))
-                .collect(),
+                .collect()
+        });
+        Some(FoundKeys {
+            keys,
             revision: inner.revision,
         })
     }

@@ -92,38 +92,33 @@ pub(crate) fn scan<R: StorageRead>(
     revision: Revision,
     visit: &mut Visit<'_>,
 ) -> Result<(), StorageError> {
-    match &range.end {
-        None => {
-            if let Some(written) = overlaid(overlay, &range.start, revision) {
-                if let Some(kv) = &written.kv {
-                    let _ = visit(Live::Written(kv));
-                }
-                return Ok(());
+    let Some(end) = &range.end else {
+        if let Some(written) = overlaid(overlay, &range.start, revision) {
+            if let Some(kv) = &written.kv {
+                let _ = visit(Live::Written(kv));
             }
-            let mut cursor = reader.cursor(Table::Data, Access::OneKey);
-            visit_key(&mut cursor, &range.start, revision, visit)
+            return Ok(());
         }
-        Some(end) => {
-            let Some(bounds) = bounds(&range.start, end) else {
-                return Ok(());
-            };
-            let upper = (!end.is_empty()).then(|| keys::escape(end));
-            let cursor = reader.cursor(Table::Data, Access::Ordered { upper });
-            merge(Walk::new(cursor, &range.start, revision), overlay, bounds, visit)
-        }
-    }
+        let mut cursor = reader.cursor(Table::Data, Access::OneKey);
+        return visit_key(&mut cursor, &range.start, revision, visit);
+    };
+    let Some(bounds) = bounds(range) else {
+        return Ok(());
+    };
+    let upper = (!end.is_empty()).then(|| keys::escape(end));
+    let cursor = reader.cursor(Table::Data, Access::Ordered { upper });
+    merge(Walk::new(cursor, &range.start, revision), overlay, bounds, visit)
 }
 
-/// The bounds of a range that ends before `end`, or nowhere if that is empty; `None` if there is nothing between them.
-pub(crate) fn bounds<'k>(start: &'k Bytes, end: &'k Bytes) -> Option<(Bound<&'k Bytes>, Bound<&'k Bytes>)> {
-    let upper = if end.is_empty() {
-        Bound::Unbounded
-    } else if end <= start {
-        return None;
-    } else {
-        Bound::Excluded(end)
+/// The bounds of a range in an ordered map of keys; `None` if there can be no key in it.
+pub(crate) fn bounds(range: &KeyRange) -> Option<(Bound<&Bytes>, Bound<&Bytes>)> {
+    let upper = match &range.end {
+        None => Bound::Included(&range.start),
+        Some(end) if end.is_empty() => Bound::Unbounded,
+        Some(end) if *end <= range.start => return None,
+        Some(end) => Bound::Excluded(end),
     };
-    Some((Bound::Included(start), upper))
+    Some((Bound::Included(&range.start), upper))
 }
 
 /// The overlay's version of a key at `revision`, if it has one.

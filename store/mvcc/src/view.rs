@@ -86,6 +86,12 @@ impl<'s, R: StorageRead> View<'s, R> {
 
     /// Visits the newest versions of a range.
     pub(crate) fn scan_latest(&mut self, range: &KeyRange, visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        if range.end.is_none() {
+            if let Some(kv) = self.latest(&range.start)? {
+                let _ = visit(Live::Written(&kv));
+            }
+            return Ok(());
+        }
         let Some(few) = self.few_keys(range) else {
             return scan(self.base, &self.overlay, range, Revision::MAX, visit);
         };
@@ -101,12 +107,9 @@ impl<'s, R: StorageRead> View<'s, R> {
 
     /// The keys of a range that may live, in order, if they are known to be few. To open a cursor over a range takes longer than
     /// to look for some keys, the more so the more files the storage has.
-    fn few_keys(&self, range: &KeyRange) -> Option<Vec<Bytes>> {
-        let Some(end) = &range.end else {
-            return Some(vec![range.start.clone()]);
-        };
-        let Some(bounds) = bounds(&range.start, end) else {
-            return Some(Vec::new());
+    fn few_keys(&self, range: &KeyRange) -> Option<BTreeSet<Bytes>> {
+        let Some(bounds) = bounds(range) else {
+            return Some(BTreeSet::new());
         };
         let stored = self.recall.index.first(range, FEW_KEYS + 1)?.keys;
         let written = self.overlay.range::<Bytes, _>(bounds).take(FEW_KEYS + 1);
@@ -115,8 +118,7 @@ impl<'s, R: StorageRead> View<'s, R> {
             return None;
         }
         let stored = stored.into_iter().map(|(key, _)| Bytes::from(key));
-        let keys: BTreeSet<Bytes> = stored.chain(written).collect();
-        Some(keys.into_iter().collect())
+        Some(stored.chain(written).collect())
     }
 
     /// Reads a range at `revision`, which may include writes of this chunk.

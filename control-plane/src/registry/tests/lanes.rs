@@ -11,15 +11,9 @@ use crate::registry::{ListAhead, ListEnd, ListPage, ListRequest, ObjectWatch, Se
 const DEADLINE: Duration = Duration::from_secs(10);
 
 async fn list(harness: &Harness, limit: usize) -> Result<ListPage, ApiError> {
-    let request = ListRequest {
-        namespace: String::new(),
-        selection: Selection::everything(),
-        limit,
-        continue_token: String::new(),
-        from: ReadFrom::Latest,
-    };
     let permit = admin(Verb::List, "configmaps", "", "");
     let ops = ops_of("", "configmaps");
+    let request = ListRequest { limit, ..everything() };
     harness.registry.list(&permit, ops, &request).await
 }
 
@@ -110,13 +104,7 @@ async fn a_list_in_slices_holds_room_for_one_of_them() {
     let harness = Harness::new().await;
     create_large(&harness, 8).await;
     let permit = admin(Verb::List, "configmaps", "", "");
-    let request = ListRequest {
-        namespace: String::new(),
-        selection: Selection::everything(),
-        limit: 0,
-        continue_token: String::new(),
-        from: ReadFrom::Latest,
-    };
+    let request = everything();
     let ops = ops_of("", "configmaps");
     let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");
     let (mut names, mut slices) = (Vec::new(), 0);
@@ -155,13 +143,7 @@ async fn a_list_that_is_read_ahead_holds_room_for_two_slices_and_no_seat() {
     let harness = Harness::new().await;
     create_large(&harness, 8).await;
     let permit = admin(Verb::List, "configmaps", "", "");
-    let request = ListRequest {
-        namespace: String::new(),
-        selection: Selection::everything(),
-        limit: 0,
-        continue_token: String::new(),
-        from: ReadFrom::Latest,
-    };
+    let request = everything();
     let ops = ops_of("", "configmaps");
     let bulk = || lanes(&harness).usage().bulk;
     let mut list = harness.registry.list_in_slices(&permit, ops, &request).expect("begun");

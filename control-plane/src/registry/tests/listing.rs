@@ -5,22 +5,12 @@ use trireme_store::kv::Kv;
 
 use super::*;
 use crate::{
-    registry::{Finder, Found, ListPage, ListRequest, Selection},
+    registry::{Finder, Found, ListPage},
     run::world_cache::WorldCache,
 };
 
 async fn list(harness: &Harness, request: ListRequest) -> Result<ListPage, ApiError> {
     harness.registry.list(&system(), ops_of("", "pods"), &request).await
-}
-
-fn everything() -> ListRequest {
-    ListRequest {
-        namespace: String::new(),
-        selection: Selection::everything(),
-        limit: 0,
-        continue_token: String::new(),
-        from: ReadFrom::Latest,
-    }
 }
 
 fn selected(labels: &str, fields: &str) -> ListRequest {

@@ -65,9 +65,7 @@ impl Harness {
         let request = ListRequest {
             namespace: "default".to_owned(),
             selection: Selection::parse(info.kind(), "", fields).expect("selects"),
-            limit: 0,
-            continue_token: String::new(),
-            from: ReadFrom::Latest,
+            ..everything()
         };
         let page = self.registry.list(&permit, info.ops(), &request).await;
         page.expect("listed").items
