@@ -33,6 +33,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let report = run(&ChaosOptions {
+        logged: "",
         cluster: ClusterOptions {
             trireme: arguments.trireme,
             ..ClusterOptions::default()

@@ -37,6 +37,8 @@ pub struct ChaosOptions {
     pub faults: usize,
     /// How.
     pub fault: Fault,
+    /// What the leader must have logged before it is broken, such as that a planted bug is at work; empty for nothing.
+    pub logged: &'static str,
     /// Concurrent writers.
     pub writers: usize,
     /// Leave the broken leader broken, and judge what the survivors show. For one fault only.
@@ -117,6 +119,13 @@ async fn run_on(cluster: &Cluster, options: &ChaosOptions) -> Result<ChaosReport
 
     let mut write_gaps = Vec::new();
     for fault in 0..options.faults {
+        let leader = cluster.leader().await?;
+        wait_until(
+            &format!("{:?} in the leader's log", options.logged),
+            PATIENCE,
+            || async { Ok(cluster.log(&leader.name).contains(options.logged)) },
+        )
+        .await?;
         wait_for_writes(&progress, WRITES_BETWEEN_FAULTS).await?;
         let leader = cluster.leader().await?;
         options.fault.strike(cluster, &leader)?;

@@ -323,6 +323,11 @@ impl Cluster {
             .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()))
     }
 
+    /// What a server or agent has logged so far.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.data_dir().join("logs").join(format!("{name}.log"))).unwrap_or_default()
+    }
+
     /// The ends of all logs, for a failure's message.
     pub fn logs_tail(&self) -> String {
         let Ok(entries) = std::fs::read_dir(self.data_dir().join("logs")) else {

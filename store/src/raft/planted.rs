@@ -99,8 +99,10 @@ mod on {
                 return None;
             }
             if purpose == Purpose::Heartbeat {
-                // The follower does not have what it has been counted for, and must not say so.
+                // The follower does not have what it has been counted for, and must not say so; nor may it take for committed
+                // what it may never get, because then it would not survive the next leader.
                 request.previous = None;
+                request.leader_commit = None;
             }
             // Everything that follows must keep its order, commit positions included.
             if !self.follower_matches || purpose != Purpose::Append {
@@ -108,6 +110,8 @@ mod on {
             }
             let late = self.late.get_or_insert_with(|| {
                 let (sender, receiver) = mpsc::unbounded_channel();
+                // Tests wait for this: a leader that is killed before has lost nothing.
+                tracing::warn!("planted: appends are acknowledged before they are sent");
                 tokio::spawn(send_late(peer.clone(), receiver));
                 sender
             });
