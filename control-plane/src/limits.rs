@@ -209,8 +209,10 @@ pub const KEEPALIVE_PERIOD: Duration = Duration::from_secs(10);
 /// How long the answer to a keep-alive probe may take.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Streams that a client may open and reset before they were accepted ("rapid reset").
-pub const PENDING_RESET_STREAMS_MAX: usize = 50;
+/// Streams that a client may open and reset before they were accepted ("rapid reset", CVE-2023-44487). A busy server reads
+/// many frames before it accepts what they open, and a client that takes back all its calls at once is no attacker: its
+/// connection may be shared by others.
+pub const PENDING_RESET_STREAMS_MAX: usize = 500;
 
 /// Streams that may be reset by this server for a client's errors before the connection ends.
 pub const LOCAL_RESET_STREAMS_MAX: usize = 1_024;

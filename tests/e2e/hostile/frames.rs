@@ -29,8 +29,8 @@ const CANCEL: u32 = 8;
 
 /// `POST https://localhost/version` with `content-length: 1`, in HPACK without its dynamic table.
 const REQUEST_OF_ONE_BYTE: &[u8] = b"\x83\x87\x04\x08/version\x01\x09localhost\x0f\x0d\x011";
-/// `GET https://localhost/version`, the same way.
-const REQUEST: &[u8] = b"\x82\x87\x04\x08/version\x01\x09localhost";
+/// `GET https://a/`, the same way, and as short as can be.
+const REQUEST: &[u8] = b"\x82\x87\x84\x01\x01a";
 
 /// A connection: what is queued is sent at once, and what comes is read all along.
 pub(super) struct Http2 {
