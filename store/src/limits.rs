@@ -7,9 +7,9 @@ use std::time::Duration;
 /// Raft heartbeat period, in milliseconds.
 pub const HEARTBEAT_PERIOD_MS: u64 = 100;
 /// Shortest silence of the leader after which a server stands for election, in milliseconds.
-pub const ELECTION_TIMEOUT_MIN_MS: u64 = 500;
+pub const ELECTION_TIMEOUT_MIN_MS: u64 = 400;
 /// Longest such silence, in milliseconds.
-pub const ELECTION_TIMEOUT_MAX_MS: u64 = 850;
+pub const ELECTION_TIMEOUT_MAX_MS: u64 = 700;
 /// Worker threads of the consensus runtime at most. It has one for every two processors: where there are few, a thread that
 /// wakes another for each step of a write costs more than the other does.
 pub const CONSENSUS_THREADS_MAX: usize = 2;
