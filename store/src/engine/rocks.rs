@@ -8,8 +8,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
-    DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, SliceTransform, Snapshot, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    DBCompressionType, DBRawIterator, FlushOptions, LogLevel, Options, ReadOptions, SliceTransform, Snapshot,
+    WriteOptions,
 };
 use trireme_mvcc::keys;
 use trireme_mvcc::storage::{Access, Cursor, Storage, StorageError, StorageRead, Table, Write, WriteBatch};
@@ -172,6 +173,9 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts: the whole index of a large file is more than a shard of the cache holds, and would be unpacked for each read.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_zero_file_num_compaction_trigger(FILES_BEFORE_MERGE);
