@@ -50,21 +50,26 @@ fn expected_bytes(range: &RangeRequest) -> usize {
     keys * SEAT_BYTES
 }
 
-/// A transaction is as large as the largest of its operations. It is carried out whole, so it has no slices.
+/// A transaction belongs where the largest of its comparisons and operations does. It is carried out whole, so it has no
+/// slices: one that may look at any number of keys takes the seats of a slice, so that few of them are under way at a time.
 fn of_txn(txn: &Txn) -> (Lane, usize) {
-    let mut found = (Lane::Users, SEAT_BYTES);
-    for op in txn.success.iter().chain(&txn.failure) {
-        let (lane, bytes) = match op {
-            Op::Put { key, value, .. } => (Lane::Users, key.len() + value.len()),
-            Op::Delete { range, .. } if range.end.is_some() => (Lane::Bulk, SEAT_BYTES),
-            Op::Delete { .. } => (Lane::Users, 0),
-            Op::Range(range) if is_small(range) => (Lane::Users, expected_bytes(range)),
-            Op::Range(_) => (Lane::Bulk, SEAT_BYTES),
-            Op::Txn(txn) => of_txn(txn),
-        };
-        found = (found.0.max(lane), found.1 + bytes);
-    }
-    found
+    let many = (Lane::Bulk, BULK_SLICE_BYTES);
+    let compares = txn.compares.iter().map(|compare| match compare.range.end {
+        Some(_) => many,
+        None => (Lane::Users, 0),
+    });
+    let ops = txn.success.iter().chain(&txn.failure).map(|op| match op {
+        Op::Put { key, value, .. } => (Lane::Users, key.len() + value.len()),
+        Op::Delete { range, .. } if range.end.is_some() => many,
+        Op::Delete { .. } => (Lane::Users, 0),
+        Op::Range(range) if is_small(range) => (Lane::Users, expected_bytes(range)),
+        Op::Range(_) => many,
+        Op::Txn(txn) => of_txn(txn),
+    });
+    let whole = (Lane::Users, SEAT_BYTES);
+    compares
+        .chain(ops)
+        .fold(whole, |(lane, bytes), (of, more)| (lane.max(of), bytes + more))
 }
 
 /// Whose call it is. One that did not come through a listener is nobody's in particular.
@@ -84,7 +89,7 @@ impl Etcd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::{KeyRange, SortBy};
+    use crate::kv::{Compare, CompareResult, CompareTarget, KeyRange, SortBy};
 
     fn put(bytes: usize) -> Op {
         Op::put("k", vec![0; bytes])
@@ -140,6 +145,14 @@ mod tests {
     #[test]
     fn transactions_are_as_large_as_their_largest_operation() {
         let delete = |range| Op::Delete { range, prev_kv: false };
+        let comparing = |range| Txn {
+            compares: vec![Compare {
+                range,
+                result: CompareResult::Equal,
+                target: CompareTarget::Version(1),
+            }],
+            ..Txn::default()
+        };
         let nested = Op::Txn(Box::new(txn(vec![], vec![Op::Range(range(0))])));
         for (txn, lane) in [
             (
@@ -149,8 +162,12 @@ mod tests {
             (txn(vec![delete(KeyRange::key("a"))], vec![]), Lane::Users),
             (txn(vec![put(3)], vec![delete(KeyRange::prefix("a"))]), Lane::Bulk),
             (txn(vec![nested], vec![]), Lane::Bulk),
+            (comparing(KeyRange::key("a")), Lane::Users),
+            (comparing(KeyRange::prefix("a")), Lane::Bulk),
         ] {
-            assert_eq!(classify(Call::Txn(&txn)).0, lane, "{txn:?}");
+            let (of, bytes) = classify(Call::Txn(&txn));
+            assert_eq!(of, lane, "{txn:?}");
+            assert_eq!(bytes >= BULK_SLICE_BYTES, lane == Lane::Bulk, "{txn:?}");
         }
         let (_, bytes) = classify(Call::Txn(&txn(vec![put(5_000)], vec![put(7_000)])));
         assert!((12_000..14_000).contains(&bytes), "{bytes}");
