@@ -10,8 +10,6 @@ use trireme_tests::harness::PATIENCE;
 
 use crate::stage::Stage;
 
-/// Answers while a follower is away: their writes are more than the others' logs keep.
-const ANSWERS_AWAY: u64 = 400;
 /// Values of this size fill a segment of the log after a dozen or so.
 const LARGE_BYTES: usize = 1_400_000;
 const LARGE_VALUES: usize = 13;
@@ -123,12 +121,12 @@ async fn election(stage: &mut Stage, point: Failpoint) -> Result<()> {
     stage.cluster.restart(leader)
 }
 
-/// Kills a follower and lets the others go on until it needs a snapshot. The leader, and the follower.
-async fn fall_behind(stage: &mut Stage) -> Result<(usize, usize)> {
+/// Kills a follower and lets the others go on until it needs a snapshot. The follower.
+async fn fall_behind(stage: &mut Stage) -> Result<usize> {
     let (leader, [follower, _]) = stage.roles().await?;
     stage.cluster.kill(follower)?;
-    stage.answers(ANSWERS_AWAY).await?;
-    Ok((leader, follower))
+    stage.sends_snapshot(leader, None).await?;
+    Ok(follower)
 }
 
 async fn snapshot_sent(stage: &mut Stage, point: Failpoint) -> Result<()> {
@@ -136,14 +134,14 @@ async fn snapshot_sent(stage: &mut Stage, point: Failpoint) -> Result<()> {
     // The view is pinned as soon as the log was cut, even while the follower is away.
     stage.arm(leader, point, 1)?;
     stage.cluster.kill(follower)?;
-    stage.answers_or_crash(ANSWERS_AWAY, leader, point).await?;
+    stage.sends_snapshot(leader, Some(point)).await?;
     stage.cluster.restart(follower)?;
     stage.must_crash(leader, point).await?;
     stage.cluster.restart(leader)
 }
 
 async fn snapshot_received(stage: &mut Stage, point: Failpoint) -> Result<()> {
-    let (_, follower) = fall_behind(stage).await?;
+    let follower = fall_behind(stage).await?;
     stage.arm(follower, point, 1)?;
     stage.cluster.restart(follower)?;
     stage.must_crash(follower, point).await?;
@@ -152,7 +150,7 @@ async fn snapshot_received(stage: &mut Stage, point: Failpoint) -> Result<()> {
 
 async fn watchers_resume(stage: &mut Stage, point: Failpoint) -> Result<()> {
     // What it only gets from its log it has in memory; what comes by a snapshot is history.
-    let (_, follower) = fall_behind(stage).await?;
+    let follower = fall_behind(stage).await?;
     stage.arm(follower, point, 1)?;
     stage.cluster.restart(follower)?;
     stage.must_crash(follower, point).await?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use trireme_proto::etcd::server::{MemberListRequest, PutRequest, cluster_client::ClusterClient, kv_client::KvClient};
 use trireme_store::Failpoint;
 use trireme_tests::harness::etcd::{EtcdCluster, EtcdOptions};
-use trireme_tests::harness::{PATIENCE, poll_until, wait_until};
+use trireme_tests::harness::{PATIENCE, metrics, poll_until, wait_until};
 use trireme_tests::linear::driver::Shared;
 use trireme_tests::linear::members::Members;
 use trireme_tests::linear::targets;
@@ -21,6 +21,8 @@ const CLIENTS: usize = 6;
 const SNAPSHOT_LOG_ENTRIES: &str = "100";
 /// How long a point that was armed may take to be reached before it is armed elsewhere: the leader may have changed.
 const REACH_PATIENCE: Duration = Duration::from_secs(20);
+/// The last entry in a snapshot that a server sends; 0 if there is none.
+const SENDING: &str = "trireme_store_snapshot_sending_index";
 /// How often it is looked whether it was.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
@@ -112,19 +114,33 @@ impl Stage {
         .await
     }
 
-    /// The same, unless a member crashes at a point before: without it there may be no answers.
-    pub(crate) async fn answers_or_crash(&mut self, more: u64, member: usize, point: Failpoint) -> Result<()> {
-        let target = self.shared.answered() + more;
-        let until = tokio::time::Instant::now() + PATIENCE;
-        let words = point.last_words();
-        while self.shared.answered() < target && self.cluster.log(member).lines().last() != Some(words.as_str()) {
-            ensure!(
-                tokio::time::Instant::now() < until,
-                "no {more} requests were answered in time"
-            );
-            tokio::time::sleep(LOOK_PERIOD).await;
+    /// Waits until a leader sends a snapshot to a server that is away, or crashes at a point. It does so once its log is to be
+    /// cut, which has to wait while the receiver of an earlier snapshot catches up, however much is written.
+    pub(crate) async fn sends_snapshot(&self, leader: usize, point: Option<Failpoint>) -> Result<()> {
+        let words = point.map(Failpoint::last_words);
+        wait_until("a snapshot to be sent", PATIENCE, || async {
+            let crashed = words.is_some() && self.cluster.log(leader).lines().last() == words.as_deref();
+            Ok(crashed || self.measure(leader, SENDING).await? > 0.0)
+        })
+        .await
+    }
+
+    /// Whether every member has what the leader has now, and no snapshot is on its way to any.
+    async fn have_caught_up(&self) -> Result<bool> {
+        let leader = self.cluster.leader().await?;
+        let end = self.measure(leader, "trireme_store_raft_last_index").await?;
+        for member in 0..self.cluster.len() {
+            let caught_up = async || Ok(self.measure(member, "trireme_store_raft_applied_index").await? >= end);
+            wait_until("a member to catch up", PATIENCE, caught_up).await?;
         }
-        Ok(())
+        Ok(self.measure(leader, SENDING).await? == 0.0)
+    }
+
+    async fn measure(&self, member: usize, name: &str) -> Result<f64> {
+        let endpoint = self.cluster.endpoint(member);
+        let metrics = metrics(endpoint.trim_start_matches("http://")).await?;
+        let value = metrics.get(name).copied();
+        value.with_context(|| format!("{name} is not measured"))
     }
 
     /// Writes a value of about so many bytes through a member, under a key that nobody else uses.
@@ -139,9 +155,10 @@ impl Stage {
         Ok(())
     }
 
-    /// All follow one leader, the members are what they must be, and requests are answered.
+    /// All follow one leader and have caught up, the members are what they must be, and requests are answered.
     pub(crate) async fn must_be_whole(&mut self) -> Result<()> {
         self.cluster.wait_until_whole().await?;
+        wait_until("all to catch up", PATIENCE, || self.have_caught_up()).await?;
         let list = poll_until("the members", PATIENCE, || async {
             let mut client = ClusterClient::new(self.cluster.connect(0).await?);
             let request = MemberListRequest { linearizable: true };

@@ -272,6 +272,12 @@ fn log(node: &Node, page: &mut Page) {
         "The first entry that the log still has.",
         node.log.first_index() as f64,
     );
+    let sending = node.outgoing.upgrade().and_then(|outgoing| outgoing.sending_index());
+    page.gauge(
+        "trireme_store_snapshot_sending_index",
+        "The last entry in the snapshot that this server sends, or will as soon as a server is back; 0 if none. The log is not cut meanwhile.",
+        sending.unwrap_or(0) as f64,
+    );
     page.count(
         "trireme_store_log_written_bytes_total",
         "Bytes of entries that were appended to the log.",

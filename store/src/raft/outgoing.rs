@@ -49,6 +49,13 @@ impl Outgoing {
         Some((found.meta.clone(), found.export.clone()))
     }
 
+    /// The last entry in the newest snapshot whose transfer has begun and is not over, even to a server that is away.
+    pub(crate) fn sending_index(&self) -> Option<u64> {
+        let sent = self.lock();
+        let wanted = sent.iter().filter(|sent| sent.export.is_wanted());
+        wanted.map(|sent| sent.meta.last_log_id.map_or(0, |id| id.index)).max()
+    }
+
     /// Takes in a snapshot that is about to be sent.
     pub(crate) fn add(&self, meta: SnapshotMeta, export: Arc<PinnedExport>) {
         self.lock().push(Sent {
@@ -109,7 +116,7 @@ fn is_needed(targets: &BTreeMap<u64, bool>, standing: Standing<'_>, young: bool)
 mod tests {
     use std::time::Duration;
 
-    use super::super::types::StoredMembership;
+    use super::super::types::{StoredMembership, log_id};
     use super::*;
     use crate::engine::Engine;
 
@@ -150,24 +157,29 @@ mod tests {
         };
         let outgoing = Outgoing::default();
         let begin = async || {
-            let export = PinnedExport::start(Arc::new(Engine::in_memory())).await.unwrap();
-            export.set_begun(2);
+            let export = Arc::new(PinnedExport::start(Arc::new(Engine::in_memory())).await.unwrap());
             let meta = SnapshotMeta {
-                last_log_id: None,
+                last_log_id: Some(log_id(3, 70)),
                 last_membership: StoredMembership::default(),
             };
-            outgoing.add(meta, Arc::new(export));
+            outgoing.add(meta, export.clone());
+            assert_eq!(outgoing.sending_index(), None, "it has yet to begin");
+            export.set_begun(2);
+            export
         };
         let now = Instant::now();
-        begin().await;
+        let export = begin().await;
+        assert_eq!(outgoing.sending_index(), Some(70));
         outgoing.review(standing(1_000), now);
         assert!(outgoing.holds_log() && outgoing.wanted().is_some());
         outgoing.review(standing(1_049), now);
         assert!(outgoing.holds_log());
         outgoing.review(standing(1_050), now);
         assert!(!outgoing.holds_log(), "the log has grown too much");
+        drop(export);
 
-        begin().await;
+        begin().await.set_done(2);
+        assert_eq!(outgoing.sending_index(), None, "it has come over");
         let late = Instant::now() + limits::SNAPSHOT_TIMEOUT;
         outgoing.review(standing(0), late - Duration::from_secs(1));
         assert!(outgoing.holds_log());
