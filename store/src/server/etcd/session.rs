@@ -106,8 +106,15 @@ impl Etcd {
     }
 
     /// Makes the lease's key below `prefix`, unless it is there.
+    ///
+    /// A task of its own does it: if the caller goes away while it is written, the key is given up all the same.
     pub(super) async fn enter(self: &Arc<Self>, prefix: &[u8], lease: i64, value: Bytes) -> Result<Entered, Status> {
         let key = key_of(prefix, lease);
+        let entering = tokio::spawn(Arc::clone(self).enter_whole(key, lease, value));
+        entering.await.map_err(|error| Status::internal(error.to_string()))?
+    }
+
+    async fn enter_whole(self: Arc<Self>, key: Bytes, lease: i64, value: Bytes) -> Result<Entered, Status> {
         let put = Op::Put {
             key: key.clone(),
             value,
@@ -127,7 +134,7 @@ impl Etcd {
             _ => return Err(convert::wrong_answer()),
         };
         let claim = Claim {
-            etcd: Arc::clone(self),
+            etcd: self,
             key,
             created: found.as_ref().map_or(revision, |kv| kv.create_revision),
             kept: false,
