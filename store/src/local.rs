@@ -180,6 +180,9 @@ impl Kv for LocalKv {
     }
 
     async fn txn(&self, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
+        if fence.is_none() && txn.is_read_only() {
+            return self.inner.engine.read_txn(txn).await;
+        }
         let fence_term = fence.map(|leadership| leadership.term);
         match self.inner.apply(&Command::Txn { txn, fence_term })? {
             Outcome::Txn(response) => Ok(response),

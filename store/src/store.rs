@@ -466,6 +466,11 @@ impl Kv for Store {
     }
 
     async fn txn_in(&self, lane: Lane, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
+        // Whether a leadership still stands only the log can tell.
+        if fence.is_none() && txn.is_read_only() {
+            self.fresh(Consistency::Linearizable).await?;
+            return self.node.engine.read_txn(txn).await;
+        }
         let command = Command::Txn {
             txn,
             fence_term: fence.map(|leadership| leadership.term),

@@ -7,7 +7,10 @@ mod support;
 use std::sync::Arc;
 
 use support::{Cluster, count, create, get, put, read, revision, write, write_fenced};
-use trireme_store::kv::{Consistency, KeyRange, Kv, KvError, WatchRequest};
+use trireme_store::kv::{
+    Compare, CompareResult, CompareTarget, Consistency, KeyRange, Kv, KvError, Op, OpResponse, RangeRequest, Txn,
+    WatchRequest,
+};
 use trireme_store::{MembershipError, OpenError, PlainConnector, Role, Sizes, Store};
 
 /// Sizes with which a few hundred entries are a long log.
@@ -41,6 +44,43 @@ async fn every_server_takes_writes_and_reads_what_any_other_wrote() {
         }
     }
     cluster.wait_until_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_only_reads_leaves_the_log_alone_and_sees_what_was_acknowledged() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.wait_for_leader().await;
+    let look = || Txn {
+        compares: vec![Compare {
+            range: KeyRange::key("/look/a"),
+            target: CompareTarget::Version(1),
+            result: CompareResult::Equal,
+        }],
+        success: vec![Op::Range(RangeRequest::latest(KeyRange::prefix("/look/")))],
+        failure: vec![Op::Range(RangeRequest::latest(KeyRange::key("/look/a")))],
+    };
+    for round in 1..=9 {
+        write(&cluster.store(1 + round % 3), put("/look/a", round.to_string())).await;
+        let before = cluster.store(leader).log_use().entries;
+        let reader = cluster.store(1 + (round + 1) % 3);
+        let seen = write(&reader, look()).await;
+        let [OpResponse::Range(range)] = &seen.responses[..] else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(range.kvs.len(), 1);
+        assert_eq!(range.kvs[0].value, round.to_string());
+        assert_eq!((seen.succeeded, seen.revision), (round == 1, range.revision));
+        assert_eq!(cluster.store(leader).log_use().entries, before);
+    }
+    let many = Txn {
+        success: vec![Op::Range(RangeRequest::latest(KeyRange::key("/look/a"))); 1_001],
+        ..Txn::default()
+    };
+    let refused = write_fenced(&cluster.store(leader), many, None).await;
+    assert!(
+        matches!(refused, Err(KvError::Invalid(_))),
+        "it has too many operations"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +352,7 @@ async fn without_a_majority_nothing_is_acknowledged_and_no_read_is_linearizable(
         matches!(write, Err(KvError::UnknownOutcome(_) | KvError::Unavailable(_))),
         "{write:?}"
     );
-    let request = trireme_store::kv::RangeRequest::latest(KeyRange::key("/here"));
+    let request = RangeRequest::latest(KeyRange::key("/here"));
     let linearizable = store.range(request, Consistency::Linearizable).await;
     assert!(matches!(linearizable, Err(KvError::Unavailable(_))), "{linearizable:?}");
     assert_eq!(read(&store, "/here", Consistency::Serializable).await, Some("x".into()));
@@ -384,7 +424,7 @@ async fn a_store_that_has_been_shut_down_says_so() {
         store.txn(put("k", "v"), None).await,
         Err(KvError::Stopped(_) | KvError::Unavailable(_))
     ));
-    let request = trireme_store::kv::RangeRequest::latest(KeyRange::key("k"));
+    let request = RangeRequest::latest(KeyRange::key("k"));
     let read = store.range(request, Consistency::Linearizable).await;
     assert!(matches!(read, Err(KvError::Stopped(_))), "{read:?}");
     store.shutdown().await;

@@ -58,7 +58,8 @@ impl Load {
             }),
             58..78 => self.update(key(random), random),
             78..83 => self.delete_if_unchanged(&key(random)),
-            83..96 => self.transfer(random),
+            83..91 => self.transfer(random),
+            91..96 => self.look(random),
             _ => match self.lease {
                 // The other half is left to end by itself.
                 Some(lease) if random.random_bool(0.5) => Op::Revoke { lease },
@@ -147,6 +148,16 @@ impl Load {
             compares: vec![self.unchanged(key)],
             success: vec![KeyOp::Delete { range: range.clone() }],
             failure: vec![read(range)],
+        })
+    }
+
+    /// Changes nothing on either side: it is answered without an entry of the log.
+    fn look(&self, random: &mut impl Rng) -> Op {
+        let (one, other) = (key(random), key(random));
+        Op::Txn(Txn {
+            compares: vec![self.unchanged(&one)],
+            success: vec![read(KeyRange::between("k", "l"))],
+            failure: vec![read(KeyRange::one(&*one)), read(KeyRange::one(&*other))],
         })
     }
 

@@ -14,6 +14,7 @@ use crate::limits::TXN_ANSWER_BYTES_MAX;
 use crate::meta::State;
 use crate::outcome::Refusal;
 use crate::range::{Bounds, ReadError, resolve};
+use crate::recall::Recall;
 use crate::storage::{StorageError, StorageRead};
 use crate::types::{
     Compare, CompareResult, CompareTarget, Event, EventKind, KeyRange, KeyValue, Op, OpResponse, RangeRequest,
@@ -26,6 +27,20 @@ pub(crate) struct Done {
     pub(crate) response: TxnResponse,
     /// Its changes in order; empty if it changed nothing.
     pub(crate) events: Vec<Arc<Event>>,
+}
+
+/// Carries out a transaction that [only reads](Txn::is_read_only) on a view of the storage. It needs no entry of the log:
+/// whoever wants the latest makes sure first that the view has it, as for a range.
+///
+/// # Errors
+/// [`StorageError`], fatal.
+pub fn look<R: StorageRead>(reader: &R, txn: &Txn) -> Result<Result<TxnResponse, Refusal>, StorageError> {
+    debug_assert!(txn.is_read_only());
+    let before = State::load(reader)?;
+    // What is known in memory may be of another state than the view is.
+    let recall = Recall::new(0);
+    let mut view = View::new(reader, &recall, before.revision);
+    Ok(execute(&mut view, &before, txn)?.map(|done| done.response))
 }
 
 /// Carries out `txn` on the state `before`.

@@ -6,8 +6,9 @@
 //! holds the same state (invariant I2), byte for byte, which [`machine::StateMachine::hash`] lets
 //! servers compare.
 //!
-//! The way in is [`machine::StateMachine::apply`]; the ways out are [`range::range`], [`history::history`],
-//! [`hash_kv::hash_kv`], [`lease`] and [`snapshot::Exporter`], each over a consistent view of the storage.
+//! The way in is [`machine::StateMachine::apply`]; the ways out are [`range::range`], [`execute::look`],
+//! [`history::history`], [`hash_kv::hash_kv`], [`lease`] and [`snapshot::Exporter`], each over a consistent view of the
+//! storage.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +17,7 @@ pub mod check;
 mod codec;
 pub mod command;
 pub mod compact;
-mod execute;
+pub mod execute;
 pub mod hash;
 pub mod hash_kv;
 pub mod history;

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use crate::check;
 use crate::command::Command;
 use crate::compact::{backlog, compact_step, compact_step_of};
+use crate::execute::look;
 use crate::hash_kv::hash_kv;
 use crate::history::{HistoryBudget, history};
 use crate::lease;
@@ -309,6 +310,23 @@ impl Model {
     }
 }
 
+/// The transaction without what it changes.
+fn reads_of(txn: &Txn) -> Txn {
+    let reads = |ops: &[Op]| {
+        let kept = ops.iter().filter_map(|op| match op {
+            Op::Range(_) => Some(op.clone()),
+            Op::Txn(nested) => Some(Op::Txn(Box::new(reads_of(nested)))),
+            Op::Put { .. } | Op::Delete { .. } => None,
+        });
+        kept.collect()
+    };
+    Txn {
+        compares: txn.compares.clone(),
+        success: reads(&txn.success),
+        failure: reads(&txn.failure),
+    }
+}
+
 fn select(content: &Content, request: &RangeRequest, current: Revision) -> RangeResponse {
     let mut kvs: Vec<_> = content
         .values()
@@ -489,6 +507,11 @@ proptest! {
                 }
                 Step::Apply(command) => {
                     index += 1;
+                    if let Command::Txn { txn, .. } = &command {
+                        let txn = reads_of(txn);
+                        prop_assert!(txn.is_read_only());
+                        prop_assert_eq!(look(&machine.storage().snapshot(), &txn).unwrap(), model.txn(&txn));
+                    }
                     let before = model.revision();
                     let expected = model.apply(&command);
                     let applied = machine.apply([entry(index, Some(command))]).unwrap();

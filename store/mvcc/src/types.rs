@@ -194,6 +194,17 @@ pub struct Txn {
     pub failure: Vec<Op>,
 }
 
+impl Txn {
+    /// Whether nothing can be changed by it, whichever side is taken.
+    pub fn is_read_only(&self) -> bool {
+        self.success.iter().chain(&self.failure).all(|op| match op {
+            Op::Range(_) => true,
+            Op::Txn(nested) => nested.is_read_only(),
+            Op::Put { .. } | Op::Delete { .. } => false,
+        })
+    }
+}
+
 /// What one operation answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpResponse {

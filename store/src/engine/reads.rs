@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use trireme_mvcc::check::txn_limits;
+use trireme_mvcc::execute::look;
 use trireme_mvcc::hash_kv::hash_kv;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
 use trireme_mvcc::latest::Known;
 use trireme_mvcc::lease;
 use trireme_mvcc::range::{ReadError, is_of_one_key_now, range, range_known};
 use trireme_mvcc::storage::Storage;
-use trireme_mvcc::types::{HashKv, KeyRange, Lease, Order, RangeRequest, RangeResponse, Revision};
+use trireme_mvcc::types::{
+    HashKv, KeyRange, Lease, Op, Order, RangeRequest, RangeResponse, Revision, Txn, TxnResponse,
+};
 
 use super::limits::INLINE_RANGE_KEYS;
 use super::replica::Engine;
@@ -110,6 +114,27 @@ impl Engine {
             return Ok(self.range(&request)?);
         }
         self.blocking(move |engine| engine.range(&request)).await
+    }
+
+    /// Carries out a transaction that only reads on the local replica: a small one at once, others on the blocking pool, a few
+    /// at a time.
+    ///
+    /// # Errors
+    /// As the transaction's in the log; [`KvError::Stopped`] if the storage failed.
+    pub async fn read_txn(self: &Arc<Self>, txn: Txn) -> Result<TxnResponse, KvError> {
+        txn_limits(&txn)?;
+        let is_small = is_small_txn(&txn);
+        let read = move |engine: &Self| {
+            let storage = engine.storage();
+            let looked = look(&storage.snapshot(), &txn).map_err(ReadError::from);
+            engine.noting(looked)
+        };
+        let looked = if is_small {
+            read(self)?
+        } else {
+            self.blocking(read).await?
+        };
+        Ok(looked?)
     }
 
     /// The changes of a range from `start` to `end`, in a bounded chunk. Blocking.
@@ -215,6 +240,14 @@ impl Engine {
         }
         result
     }
+}
+
+/// Whether a transaction that only reads touches only a few keys, whatever the store holds.
+fn is_small_txn(txn: &Txn) -> bool {
+    let ops = txn.success.iter().chain(&txn.failure);
+    let few = txn.compares.len() + txn.success.len() + txn.failure.len() <= INLINE_RANGE_KEYS;
+    let one_key = |op: &Op| matches!(op, Op::Range(request) if request.range.end.is_none());
+    few && txn.compares.iter().all(|compare| compare.range.end.is_none()) && ops.into_iter().all(one_key)
 }
 
 /// Whether a read touches only a few keys, whatever the store holds.
