@@ -42,6 +42,10 @@ struct Arguments {
     /// How many seeds are run at the same time; by default one a processor.
     #[arg(long)]
     jobs: Option<usize>,
+    /// A bug that all servers have, to see whether it is found.
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "BUG")]
+    plant: Option<trireme_store::Planted>,
     /// Where everything that happened in the run is written to.
     #[arg(long, requires = "seed")]
     trace: Option<PathBuf>,
@@ -73,6 +77,8 @@ fn one(arguments: &Arguments, seed: u64) -> Result<ExitCode> {
         seed,
         faults_ms: arguments.fault_seconds * 1_000,
         keep_trace: arguments.trace.is_some(),
+        #[cfg(feature = "faults")]
+        planted: arguments.plant,
     })?;
     if let (Some(path), Some(text)) = (&arguments.trace, &report.text) {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -92,7 +98,22 @@ fn one(arguments: &Arguments, seed: u64) -> Result<ExitCode> {
 }
 
 fn again(arguments: &Arguments, seed: u64) -> String {
-    format!("./x sim --seed {seed} --fault-seconds {}", arguments.fault_seconds)
+    let planted: String = planting(arguments).iter().map(|word| format!(" {word}")).collect();
+    format!(
+        "./x sim --seed {seed} --fault-seconds {}{planted}",
+        arguments.fault_seconds
+    )
+}
+
+/// What asks for the bug.
+#[cfg(feature = "faults")]
+fn planting(arguments: &Arguments) -> Vec<&'static str> {
+    arguments.plant.map_or(Vec::new(), |bug| vec!["--plant", bug.name()])
+}
+
+#[cfg(not(feature = "faults"))]
+fn planting(_: &Arguments) -> Vec<&'static str> {
+    Vec::new()
 }
 
 /// The run in one line.
@@ -188,6 +209,7 @@ fn child(program: &Path, arguments: &Arguments, seed: u64) -> Result<Output> {
     let mut command = Command::new(program);
     command.args(["--seed", &seed.to_string()]);
     command.args(["--fault-seconds", &arguments.fault_seconds.to_string()]);
+    command.args(planting(arguments));
     Ok(command.output()?)
 }
 

@@ -17,6 +17,8 @@ const HOLD_MAX_MS: Millis = 2_500;
 const SLOW_LINK_MAX_MS: Millis = 150;
 /// How long a sync takes on a slow disk, at most, in milliseconds.
 const SLOW_DISK_MAX_MS: Millis = 300;
+/// How long the disks hang before the power goes, at most, in milliseconds.
+const HANGING_DISKS_MAX_MS: Millis = 250;
 /// How soon a killed process may be back, in milliseconds: sooner than the others notice.
 const RESTART_MIN_MS: Millis = 5;
 
@@ -30,9 +32,11 @@ pub struct Nemesis {
     pub strikes: u64,
 }
 
-/// How a fault ends.
+/// How a fault ends, or goes on.
 #[derive(Debug, Clone, Copy)]
 enum Mend {
+    /// After the disks, the power goes everywhere; it is back by then.
+    PowerLossEverywhere(Millis),
     Restart(MachineId),
     /// The same of one that has shut itself down.
     EndAndRestart(MachineId),
@@ -102,7 +106,13 @@ impl Nemesis {
             && due.key().0 <= now
         {
             let mend = due.remove();
-            Self::mend(world, mend);
+            match mend {
+                Mend::PowerLossEverywhere(until) => {
+                    world.note("the power goes");
+                    self.end_all(world, true, until);
+                }
+                _ => Self::mend(world, mend),
+            }
         }
         if now >= self.next {
             self.strike(world);
@@ -134,6 +144,7 @@ impl Nemesis {
     fn mend(world: &mut World, mend: Mend) {
         world.note(format_args!("mend {mend:?}"));
         match mend {
+            Mend::PowerLossEverywhere(_) => {}
             Mend::Restart(machine) => world.restart(machine),
             Mend::EndAndRestart(machine) => {
                 world.end(machine, false);
@@ -197,10 +208,20 @@ impl Nemesis {
             }
             Fault::Kill => self.end(world, &[victim], false, until),
             Fault::PowerLoss => self.end(world, &[victim], true, until),
-            Fault::KillEverywhere | Fault::PowerLossEverywhere => {
-                let all: Vec<MachineId> = world.servers.keys().copied().collect();
-                self.end(world, &all, fault == Fault::PowerLossEverywhere, until);
+            Fault::KillEverywhere => self.end_all(world, false, until),
+            // What was said to be synced while the disks hung must be there afterwards all the same.
+            Fault::PowerLossEverywhere if self.random.random_bool(0.5) => {
+                let hang = self.random.random_range(20..HANGING_DISKS_MAX_MS);
+                for server in world.servers.values() {
+                    server.slow_disk_ms.store(hang, std::sync::atomic::Ordering::Relaxed);
+                }
+                let goes = world.now() + self.random.random_range(0..hang);
+                self.plan(goes, Mend::PowerLossEverywhere(until.max(goes)));
+                for machine in world.servers.keys() {
+                    self.plan(goes, Mend::Disk(*machine));
+                }
             }
+            Fault::PowerLossEverywhere => self.end_all(world, true, until),
             Fault::Stop => {
                 let clock_goes_on = self.random.random_bool(0.5);
                 let now = world.now();
@@ -234,6 +255,11 @@ impl Nemesis {
                 }
             }
         }
+    }
+
+    fn end_all(&mut self, world: &mut World, power_lost: bool, until: Millis) {
+        let all: Vec<MachineId> = world.servers.keys().copied().collect();
+        self.end(world, &all, power_lost, until);
     }
 
     fn end(&mut self, world: &mut World, machines: &[MachineId], power_lost: bool, until: Millis) {

@@ -60,6 +60,9 @@ pub struct Options {
     pub faults_ms: Millis,
     /// Whether the text of the trace is kept.
     pub keep_trace: bool,
+    /// A bug that every server has, which must be found.
+    #[cfg(feature = "faults")]
+    pub planted: Option<trireme_store::Planted>,
 }
 
 /// What became of it.
@@ -114,7 +117,7 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     let mut random = SmallRng::seed_from_u64(options.seed);
     simulate_on_this_thread(random.random());
     let trace = Trace::new(options.keep_trace);
-    let world = World::new(random.random(), setup(&mut random), trace)?;
+    let world = World::new(random.random(), setup(options, &mut random), trace)?;
     let mut run = Run {
         world,
         watching: invariants::running(),
@@ -147,7 +150,11 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
 }
 
 /// Timers and sizes of a run.
-fn setup(random: &mut SmallRng) -> Setup {
+#[cfg_attr(
+    not(feature = "faults"),
+    expect(unused_variables, reason = "only bugs are asked for")
+)]
+fn setup(options: &Options, random: &mut SmallRng) -> Setup {
     let timings = [(100, 500, 1_000), (50, 250, 500), (30, 150, 400)];
     let (heartbeat_period_ms, election_timeout_min_ms, election_timeout_max_ms) =
         timings[random.random_range(0..timings.len())];
@@ -167,6 +174,8 @@ fn setup(random: &mut SmallRng) -> Setup {
             ..Sizes::default()
         },
         flush_one_in: random.random_range(5..60),
+        #[cfg(feature = "faults")]
+        planted: options.planted,
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Setup {
     pub sizes: Sizes,
     /// After one in how many writes the state flushes by itself.
     pub flush_one_in: u32,
+    /// The bug that every server has.
+    #[cfg(feature = "faults")]
+    pub planted: Option<trireme_store::Planted>,
 }
 
 /// A machine.
@@ -146,6 +149,10 @@ impl Server {
             low_bytes: 0,
             critical_bytes: 0,
         };
+        #[cfg(feature = "faults")]
+        {
+            config.planted = self.setup.planted;
+        }
         config
     }
 

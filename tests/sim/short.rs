@@ -24,6 +24,44 @@ fn promises_are_kept_whatever_goes_wrong() {
     print!("{told}");
 }
 
+/// Bugs that the faults bring to light, and which check finds each.
+#[cfg(feature = "faults")]
+const PLANTED: [(&str, &str); 6] = [
+    ("ack-before-fsync", "log agreement"),
+    ("ack-before-replication", "log agreement"),
+    ("applied-index-outside-batch", "state hashes"),
+    ("stale-follower-read", "linearizable"),
+    ("vote-not-persisted", "opens again"),
+    ("snapshot-newer-than-metadata", "liveness"),
+];
+/// Seeds within which a planted bug must be found.
+#[cfg(feature = "faults")]
+const PLANTED_SEEDS_MAX: u64 = 64;
+
+#[cfg(feature = "faults")]
+#[test]
+fn planted_bugs_are_found() {
+    for (bug, check) in PLANTED {
+        let found = (1..=PLANTED_SEEDS_MAX).step_by(4).find(|first| {
+            let first = first.to_string();
+            let output = sim(&[
+                "--seeds",
+                "4",
+                "--first",
+                &first,
+                "--fault-seconds",
+                "6",
+                "--plant",
+                bug,
+            ]);
+            let told = String::from_utf8_lossy(&output.stdout);
+            !output.status.success() && told.contains(&format!("BROKEN {check}"))
+        });
+        let first = found.unwrap_or_else(|| panic!("{bug} was not found in {PLANTED_SEEDS_MAX} seeds by {check}"));
+        eprintln!("{bug}: found by {check} in one of four seeds from {first} on");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
