@@ -88,9 +88,13 @@ fn history(seed: u64, shape: Shape) -> Vec<Call> {
         mine.arrived = true;
         pending[client] = Some(mine);
     }
-    // Those that are still on their way are of unknown outcome.
+    // Those that are still on their way are of unknown outcome, unless there is to be none: then each has its answer, or was
+    // never sent.
     for mut left in pending.into_iter().flatten() {
-        if !only_reads(&left.call.op) {
+        if shape.unknown_percent == 0 {
+            left.call.returned = now + 1;
+            calls.extend(left.arrived.then_some(left.call));
+        } else if !only_reads(&left.call.op) {
             left.call.outcome = Outcome::Unknown;
             calls.push(left.call);
         }
