@@ -125,15 +125,19 @@ impl Stage {
         .await
     }
 
-    /// Whether every member has what the leader has now, and no snapshot is on its way to any.
-    async fn have_caught_up(&self) -> Result<bool> {
+    /// Waits until every member has what the leader has now, and no snapshot is on its way to any.
+    async fn must_catch_up(&self) -> Result<()> {
         let leader = self.cluster.leader().await?;
         let end = self.measure(leader, "trireme_store_raft_last_index").await?;
         for member in 0..self.cluster.len() {
             let caught_up = async || Ok(self.measure(member, "trireme_store_raft_applied_index").await? >= end);
             wait_until("a member to catch up", PATIENCE, caught_up).await?;
         }
-        Ok(self.measure(leader, SENDING).await? == 0.0)
+        wait_until("snapshots to come over", PATIENCE, || async {
+            let leader = self.cluster.leader().await?;
+            Ok(self.measure(leader, SENDING).await? == 0.0)
+        })
+        .await
     }
 
     async fn measure(&self, member: usize, name: &str) -> Result<f64> {
@@ -158,7 +162,7 @@ impl Stage {
     /// All follow one leader and have caught up, the members are what they must be, and requests are answered.
     pub(crate) async fn must_be_whole(&mut self) -> Result<()> {
         self.cluster.wait_until_whole().await?;
-        wait_until("all to catch up", PATIENCE, || self.have_caught_up()).await?;
+        self.must_catch_up().await?;
         let list = poll_until("the members", PATIENCE, || async {
             let mut client = ClusterClient::new(self.cluster.connect(0).await?);
             let request = MemberListRequest { linearizable: true };

@@ -106,13 +106,7 @@ impl Nemesis {
             && due.key().0 <= now
         {
             let mend = due.remove();
-            match mend {
-                Mend::PowerLossEverywhere(until) => {
-                    world.note("the power goes");
-                    self.end_all(world, true, until);
-                }
-                _ => Self::mend(world, mend),
-            }
+            self.mend(world, mend);
         }
         if now >= self.next {
             self.strike(world);
@@ -126,14 +120,14 @@ impl Nemesis {
         for mend in std::mem::take(&mut self.mends).into_values() {
             // One that has shut down does not come back by itself.
             if matches!(mend, Mend::EndAndRestart(_)) {
-                Self::mend(world, mend);
+                self.mend(world, mend);
             }
         }
         world.net.cut(BTreeSet::new());
         world.net.delay(BTreeMap::new());
         let machines: Vec<MachineId> = world.servers.keys().copied().collect();
         for machine in machines {
-            Self::mend(world, Mend::Disk(machine));
+            self.mend(world, Mend::Disk(machine));
             if let Some(server) = world.servers.get_mut(&machine) {
                 server.go_on();
             }
@@ -141,10 +135,10 @@ impl Nemesis {
         }
     }
 
-    fn mend(world: &mut World, mend: Mend) {
+    fn mend(&mut self, world: &mut World, mend: Mend) {
         world.note(format_args!("mend {mend:?}"));
         match mend {
-            Mend::PowerLossEverywhere(_) => {}
+            Mend::PowerLossEverywhere(until) => self.end_all(world, true, until),
             Mend::Restart(machine) => world.restart(machine),
             Mend::EndAndRestart(machine) => {
                 world.end(machine, false);

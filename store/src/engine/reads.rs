@@ -244,10 +244,10 @@ impl Engine {
 
 /// Whether a transaction that only reads touches only a few keys, whatever the store holds.
 fn is_small_txn(txn: &Txn) -> bool {
-    let ops = txn.success.iter().chain(&txn.failure);
     let few = txn.compares.len() + txn.success.len() + txn.failure.len() <= INLINE_RANGE_KEYS;
     let one_key = |op: &Op| matches!(op, Op::Range(request) if request.range.end.is_none());
-    few && txn.compares.iter().all(|compare| compare.range.end.is_none()) && ops.into_iter().all(one_key)
+    few && txn.compares.iter().all(|compare| compare.range.end.is_none())
+        && txn.success.iter().chain(&txn.failure).all(one_key)
 }
 
 /// Whether a read touches only a few keys, whatever the store holds.
