@@ -81,6 +81,20 @@ pub struct Admitted {
     owners: Owners,
 }
 
+/// A new object that is not admitted.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) error: ApiError,
+    /// The object, to be admitted again, if it is what surrounds it that refuses it: that may have been read late.
+    pub(crate) decoded: Option<Decoded>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, decoded: None }
+    }
+}
+
 /// A change that may be stored in the place of the version that it was decided on.
 #[derive(Debug)]
 pub(crate) struct AdmittedChange(ChangeOutcome);
@@ -198,7 +212,7 @@ pub(crate) fn admit_create(
     decoded: Decoded,
     surroundings: &Surroundings,
     environment: &Environment,
-) -> Result<Admitted, ApiError> {
+) -> Result<Admitted, Refused> {
     let owners = decoded.owners();
     let mut object = decoded.into_object();
     let info = object.info();
@@ -226,16 +240,27 @@ pub(crate) fn admit_create(
         request.ops().validate_create_in_version(&*object, &mut errors);
     }
     refuse_if_any(info, &object.metadata().name, errors)?;
-    admission::validate(&request, &*object, surroundings).map_err(|error| not_admitted(info, &request.key, error))?;
-    let charges = charge_quotas(None, &*object, surroundings)?;
-    Ok(Admitted {
+    let charges = admission::validate(&request, &*object, surroundings)
+        .map_err(|error| not_admitted(info, &request.key, error))
+        .and_then(|()| charge_quotas(None, &*object, surroundings));
+    let mut admitted = Admitted {
         object,
         name_is_generated,
         namespace: surroundings.namespace.clone(),
         quotas_seen: surroundings.quotas_seen(),
-        charges,
+        charges: Vec::new(),
         owners,
-    })
+    };
+    match charges {
+        Ok(charges) => {
+            admitted.charges = charges;
+            Ok(admitted)
+        }
+        Err(error) => Err(Refused {
+            error,
+            decoded: Some(admitted.into_decoded()),
+        }),
+    }
 }
 
 /// Gives a new object its place, name, uid and time. True if the name was made here.

@@ -5,10 +5,7 @@ use trireme_logic::{
     kinds,
     object::{Object, ObjectKey},
 };
-use trireme_proto::api::{
-    core::v1::{Pod, ResourceQuota},
-    scheduling::v1::PriorityClass,
-};
+use trireme_proto::api::{core::v1::ResourceQuota, scheduling::v1::PriorityClass};
 use trireme_store::kv::{
     Compare, CompareResult, CompareTarget, Consistency, KeyRange, Op, OpResponse, RangeRequest, Revision, Txn,
     TxnResponse,
@@ -19,7 +16,7 @@ use crate::{
     limits,
     pipeline::{
         Admitted, Decoded, Permit, Subresource, Verb,
-        admit::{Surroundings, admit_create},
+        admit::{Refused, admit_create},
     },
     status::ApiError,
 };
@@ -64,13 +61,25 @@ impl Registry {
         if turn.is_some() {
             surroundings = self.policies.surroundings(&namespace).await?;
         }
-        if asks_for_the_latest(decoded.object(), &surroundings) {
+        // What is kept at hand may be late. It is enough to go ahead by, as the write asks again, but not to refuse by.
+        let mut certain = depends_on_others(decoded.object());
+        if certain {
             surroundings = self.policies.read(&namespace, Consistency::Linearizable).await?;
         }
         let mut decoded = decoded;
         let mut names_tried = 0;
         for _ in 0..limits::WRITE_ATTEMPTS_MAX {
-            let admitted = admit_create(permit, decoded, &surroundings, &self.environment)?;
+            let admitted = match admit_create(permit, decoded, &surroundings, &self.environment) {
+                Ok(admitted) => admitted,
+                Err(Refused {
+                    decoded: Some(refused), ..
+                }) if !certain => {
+                    surroundings = self.policies.read(&namespace, Consistency::Linearizable).await?;
+                    (certain, decoded) = (true, refused);
+                    continue;
+                }
+                Err(refused) => return Err(refused.error),
+            };
             let key = admitted.object().key();
             let generated = admitted.name_is_generated();
             let inserted = if dry_run {
@@ -89,6 +98,7 @@ impl Registry {
                 }
                 Inserted::SurroundingsChanged(admitted) => {
                     surroundings = self.policies.read(&namespace, Consistency::Linearizable).await?;
+                    certain = true;
                     admitted
                 }
             };
@@ -171,13 +181,10 @@ fn namespace_of(permit: &Permit, decoded: &Decoded) -> String {
     }
 }
 
-/// True for a pod of a priority class that is not known here, and so may have been made just now, and for a class, of
-/// which only one may be the default.
-fn asks_for_the_latest(object: &dyn Object, surroundings: &Surroundings) -> bool {
-    let named = object.downcast_ref::<Pod>().and_then(|pod| pod.spec.as_ref());
-    let named = named.map_or("", |spec| &spec.priority_class_name);
-    let is_unknown = !named.is_empty() && !surroundings.priority_classes.contains_key(named);
-    is_unknown || object.downcast_ref::<PriorityClass>().is_some()
+/// True for a class of priority, of which only one may be the default: whether it is admitted depends on all others, and
+/// no precondition of its write says so.
+fn depends_on_others(object: &dyn Object) -> bool {
+    object.downcast_ref::<PriorityClass>().is_some()
 }
 
 /// Makes what the admission saw a precondition: the namespace at its revision, no quota newer than those seen, and each charged

@@ -3,7 +3,7 @@
 //!
 //! A follower of the replica keeps them current, so that a create costs no read. Being a little behind
 //! does no harm: every create makes the revisions it saw preconditions of its write, and asks the store itself when
-//! they do not hold or something is missing here.
+//! they do not hold, something is missing here, or it would be refused by them.
 
 use std::{
     collections::BTreeMap,
@@ -106,7 +106,7 @@ impl PolicyCache {
 
     /// What stands around a new object in `namespace` (empty for cluster-scoped kinds).
     pub(super) async fn surroundings(&self, namespace: &str) -> Result<Surroundings, ApiError> {
-        if let Some(surroundings) = self.cached(namespace) {
+        if let Some(surroundings) = self.at_hand(namespace) {
             return Ok(surroundings);
         }
         self.read(namespace, Consistency::Linearizable).await
@@ -121,7 +121,8 @@ impl PolicyCache {
         }
     }
 
-    fn cached(&self, namespace: &str) -> Option<Surroundings> {
+    /// The same as it is known here, perhaps a little late; `None` if it is not known.
+    pub(super) fn at_hand(&self, namespace: &str) -> Option<Surroundings> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if state.following.contains(&false) {
             return None;

@@ -18,7 +18,7 @@ mod updating;
 mod versions;
 mod watching;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use trireme_logic::object::{Object, ObjectKey};
 use trireme_proto::{
@@ -39,6 +39,9 @@ use crate::{
     status::{ApiError, Reason},
     transport::Peer,
 };
+
+/// Until when everything has happened that will.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A registry with the namespaces of a new cluster, and the clock that it goes by.
 struct Harness {
@@ -203,4 +206,14 @@ fn everything() -> ListRequest {
         continue_token: String::new(),
         from: ReadFrom::Latest,
     }
+}
+
+/// Waits until something holds.
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("it holds in time");
 }

@@ -1,6 +1,6 @@
 //! Claims for storage: which class they get, and what they take up.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use trireme_proto::api::{
     core::v1::{
@@ -12,8 +12,6 @@ use trireme_proto::api::{
 };
 
 use super::*;
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 fn storage(name: &str, size: &str) -> BTreeMap<String, Quantity> {
     let quantity = Quantity {

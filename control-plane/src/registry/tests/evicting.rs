@@ -267,7 +267,7 @@ async fn a_budget_that_is_not_counted_yet_lets_nobody_go() {
     harness.create(fresh).await.expect("created");
     let error = evict_now(&harness, "a").await.expect_err("too early");
     assert_eq!(error.reason(), Reason::TooManyRequests);
-    assert_eq!(error.retry_delay(), Some(std::time::Duration::from_secs(10)));
+    assert_eq!(error.retry_delay(), Some(Duration::from_secs(10)));
     assert!(error.causes()[0].message.contains("still being processed"), "{error:?}");
 }
 

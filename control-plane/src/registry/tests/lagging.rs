@@ -2,19 +2,43 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use trireme_proto::api::core::v1::Namespace;
 use trireme_store::kv::{
-    Consistency, HashKv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
-    Watcher,
+    Consistency, HashKv, KvError, Leadership, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchBatch,
+    WatchRequest, Watcher,
 };
 
-use super::*;
-use crate::registry::DeleteOptions;
+use super::{
+    quotas::{quota_of_pods, sum_up_pods},
+    *,
+};
+use crate::{
+    pipeline::admit::{QuotaState, Surroundings},
+    registry::DeleteOptions,
+};
 
-/// A replica that stays where it was told to.
+/// A replica that stays where it was told to, until a linearizable read brings it up to date. Its watchers it leaves behind.
 struct LaggingKv {
     inner: Arc<LocalKv>,
     /// 0 for no lag.
-    frozen_at: AtomicI64,
+    frozen_at: Arc<AtomicI64>,
+}
+
+/// Hears nothing any more once its replica lags.
+struct LaggingWatcher {
+    inner: Box<dyn Watcher>,
+    frozen_at: Arc<AtomicI64>,
+}
+
+#[async_trait::async_trait]
+impl Watcher for LaggingWatcher {
+    async fn next(&mut self) -> Result<WatchBatch, KvError> {
+        let batch = self.inner.next().await?;
+        if self.frozen_at.load(Ordering::SeqCst) == 0 {
+            return Ok(batch);
+        }
+        std::future::pending().await
+    }
 }
 
 #[async_trait::async_trait]
@@ -24,7 +48,11 @@ impl Kv for LaggingKv {
         if consistency == Consistency::Serializable && request.revision == 0 {
             request.revision = frozen_at;
         }
-        self.inner.range(request, consistency).await
+        let answer = self.inner.range(request, consistency).await?;
+        if consistency == Consistency::Linearizable && frozen_at != 0 {
+            self.frozen_at.store(answer.revision, Ordering::SeqCst);
+        }
+        Ok(answer)
     }
 
     async fn txn(&self, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
@@ -32,7 +60,10 @@ impl Kv for LaggingKv {
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {
-        self.inner.watch(request).await
+        Ok(Box::new(LaggingWatcher {
+            inner: self.inner.watch(request).await?,
+            frozen_at: self.frozen_at.clone(),
+        }))
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
@@ -64,10 +95,16 @@ impl Pair {
         let current = Harness::new().await;
         let lag = Arc::new(LaggingKv {
             inner: current.kv.clone(),
-            frozen_at: AtomicI64::new(0),
+            frozen_at: Arc::default(),
         });
         let behind = Registry::start(lag.clone(), current.registry.environment().clone());
         Self { current, behind, lag }
+    }
+
+    /// Waits until the one behind has at hand, of a namespace, what holds.
+    async fn at_hand(&self, namespace: &str, holds: impl Fn(&Surroundings) -> bool) {
+        let policies = &self.behind.policies;
+        until(|| policies.at_hand(namespace).is_some_and(|found| holds(&found))).await;
     }
 
     fn freeze(&self) {
@@ -189,4 +226,62 @@ async fn what_is_gone_is_not_found_though_the_replica_shows_it() {
     assert_eq!(reason(again), Reason::NotFound);
     let old = pair.behind.get(&system(), ops, &key, ReadFrom::Anything).await;
     old.expect("whoever asks for anything gets it");
+}
+
+#[tokio::test]
+async fn what_had_no_room_is_refused_only_if_there_is_none_now() {
+    let pair = Pair::new().await;
+    quota_of_pods(&pair.current, "1", "1").await;
+    let is_full = |state: &QuotaState| state.quota.status.is_some();
+    pair.at_hand("default", |found| found.quotas.iter().any(is_full)).await;
+    pair.freeze();
+    let create = async |name: &str| {
+        let pod = Decoded::internal(Box::new(mk_pod(name)));
+        pair.behind.create(&system(), pod, false).await
+    };
+    assert_eq!(reason(create("web-0").await), Reason::Forbidden);
+    sum_up_pods(&pair.current, "1", "0").await;
+    create("web-0").await.expect("there is room now");
+    assert_eq!(reason(create("web-1").await), Reason::Forbidden);
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_ending_takes_objects_once_it_is_made_anew() {
+    let pair = Pair::new().await;
+    let (ops, key) = (ops_of("", "namespaces"), ObjectKey::new("", "shop"));
+    let shop = Namespace {
+        metadata: Some(ObjectMeta {
+            name: key.name.clone(),
+            ..ObjectMeta::default()
+        }),
+        ..Namespace::default()
+    };
+    pair.current.create(shop.clone()).await.expect("created");
+    let deleted = pair
+        .current
+        .registry
+        .delete(&system(), ops, &key, &DeleteOptions::default())
+        .await
+        .expect("marked");
+    pair.at_hand("shop", |found| {
+        found.namespace.as_ref().is_some_and(|state| state.terminating)
+    })
+    .await;
+    pair.freeze();
+    let create = async || {
+        let mut settings = mk_config_map("settings");
+        settings.metadata.as_mut().expect("present").namespace = "shop".to_owned();
+        pair.behind.create(&system(), decoded(&settings), false).await
+    };
+    assert_eq!(reason(create().await), Reason::Forbidden);
+    let mut ended: Namespace = typed(&deleted.stored);
+    ended.spec.as_mut().expect("present").finalizers.clear();
+    let ended = pair
+        .current
+        .registry
+        .update(&system(), Decoded::internal(Box::new(ended)), false)
+        .await;
+    assert!(ended.expect("ended").gone);
+    pair.current.create(shop).await.expect("made anew");
+    create().await.expect("it takes objects again");
 }

@@ -1,14 +1,10 @@
 //! Lists and objects in the lanes of the store: what is large waits for its turn, what is small does not notice.
 
-use std::time::Duration;
-
 use trireme_store::lanes::{Flow, Lanes, LanesUse, Seat};
 
 use super::*;
 use crate::limits;
 use crate::registry::{ListAhead, ListEnd, ListPage, ListRequest, ObjectWatch, Selection, WatchChange, WatchRequest};
-
-const DEADLINE: Duration = Duration::from_secs(10);
 
 async fn list(harness: &Harness, limit: usize) -> Result<ListPage, ApiError> {
     let permit = admin(Verb::List, "configmaps", "", "");
@@ -41,16 +37,6 @@ async fn create_large(harness: &Harness, count: usize) {
         map.data.insert("text".to_owned(), "x".repeat(500_000));
         harness.create(map).await.expect("created");
     }
-}
-
-/// Waits until something holds.
-async fn until(holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, waiting).await.expect("it holds in time");
 }
 
 /// Takes all seats of large work.

@@ -23,7 +23,7 @@ fn amounts(list: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
 }
 
 /// A quota on pods that the quota controller has summed up.
-async fn quota_of_pods(harness: &Harness, hard: &str, used: &str) {
+pub(super) async fn quota_of_pods(harness: &Harness, hard: &str, used: &str) {
     let spec = ResourceQuotaSpec {
         hard: amounts(&[("pods", hard)]),
         ..ResourceQuotaSpec::default()
@@ -33,7 +33,13 @@ async fn quota_of_pods(harness: &Harness, hard: &str, used: &str) {
         spec: Some(spec),
         ..ResourceQuota::default()
     };
-    let mut quota: ResourceQuota = typed(&harness.create(quota).await.expect("created"));
+    harness.create(quota).await.expect("created");
+    sum_up_pods(harness, hard, used).await;
+}
+
+/// What the quota controller does: says how many pods there are.
+pub(super) async fn sum_up_pods(harness: &Harness, hard: &str, used: &str) {
+    let mut quota: ResourceQuota = typed(&stored_quota(harness).await);
     quota.status = Some(ResourceQuotaStatus {
         hard: amounts(&[("pods", hard)]),
         used: amounts(&[("pods", used)]),
@@ -46,12 +52,16 @@ async fn quota_of_pods(harness: &Harness, hard: &str, used: &str) {
         .expect("summed up");
 }
 
+async fn stored_quota(harness: &Harness) -> Stored {
+    let key = in_default("few");
+    harness.get("", "resourcequotas", &key).await.expect("there")
+}
+
 async fn used_pods(harness: &Harness) -> String {
-    let stored = harness
-        .get("", "resourcequotas", &in_default("few"))
-        .await
-        .expect("there");
-    typed::<ResourceQuota>(&stored).status.expect("present").used["pods"]
+    typed::<ResourceQuota>(&stored_quota(harness).await)
+        .status
+        .expect("present")
+        .used["pods"]
         .string
         .clone()
 }

@@ -1,13 +1,9 @@
 //! Watching: each change once and in order, resumed, selected, or clearly gone (invariant I3).
 
-use std::time::Duration;
-
 use trireme_store::kv::Kv;
 
 use super::*;
 use crate::registry::{ObjectWatch, Selection, WatchChange, WatchRequest};
-
-const DEADLINE: Duration = Duration::from_secs(10);
 
 fn from(start: i64) -> WatchRequest {
     WatchRequest {
