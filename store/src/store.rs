@@ -402,6 +402,12 @@ impl Store {
             .unwrap_or_else(|error| Err(MembershipError::Unavailable(error.to_string())))
     }
 
+    /// Carries out a transaction that only reads: on this replica, without an entry of the log.
+    pub(crate) async fn look(&self, txn: Txn, consistency: Consistency) -> Result<TxnResponse, KvError> {
+        self.fresh(consistency).await?;
+        self.node.engine.read_txn(txn).await
+    }
+
     /// Waits for what `consistency` asks for.
     pub(crate) async fn fresh(&self, consistency: Consistency) -> Result<(), KvError> {
         // Not even what needs no other server may be read from a replica that cannot be trusted.
@@ -468,8 +474,7 @@ impl Kv for Store {
     async fn txn_in(&self, lane: Lane, txn: Txn, fence: Option<Leadership>) -> Result<TxnResponse, KvError> {
         // Whether a leadership still stands only the log can tell.
         if fence.is_none() && txn.is_read_only() {
-            self.fresh(Consistency::Linearizable).await?;
-            return self.node.engine.read_txn(txn).await;
+            return self.look(txn, Consistency::Linearizable).await;
         }
         let command = Command::Txn {
             txn,

@@ -10,7 +10,7 @@ use trireme_proto::etcd::server::alarm_request::AlarmAction;
 use trireme_proto::etcd::server::{
     AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, HashKvRequest, HashRequest, MemberAddRequest,
     MemberListRequest, MemberPromoteRequest, MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, PutRequest,
-    SnapshotRequest, StatusRequest, StatusResponse, WatchCreateRequest,
+    RequestOp, SnapshotRequest, StatusRequest, StatusResponse, TxnRequest, WatchCreateRequest, request_op,
 };
 use trireme_tests::harness::poll_until;
 
@@ -353,7 +353,18 @@ async fn no_leader(trireme: &Trireme, target: &Target, survivor: usize, other: u
     ensure_refused(refused, Code::Unavailable, "etcdserver: no leader")?;
     let mut local = one("failover/a");
     local.serializable = true;
+    let txn = TxnRequest {
+        success: vec![RequestOp {
+            request: Some(request_op::Request::RequestRange(local.clone())),
+        }],
+        ..TxnRequest::default()
+    };
     let local = tokio::time::timeout(Duration::from_secs(5), target.kv_of(survivor).range(local)).await??;
     ensure!(local.into_inner().kvs.len() == 1, "what is here can still be read");
+    let local = tokio::time::timeout(Duration::from_secs(5), target.kv_of(survivor).txn(txn)).await??;
+    ensure!(
+        local.into_inner().succeeded,
+        "by a transaction that asks for no more, too"
+    );
     Ok(())
 }

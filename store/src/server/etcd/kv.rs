@@ -8,6 +8,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 use trireme_proto::etcd::server as pb;
 use trireme_proto::etcd::server::kv_server;
+use trireme_proto::etcd::server::request_op::Request as WireOp;
 
 use super::lanes::{self, Call, classify};
 use super::whole::whole;
@@ -137,7 +138,15 @@ impl KvService {
     /// A transaction.
     pub(super) async fn run_txn(&self, flow: Flow, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
         convert::check_size(&request)?;
-        let response = self.carry_out(flow, convert::txn(request)?).await?;
+        let reads_here = only_reads_here(&request);
+        let txn = convert::txn(request)?;
+        let response = if reads_here {
+            let _seat = self.0.admit(flow, Call::Txn(&txn)).await?;
+            let looked = self.0.store.look(txn, Consistency::Serializable).await;
+            looked.map_err(errors::status)?
+        } else {
+            self.carry_out(flow, txn).await?
+        };
         let header = self.0.header(response.revision);
         Ok(convert::txn_response(response, Some(header)))
     }
@@ -200,6 +209,13 @@ fn consistency(request: &pb::RangeRequest) -> Consistency {
     } else {
         Consistency::Linearizable
     }
+}
+
+/// Whether a transaction does nothing but ranges that may all be answered by this replica alone. One that only compares asks
+/// for the latest.
+fn only_reads_here(request: &pb::TxnRequest) -> bool {
+    let mut ops = request.success.iter().chain(&request.failure).peekable();
+    ops.peek().is_some() && ops.all(|op| matches!(&op.request, Some(WireOp::RequestRange(range)) if range.serializable))
 }
 
 /// A range that is read in pieces of bounded size, all at one revision.
