@@ -2,7 +2,6 @@
 //! the leader stays, memory stays within its bound, and the flood is told to come back later.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
-use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -19,11 +17,11 @@ use trireme_tests::bench::store::drive::{fill, on_own_thread};
 use trireme_tests::bench::store::noise::Noise;
 use trireme_tests::bench::store::wire::{Received, Wire};
 use trireme_tests::bench::store::work::{Kind, Work};
-use trireme_tests::harness::poll_until;
+use trireme_tests::harness::{metrics, poll_until};
 
 use crate::lease::{attach, grant, time_to_live};
 use crate::slow::resident_kb;
-use crate::target::{PATIENCE, Peer, Target, Trireme, end, one, program};
+use crate::target::{PATIENCE, Peer, Target, Trireme, end, one};
 use crate::watch::{Stream, on};
 
 /// Keys that every large read reads, all of them.
@@ -73,6 +71,7 @@ async fn flooded(trireme: &Trireme, target: &Target, leader: usize) -> Result<()
     let flood = Flood::begin(trireme.endpoints()?.swap_remove(leader));
     let keeper = keep_alive(target.only(leader), lease, flood.stop.clone());
     flood.until_full(trireme, leader).await?;
+    measured(&trireme.endpoints()?[leader]).await?;
     let mut written = 0;
     for round in 0..ROUNDS {
         for server in 0..3 {
@@ -125,6 +124,31 @@ async fn flooded(trireme: &Trireme, target: &Target, leader: usize) -> Result<()
         "the flood got something else than answers and refusals: {answers:?}"
     );
     Ok(())
+}
+
+/// The flood shows in the metrics of its lane.
+async fn measured(endpoint: &str) -> Result<()> {
+    poll_until("the metrics to show it", PATIENCE, || async {
+        let samples = metrics(endpoint).await?;
+        let stands_at = |name: &str| {
+            let name = format!("trireme_store_lane_{name}{{lane=\"bulk\"}}");
+            samples
+                .get(&name)
+                .copied()
+                .with_context(|| format!("there is no {name}"))
+        };
+        for name in [
+            "seats_in_use",
+            "waiting",
+            "answer_bytes",
+            "admitted_total",
+            "refused_total",
+        ] {
+            ensure!(stands_at(name)? > 0.0, "{name} is 0");
+        }
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// A large read during the flood is either answered or refused with a hint, and it is refused soon enough.
@@ -352,16 +376,7 @@ async fn term(target: &Target, leader: usize) -> Result<u64> {
 
 /// How full a lane of a server is.
 async fn lane(trireme: &Trireme, server: usize, name: &str) -> Result<Value> {
-    let output = Command::new(program())
-        .args(["cluster", "status", "-o", "json"])
-        .env("KUBECONFIG", trireme.data_dir().join("admin.kubeconfig"))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("running trireme")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let status: Value = serde_json::from_slice(&output.stdout)?;
+    let status = trireme.status().await?;
     let process = trireme.process(server)?;
     let members = status["members"].as_array().context("members")?;
     let member = members

@@ -217,6 +217,20 @@ impl Trireme {
         Ok(said)
     }
 
+    /// What `trireme cluster status` says.
+    pub(crate) async fn status(&self) -> Result<serde_json::Value> {
+        let output = Command::new(&self.program)
+            .args(["cluster", "status", "-o", "json"])
+            .env("KUBECONFIG", self.data_dir().join("admin.kubeconfig"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("running trireme")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -260,6 +274,22 @@ impl Drop for Trireme {
 /// The program under test.
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("TRIREME_BIN").map_or_else(|| workspace().join("target/debug/trireme"), PathBuf::from)
+}
+
+/// A server of ours by itself, to be started by hand: it takes `port` and the next one, and serves etcd's API at `etcd`.
+pub(crate) fn server(name: &str, data_dir: &Path, port: u16, etcd: &str) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(["server", "--name", name, "--advertise-address", "127.0.0.1"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--peer-listen", &format!("127.0.0.1:{}", port + 1)])
+        .args(["--etcd-listen", etcd, "--data-dir"])
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command
 }
 
 /// One member of Debian's etcd.

@@ -113,10 +113,19 @@ impl Page {
         label: &str,
         values: impl IntoIterator<Item = (&'a str, f64)>,
     ) {
-        let samples = values
-            .into_iter()
-            .map(|(labelled, value)| (format!("{{{label}=\"{labelled}\"}}"), value));
-        self.add(name, Kind::Gauge, help, samples.collect());
+        self.add(name, Kind::Gauge, help, labelled(label, values));
+    }
+
+    /// A counter for each value of a label.
+    pub(crate) fn counts<'a>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
+    ) {
+        let values = values.into_iter().map(|(value, count)| (value, count as f64));
+        self.add(name, Kind::Counter, help, labelled(label, values));
     }
 
     pub(crate) fn histogram(&mut self, name: &'static str, help: &'static str, histogram: &Histogram) {
@@ -144,6 +153,13 @@ impl Page {
             samples,
         });
     }
+}
+
+fn labelled<'a>(label: &str, values: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<(String, f64)> {
+    let values = values.into_iter();
+    values
+        .map(|(value, stands_at)| (format!("{{{label}=\"{value}\"}}"), stands_at))
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use trireme_mvcc::alarm::AlarmKind;
 
 use super::node::Node;
 use super::view::Role;
+use crate::lanes::LaneUse;
 use crate::limits;
 use crate::metrics::{Collect, Counter, Histogram, Level, Page};
 
@@ -142,6 +143,7 @@ impl Collect for ReplicaMetrics {
         consensus(&node, page);
         state(&node, page);
         log(&node, page);
+        lanes(&node, page);
         trouble(&node, page);
     }
 }
@@ -292,6 +294,42 @@ fn log(node: &Node, page: &mut Page) {
         "trireme_store_log_sync_seconds",
         "How long each write of the log and its sync took.",
         &counters.sync_times,
+    );
+}
+
+fn lanes(node: &Node, page: &mut Page) {
+    let lanes = node.engine.lanes().usage().by_lane();
+    let each = |of: fn(LaneUse) -> u64| lanes.map(|(lane, usage)| (lane.name(), of(usage)));
+    let gauge = |of| each(of).map(|(lane, value)| (lane, value as f64));
+    page.gauges(
+        "trireme_store_lane_seats_in_use",
+        "Requests that are worked on, by lane.",
+        "lane",
+        gauge(|usage| usage.seats_in_use),
+    );
+    page.gauges(
+        "trireme_store_lane_waiting",
+        "Requests that wait for a seat, by lane.",
+        "lane",
+        gauge(|usage| usage.waiting),
+    );
+    page.gauges(
+        "trireme_store_lane_answer_bytes",
+        "Answers that clients have not taken yet, by lane.",
+        "lane",
+        gauge(|usage| usage.answer_bytes),
+    );
+    page.counts(
+        "trireme_store_lane_admitted_total",
+        "How often a request was given a seat, by lane; large ones once a slice.",
+        "lane",
+        each(|usage| usage.admitted),
+    );
+    page.counts(
+        "trireme_store_lane_refused_total",
+        "Requests that were refused because their lane was full, by lane.",
+        "lane",
+        each(|usage| usage.refused),
     );
 }
 
