@@ -3,18 +3,23 @@
 //! A message is read as its receiver reads it; what it is taken for is then written by the sender's side, and must be the
 //! message again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use prost::Message;
+use trireme_mvcc::hash::StateHash;
 use trireme_mvcc::outcome::{Outcome, Refusal};
 use trireme_proto::peer::v1 as proto;
 use trireme_proto::peer::v1::append_response::Outcome as Appended;
 use trireme_proto::peer::v1::change_members_request::Change as WireChange;
 use trireme_proto::peer::v1::install_snapshot_request::Part;
+use trireme_proto::peer::v1::lease_response::Outcome as Lease;
 use trireme_proto::peer::v1::propose_result::Outcome as Proposed;
 
 use super::state_machine::{decode_membership, encode_membership};
 use super::types::StoredMembership;
-use super::{forward, log, membership, network, propose, record, serve, snapshot, wire};
+use super::{forward, lease, log, membership, network, propose, record, serve, snapshot, watchman, wire};
+use crate::integrity::judge;
 
 pub use super::log::fuzz::{
     log_frame, log_frame_seeds, log_record, log_record_seeds, log_recovery, log_recovery_seeds,
@@ -56,7 +61,7 @@ pub fn peer_message(input: &[u8]) -> bool {
 type Reader = fn(&[u8]) -> Option<()>;
 
 /// One a message.
-const READERS: [Reader; 9] = [
+const READERS: [Reader; 19] = [
     append_request,
     append_response,
     vote_request,
@@ -65,7 +70,17 @@ const READERS: [Reader; 9] = [
     propose_request,
     propose_response,
     change_members,
-    quarantine,
+    again::<proto::QuarantineRequest>,
+    again::<proto::QuarantineResponse>,
+    condition,
+    transfer_leader,
+    again::<proto::TransferLeaderResponse>,
+    lease_response,
+    again::<proto::LeaseRequest>,
+    again::<proto::ReadIndexResponse>,
+    again::<proto::ChangeMembersResponse>,
+    again::<proto::InstallSnapshotResponse>,
+    again::<proto::SnapshotProgressResponse>,
 ];
 
 fn append_request(message: &[u8]) -> Option<()> {
@@ -136,12 +151,33 @@ fn change_members(message: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn quarantine(message: &[u8]) -> Option<()> {
-    let message = proto::QuarantineRequest::decode(message).ok()?;
-    assert_eq!(
-        proto::QuarantineRequest::decode(&message.encode_to_vec()[..]),
-        Ok(message)
-    );
+/// Whatever one server says of itself, the two that agree are not blamed for it.
+fn condition(message: &[u8]) -> Option<()> {
+    let told = proto::ConditionResponse::decode(message).ok()?;
+    let told = watchman::remembered(&told);
+    let others: BTreeMap<u64, StateHash> = told.keys().map(|index| (*index, StateHash::default())).collect();
+    let differs = told.values().any(|hash| *hash != StateHash::default());
+    let servers = BTreeMap::from([(1, others.clone()), (2, others), (3, told)]);
+    let verdict = judge(&BTreeSet::from([1, 2, 3]), &servers);
+    assert_eq!(verdict.odd.contains_key(&3), differs);
+    assert!(verdict.odd.keys().all(|server| *server == 3) && verdict.split.is_none());
+    Some(())
+}
+
+fn transfer_leader(message: &[u8]) -> Option<()> {
+    let message = proto::TransferLeaderRequest::decode(message).ok()?;
+    serve::transfer_request(message).ok().map(drop)
+}
+
+fn lease_response(message: &[u8]) -> Option<()> {
+    let message = proto::LeaseResponse::decode(message).ok()?;
+    lease::from_wire(message).ok().map(drop)
+}
+
+/// What needs no more than to be read: written again it reads the same.
+fn again<M: Message + Default + PartialEq + std::fmt::Debug>(message: &[u8]) -> Option<()> {
+    let message = M::decode(message).ok()?;
+    assert_eq!(M::decode(&message.encode_to_vec()[..]).as_ref(), Ok(&message));
     Some(())
 }
 
@@ -241,6 +277,34 @@ pub fn peer_message_seeds() -> Vec<Vec<u8>> {
     ];
     let change = |change| proto::ChangeMembersRequest { change: Some(change) }.encode_to_vec();
     seeds.extend(changes.into_iter().map(|one| seed(7, change(one))));
+    let sample = |index, byte| proto::HashSample {
+        index,
+        hash: vec![byte; 16].into(),
+    };
+    let condition = proto::ConditionResponse {
+        server_id: 2,
+        quarantine: "its log is damaged".into(),
+        hashes: vec![sample(1_024, 0), sample(2_048, 7)],
+        free_bytes: 1 << 30,
+        low_space: true,
+    };
+    let transfer = proto::TransferLeaderRequest {
+        from_leader: vote,
+        to: 2,
+        last_log_id: id,
+    };
+    let time = proto::LeaseTime {
+        granted_ttl_s: 60,
+        remaining_ttl_s: 7,
+    };
+    let time = proto::LeaseResponse {
+        outcome: Some(Lease::Time(time)),
+    };
+    seeds.extend([
+        seed(10, condition.encode_to_vec()),
+        seed(11, transfer.encode_to_vec()),
+        seed(13, time.encode_to_vec()),
+    ]);
     seeds
 }
 

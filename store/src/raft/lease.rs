@@ -224,7 +224,7 @@ impl Node {
     }
 }
 
-fn from_wire(response: proto::LeaseResponse) -> Result<Option<LeaseTime>, String> {
+pub(super) fn from_wire(response: proto::LeaseResponse) -> Result<Option<LeaseTime>, String> {
     match response.outcome {
         Some(Wire::Time(proto::LeaseTime {
             granted_ttl_s,

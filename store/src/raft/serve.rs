@@ -147,8 +147,7 @@ impl Node {
         request: proto::TransferLeaderRequest,
     ) -> Result<proto::TransferLeaderResponse, Status> {
         self.takes_part()?;
-        let from = wire::vote_from_wire(request.from_leader)?;
-        let rpc = TransferLeaderRequest::new(from, request.to, request.last_log_id.map(wire::log_id_from_wire));
+        let rpc = transfer_request(request)?;
         let taken = self.raft.handle_transfer_leader(rpc).await.map_err(ended)?;
         Ok(proto::TransferLeaderResponse {
             refusal: taken.err().map_or_else(String::new, |error| error.to_string()),
@@ -347,6 +346,15 @@ pub(super) fn append_request(request: proto::AppendRequest) -> Result<AppendEntr
             .map(|entry| record::open(entry).map_err(WireError::from))
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// A message as consensus takes it.
+pub(super) fn transfer_request(
+    request: proto::TransferLeaderRequest,
+) -> Result<TransferLeaderRequest<TypeConfig>, Status> {
+    let from = wire::vote_from_wire(request.from_leader)?;
+    let last_log_id = request.last_log_id.map(wire::log_id_from_wire);
+    Ok(TransferLeaderRequest::new(from, request.to, last_log_id))
 }
 
 pub(super) fn vote_request(request: proto::VoteRequest) -> Result<VoteRequest<TypeConfig>, WireError> {

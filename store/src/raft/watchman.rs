@@ -267,7 +267,8 @@ impl Watchman {
     }
 }
 
-fn remembered(condition: &proto::ConditionResponse) -> BTreeMap<u64, StateHash> {
+/// The hashes that a server told; what is none is left out.
+pub(super) fn remembered(condition: &proto::ConditionResponse) -> BTreeMap<u64, StateHash> {
     let hashes = condition.hashes.iter();
     hashes
         .filter_map(|sample| Some((sample.index, StateHash::try_from(&sample.hash[..]).ok()?)))

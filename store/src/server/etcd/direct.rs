@@ -134,7 +134,7 @@ impl DirectKv {
 }
 
 /// The message, if the frame is just that: not compressed, and no larger than may be.
-fn whole_message(frame: &Bytes) -> Option<Bytes> {
+pub(super) fn whole_message(frame: &Bytes) -> Option<Bytes> {
     let prefix = frame.first_chunk::<PREFIX_BYTES>()?;
     let [0, length @ ..] = prefix else { return None };
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;

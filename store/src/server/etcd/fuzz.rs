@@ -4,12 +4,12 @@ use bytes::Bytes;
 use prost::Message;
 use trireme_mvcc::command::Command;
 use trireme_mvcc::limits::KEY_BYTES_MAX;
-use trireme_proto::etcd::server as pb;
 use trireme_proto::etcd::server::compare::{CompareResult, CompareTarget, TargetUnion};
 use trireme_proto::etcd::server::request_op::Request as WireOp;
 use trireme_proto::etcd::server::watch_request::RequestUnion;
+use trireme_proto::etcd::{election, lock, server as pb};
 
-use super::{cluster, convert, limits};
+use super::{cluster, convert, direct, limits};
 use crate::kv::{KeyRange, Op, Txn};
 
 /// A request of etcd's API; its first byte says which.
@@ -24,7 +24,7 @@ pub fn etcd_request(input: &[u8]) -> bool {
 type Reader = fn(&[u8]) -> Option<()>;
 
 /// One a message.
-const READERS: [Reader; 16] = [
+const READERS: [Reader; 29] = [
     range,
     put,
     delete_range,
@@ -39,8 +39,21 @@ const READERS: [Reader; 16] = [
     again::<pb::AlarmRequest>,
     again::<pb::HashKvRequest>,
     again::<pb::MoveLeaderRequest>,
-    again::<trireme_proto::etcd::lock::LockRequest>,
-    again::<trireme_proto::etcd::election::ProclaimRequest>,
+    again::<lock::LockRequest>,
+    again::<election::ProclaimRequest>,
+    again::<election::CampaignRequest>,
+    again::<election::ResignRequest>,
+    again::<election::LeaderRequest>,
+    again::<lock::UnlockRequest>,
+    again::<pb::LeaseRevokeRequest>,
+    again::<pb::LeaseLeasesRequest>,
+    again::<pb::MemberRemoveRequest>,
+    again::<pb::MemberPromoteRequest>,
+    again::<pb::MemberListRequest>,
+    again::<pb::DefragmentRequest>,
+    again::<pb::SnapshotRequest>,
+    again::<pb::DowngradeRequest>,
+    frame,
 ];
 
 /// What needs no more than to be read: written again it reads the same.
@@ -115,6 +128,15 @@ fn member_add(message: &[u8]) -> Option<()> {
     Some(())
 }
 
+/// The first frame of a call that is answered at once.
+fn frame(input: &[u8]) -> Option<()> {
+    let message = direct::whole_message(&Bytes::copy_from_slice(input))?;
+    let length = u32::try_from(message.len()).expect("what is larger is not taken");
+    let frame = [&[0][..], &length.to_be_bytes(), &message].concat();
+    assert_eq!(frame, input, "it is all that was sent");
+    Some(())
+}
+
 fn bounded(range: &KeyRange) {
     assert!(!range.start.is_empty() && range.start.len() <= KEY_BYTES_MAX);
     assert!(range.end.as_ref().is_none_or(|end| end.len() <= KEY_BYTES_MAX));
@@ -185,6 +207,12 @@ pub fn etcd_request_seeds() -> Vec<Vec<u8>> {
             .encode_to_vec(),
         ),
         (7, pb::LeaseGrantRequest { ttl: 60, id: 7 }.encode_to_vec()),
+        (16, {
+            let (name, value) = ("vote".into(), "me".into());
+            election::CampaignRequest { name, lease: 7, value }.encode_to_vec()
+        }),
+        (22, pb::MemberRemoveRequest { id: 3 }.encode_to_vec()),
+        (28, b"\0\0\0\0\x03\x0a\x01k".to_vec()),
     ];
     let seed = |(which, message): (u8, Vec<u8>)| [vec![which], message].concat();
     requests.into_iter().map(seed).collect()
