@@ -1,5 +1,6 @@
 //! The stock `etcdctl`, as an operator uses it.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -7,12 +8,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use trireme_tests::harness::poll_until;
+use trireme_tests::harness::{free_ports, poll_until};
 
-use crate::target::{PATIENCE, Trireme};
-
-/// Says that what takes a minute is wanted, too.
-const LONG: &str = "TRIREME_LONG_TESTS";
+use crate::target::{PATIENCE, Trireme, program, server};
 
 struct Ctl {
     endpoints: String,
@@ -36,10 +34,7 @@ pub(crate) async fn check(trireme: &Trireme) -> Result<()> {
     endpoints(&ctl).await.context("endpoint")?;
     upkeep(&ctl, trireme).await.context("upkeep")?;
     refusals(&ctl).await.context("refusals")?;
-    if std::env::var_os(LONG).is_some() {
-        performance(&ctl).await.context("check perf")?;
-    }
-    Ok(())
+    performance(&ctl).await.context("check perf")
 }
 
 impl Ctl {
@@ -283,8 +278,10 @@ async fn upkeep(ctl: &Ctl, trireme: &Trireme) -> Result<()> {
     let file = trireme.scratch().join("snapshot");
     let single = trireme.endpoints()?.swap_remove(1);
     let one = Ctl { endpoints: single };
+    // Through the server that is asked for the snapshot, which is of its own replica.
+    one.ok(&["put", "ctl/saved", "1"]).await?;
     one.ok(&["snapshot", "save", &file.display().to_string()]).await?;
-    ensure!(std::fs::metadata(&file)?.len() > 32);
+    restored(trireme, &file).await.context("the snapshot, restored")?;
     let put = ctl.json(&["put", "ctl/compact", "1"]).await?;
     let revision = put["header"]["revision"].as_i64().context("a revision")?.to_string();
     let compacted = ctl.ok(&["compaction", &revision, "--physical"]).await?;
@@ -301,6 +298,28 @@ async fn upkeep(ctl: &Ctl, trireme: &Trireme) -> Result<()> {
     let other = ids.into_iter().find(|id| *id != leader).context("another member")?;
     let moved = ctl.ok(&["move-leader", &format!("{other:x}")]).await?;
     ensure!(moved.contains("Leadership transferred"), "{moved}");
+    Ok(())
+}
+
+/// What was saved comes back in a cluster of its own.
+async fn restored(trireme: &Trireme, file: &Path) -> Result<()> {
+    let data_dir = trireme.scratch().join("restored");
+    let output = Command::new(program())
+        .args(["cluster", "restore", "--name", "first", "--data-dir"])
+        .args([&data_dir, file])
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{}", text(&output.stderr));
+    let port = free_ports(3)?;
+    let etcd = format!("127.0.0.1:{}", port + 2);
+    let mut process = server("first", &data_dir, port, &etcd).arg("--etcd-insecure").spawn()?;
+    let ctl = Ctl { endpoints: etcd };
+    let found = poll_until("the restored server to serve", PATIENCE, || async {
+        Ok(Some(ctl.ok(&["get", "ctl/saved"]).await?))
+    })
+    .await?;
+    ensure!(found == "ctl/saved\n1\n", "{found}");
+    process.kill().await?;
     Ok(())
 }
 
@@ -323,11 +342,14 @@ async fn refusals(ctl: &Ctl) -> Result<()> {
     Ok(())
 }
 
-/// A minute of 150 writes a second; what it wrote is gone afterwards.
+/// A minute of 150 writes a second; what it wrote is gone afterwards. How fast it was is not what is tested here.
 async fn performance(ctl: &Ctl) -> Result<()> {
     let output = ctl.command(&["check", "perf", "--load", "s"]).output().await?;
     let said = text(&output.stdout) + &text(&output.stderr);
-    ensure!(said.contains("PASS: Throughput"), "{said}");
+    ensure!(
+        said.contains("Throughput is") || said.contains("Throughput too low"),
+        "{said}"
+    );
     ensure!(listed(ctl, &["/etcdctl-check-perf/", "--prefix"]).await?.is_empty());
     Ok(())
 }

@@ -32,11 +32,35 @@ pub(crate) async fn check(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that are no HTTP/2, broken frames, a call of a method that is not there: the connection's neighbours go on.
+/// Bytes that are no HTTP/2, broken frames, a call of a method that is not there, on the ports of all servers for etcd's
+/// clients, for the API and for each other: the connections' neighbours go on.
 pub(crate) async fn garbage_harms_nobody(trireme: &Trireme, target: &Target) -> Result<()> {
     let mut stream = Stream::open(target, 0);
     stream.create(on("calm", bytes(""))).await?;
-    let address = trireme.endpoints()?.swap_remove(0);
+    let mut addresses = trireme.endpoints()?;
+    let first = addresses[0].clone();
+    let status = trireme.status().await?;
+    for member in status["members"].as_array().context("the status lists the servers")? {
+        let listeners = [&member["address"], &member["peerAddress"]];
+        addresses.extend(
+            listeners
+                .into_iter()
+                .filter_map(|address| Some(address.as_str()?.to_owned())),
+        );
+    }
+    ensure!(addresses.len() == 9, "{addresses:?}");
+    for address in &addresses {
+        throw_garbage(address).await.with_context(|| address.clone())?;
+    }
+    unknown_methods(&first).await?;
+    target.put("calm", "").await?;
+    let told = tokio::time::timeout(PATIENCE, stream.events(1)).await??;
+    ensure!(told.len() == 1);
+    Ok(())
+}
+
+/// A connection each; the server lets go of all.
+pub(crate) async fn throw_garbage(address: &str) -> Result<()> {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let frame = [&preface[..], &[0xff; 64]].concat();
     let unfinished = [&preface[..], &[0, 0, 4, 8, 0]].concat();
@@ -47,7 +71,7 @@ pub(crate) async fn garbage_harms_nobody(trireme: &Trireme, target: &Target) -> 
         &unfinished,
         &[0; 4_096],
     ] {
-        let mut socket = TcpStream::connect(&address).await?;
+        let mut socket = TcpStream::connect(address).await?;
         // The server may close before it has read all.
         let _ = socket.write_all(garbage).await;
         let _ = socket.shutdown().await;
@@ -57,10 +81,6 @@ pub(crate) async fn garbage_harms_nobody(trireme: &Trireme, target: &Target) -> 
             .await
             .context("the server does not let go of a connection with garbage")?;
     }
-    unknown_methods(&address).await?;
-    target.put("calm", "").await?;
-    let told = tokio::time::timeout(PATIENCE, stream.events(1)).await??;
-    ensure!(told.len() == 1);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod coordination;
+mod disk;
 mod etcdctl;
 mod flood;
 mod kv;
@@ -83,4 +84,29 @@ async fn a_flood_of_large_reads_harms_nobody_else() -> Result<()> {
 #[tokio::test]
 async fn certificates_decide_who_is_served() -> Result<()> {
     tls::check().await
+}
+
+#[tokio::test]
+async fn a_failing_disk_ends_its_server_and_no_other() -> Result<()> {
+    if is_root() {
+        disk::a_failing_disk_ends_its_server().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_can_be_cleared() -> Result<()> {
+    if is_root() {
+        disk::a_full_disk_can_be_cleared().await?;
+    }
+    Ok(())
+}
+
+/// Whether file systems can be made here.
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("not tested: only root can mount");
+    }
+    root
 }

@@ -12,12 +12,13 @@ use trireme_client::Kubeconfig;
 use trireme_proto::etcd::server::kv_client::KvClient;
 use trireme_tests::harness::{free_ports, poll_until};
 
-use crate::target::{PATIENCE, one, program};
+use crate::limits::throw_garbage;
+use crate::target::{PATIENCE, one, server};
 
 pub(crate) async fn check() -> Result<()> {
     let directory = tempfile::Builder::new().prefix("trireme-test.").tempdir()?;
     let port = free_ports(9)?;
-    let mut server = start(&directory.path().join("ours"), port)?;
+    let mut ours = start(&directory.path().join("ours"), port)?;
     let mut strange = start(&directory.path().join("theirs"), port + 3)?;
     let access = access(&directory.path().join("ours")).await?;
     let other = self::access(&directory.path().join("theirs")).await?;
@@ -52,48 +53,71 @@ pub(crate) async fn check() -> Result<()> {
     ensure!(refused, "another cluster's certificate");
     let plain = Endpoint::from_shared(format!("http://127.0.0.1:{}", port + 2))?.connect_lazy();
     ensure!(KvClient::new(plain).range(one("a")).await.is_err(), "without TLS");
+    for port in port..port + 3 {
+        let address = format!("127.0.0.1:{port}");
+        throw_garbage(&address).await.with_context(|| address.clone())?;
+    }
     // The admin is still served.
     client(&endpoint, tls().identity(identity))
         .await?
         .range(one("a"))
         .await?;
+    stock_client(directory.path(), &endpoint, &access.ca_pem, &admin).await?;
     exposed(&directory.path().join("exposed"), port + 6).await?;
-    server.kill().await?;
+    ours.kill().await?;
     strange.kill().await?;
     Ok(())
 }
 
-fn command(data_dir: &Path, port: u16, etcd: &str) -> Command {
-    let mut command = Command::new(program());
-    command
-        .args([
-            "server",
-            "--cluster-init",
-            "--name",
-            "alone",
-            "--advertise-address",
-            "127.0.0.1",
-        ])
-        .args(["--listen", &format!("127.0.0.1:{port}")])
-        .args(["--peer-listen", &format!("127.0.0.1:{}", port + 1)])
-        .args(["--etcd-listen", etcd, "--data-dir"])
-        .arg(data_dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
 fn start(data_dir: &Path, port: u16) -> Result<tokio::process::Child> {
     let etcd = format!("127.0.0.1:{}", port + 2);
-    command(data_dir, port, &etcd).spawn().context("starting a server")
+    let mut command = server("alone", data_dir, port, &etcd);
+    command.arg("--cluster-init").spawn().context("starting a server")
+}
+
+/// The stock `etcdctl`, with its certificate and without.
+async fn stock_client(folder: &Path, endpoint: &str, ca_pem: &str, admin: &trireme_client::Identity) -> Result<()> {
+    let files = [
+        ("--cacert", "ca.pem", ca_pem),
+        ("--cert", "cert.pem", &admin.cert_pem),
+        ("--key", "key.pem", &admin.key_pem),
+    ];
+    let mut arguments = Vec::new();
+    for (flag, name, pem) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, pem)?;
+        arguments.extend([flag.to_owned(), path.display().to_string()]);
+    }
+    let run = async |arguments: &[String], verb: &[&str]| {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").args(["--endpoints", endpoint]);
+        command.args(arguments).args(verb).stdin(Stdio::null()).output().await
+    };
+    let put = match run(&arguments, &["put", "tls", "1"]).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("not tested: no etcdctl is installed");
+            return Ok(());
+        }
+        other => other?,
+    };
+    ensure!(put.status.success() && put.stdout == b"OK\n", "{put:?}");
+    let got = run(&arguments, &["get", "tls", "--print-value-only"]).await?;
+    ensure!(got.stdout == b"1\n", "{got:?}");
+    // Only the CA's certificate, none of its own.
+    let nobody = run(&arguments[..2], &["get", "tls", "--command-timeout", "5s"]).await?;
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    ensure!(!nobody.status.success() && said.contains("certificate"), "{said}");
+    Ok(())
 }
 
 /// Without TLS only a loopback address is served.
 async fn exposed(data_dir: &Path, port: u16) -> Result<()> {
-    let mut command = command(data_dir, port, "0.0.0.0:0");
-    let output = command.arg("--etcd-insecure").stderr(Stdio::piped()).output().await?;
+    let mut command = server("alone", data_dir, port, "0.0.0.0:0");
+    let output = command
+        .args(["--cluster-init", "--etcd-insecure"])
+        .stderr(Stdio::piped())
+        .output()
+        .await?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success() && said.contains("loopback"), "{said}");
     ensure!(!data_dir.join("server.json").exists(), "nothing was made");

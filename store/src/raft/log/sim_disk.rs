@@ -27,6 +27,9 @@ pub(crate) struct SimDisk {
 struct Shared {
     files: Mutex<BTreeMap<String, Arc<SimFile>>>,
     power: Mutex<Power>,
+    /// Whether syncs fail.
+    #[cfg(test)]
+    is_broken: std::sync::atomic::AtomicBool,
 }
 
 /// A loss of power that is planned, or has happened on a copy.
@@ -136,6 +139,12 @@ impl SimDisk {
         lock(&lock(&self.shared.files)[name].content).durable[at] ^= bits;
     }
 
+    /// Lets every sync fail from now on, as on a disk that is worn out.
+    #[cfg(test)]
+    pub(crate) fn break_syncs(&self) {
+        self.shared.is_broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
     /// Plans a loss of power: it comes just before the next sync takes effect. This disk goes on; what the loss
     /// would have left is then to be [`taken`](Self::taken).
     #[cfg(test)]
@@ -223,6 +232,10 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         if let Some(shared) = self.shared.upgrade() {
+            #[cfg(test)]
+            if shared.is_broken.load(std::sync::atomic::Ordering::SeqCst) {
+                return Err(nix::errno::Errno::EIO.into());
+            }
             let planned = lock(&shared.power).planned.take();
             if let Some(seed) = planned {
                 let files = lock(&shared.files);

@@ -1,5 +1,7 @@
 //! The log across restarts and damage.
 
+use std::os::unix::process::ExitStatusExt;
+
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use proptest::prelude::*;
@@ -397,4 +399,30 @@ async fn a_log_in_use_is_not_called_damaged() {
     let log = open(&directory).unwrap();
     assert!(matches!(open(&directory), Err(LogOpenError::InUse { .. })));
     close(log);
+}
+
+/// In the environment of this test's own child, which is the process that ends.
+const CHILD: &str = "TRIREME_TEST_FAILED_SYNC";
+
+/// A second sync could report success though the kernel has dropped the pages: only a restart tells what is there.
+#[tokio::test]
+async fn a_failed_sync_ends_the_process_and_acknowledges_nothing() {
+    if std::env::var_os(CHILD).is_some() {
+        let disk = written().await;
+        let mut log = open_on(&disk).unwrap();
+        disk.break_syncs();
+        append(&mut log, 2, 10..=10).await;
+        eprintln!("acknowledged");
+        std::process::exit(0);
+    }
+    let name = "raft::log::tests::a_failed_sync_ends_the_process_and_acknowledges_nothing";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(nix::libc::SIGABRT), "{said}");
+    assert!(said.contains("failed while syncing the Raft log: "), "{said}");
+    assert!(!said.contains("acknowledged"), "{said}");
 }
