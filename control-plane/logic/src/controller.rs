@@ -77,7 +77,7 @@ impl Write {
     pub fn target(&self) -> (Action, &'static KindInfo, &str) {
         match self {
             Self::Create(object) => (Action::Create, object.info(), &object.metadata().name),
-            Self::Update(object) | Self::UpdateStatus(object) => {
+            Self::Update(object) | Self::UpdateStatus(object) | Self::UpdateOwnership(object) => {
                 (Action::Update, object.info(), &object.metadata().name)
             }
             Self::Bind { pod, .. } => (Action::Update, &Pod::INFO, &pod.name),
@@ -116,6 +116,9 @@ pub enum Write {
     Update(Box<dyn Object>),
     /// Replaces an object's status, likewise.
     UpdateStatus(Box<dyn Object>),
+    /// Replaces what an object's metadata says of its owners and of its finalizers, likewise, and nothing else of it. For
+    /// objects of any kind, of which the world may have no more than an excerpt.
+    UpdateOwnership(Box<dyn Object>),
     /// Binds a pod to a node; refused unless it is this pod, unbound and not being deleted (I4).
     Bind {
         /// The pod.

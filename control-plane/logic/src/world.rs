@@ -3,10 +3,13 @@
 //! Each server keeps one `World` up to date from its own replica, so that a new leader starts warm. It is
 //! changed only by [`World::apply`], in the order of the store. Reading it never blocks and never fails.
 //!
+//! Of pods it has excerpts ([`take_excerpt`]): what only their nodes need is not in it.
+//!
 //! It is not a cache that may lag within itself: all tables and indexes show the same revision, which is
 //! what lets controllers do without expectations (I8). A revision that changed several objects is complete
 //! once all its changes were applied; the shell reconciles only between revisions.
 
+mod excerpt;
 mod health;
 mod index;
 mod marks;
@@ -19,6 +22,7 @@ use std::{
 };
 
 pub use self::{
+    excerpt::take_excerpt,
     health::{Heartbeat, NodeHealthBook},
     table::{Table, TypeKey},
     usage::{HostPort, NodeUsage, PodRequest, Resources},

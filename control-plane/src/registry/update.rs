@@ -5,7 +5,7 @@ use crate::{
     pipeline::{Decoded, Permit, Subresource, Verb, admit::admit_update_among},
     status::ApiError,
 };
-use trireme_logic::object::ObjectKey;
+use trireme_logic::object::{Object, ObjectKey};
 
 impl Registry {
     /// Replaces an object. If it names a `resourceVersion`, that must be the present one; otherwise the
@@ -51,6 +51,34 @@ impl Registry {
                 &**current.object()?,
                 wanted,
                 part,
+                self.environment.now(),
+                &surroundings,
+            )
+        })
+        .await
+    }
+
+    /// Gives an object the owners and the finalizers that `wanted` has, if it is still of that uid and version. The rest of
+    /// `wanted` does not count: a loop may know no more than an excerpt.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn update_ownership(&self, permit: &Permit, wanted: &dyn Object) -> Result<Changed, ApiError> {
+        let (ops, key) = (wanted.ops(), wanted.key());
+        permit.require(&[Verb::Update], ops.info(), Subresource::None, &key)?;
+        let surroundings = self.policies.around_change(ops.info()).await?;
+        self.change(permit, ops, &key, Attempts::of_write(false), |current| {
+            let mut object = current.decode()?;
+            let (meta, wanted) = (object.metadata_mut(), wanted.metadata());
+            meta.uid.clone_from(&wanted.uid);
+            meta.resource_version.clone_from(&wanted.resource_version);
+            meta.owner_references.clone_from(&wanted.owner_references);
+            meta.finalizers.clone_from(&wanted.finalizers);
+            admit_update_among(
+                permit,
+                &**current.object()?,
+                Decoded::internal(object),
+                Subresource::None,
                 self.environment.now(),
                 &surroundings,
             )

@@ -15,7 +15,7 @@ use trireme_logic::{
 };
 use trireme_proto::{
     api::core::v1::{ConfigMap, Container, EphemeralContainer, Pod, Secret},
-    v1::{AssignedKind, AssignedObject, AssignedRef, AssignmentsMessage},
+    v1::{AssignedKind, AssignedRef},
 };
 
 /// The objects that a node should have, at one revision.
@@ -23,6 +23,18 @@ use trireme_proto::{
 pub struct AssignmentSet {
     revision: i64,
     objects: BTreeMap<(AssignedKind, ObjectKey), Arc<dyn Object>>,
+}
+
+/// What brings a node from one set to another.
+pub struct Difference {
+    /// It is the whole set.
+    pub complete: bool,
+    /// At which the set is what the node should have.
+    pub revision: i64,
+    /// What is new, or has another version; of pods the world's excerpts.
+    pub upserts: Vec<(AssignedKind, Arc<dyn Object>)>,
+    /// What the node should have no more.
+    pub removals: Vec<AssignedRef>,
 }
 
 /// The names of what a pod uses in its own namespace.
@@ -61,10 +73,17 @@ impl AssignmentSet {
         set
     }
 
-    /// Makes this set equal to `next`. Returns the message that brings the node there, or `None` if there is
-    /// nothing to say. With `complete` the message holds the whole set and is always sent.
-    pub fn advance_to(&mut self, next: Self, complete: bool) -> Option<AssignmentsMessage> {
-        let upserts: Vec<AssignedObject> = next
+    /// Whether this object is in the set. A pod that another of its name has replaced is not; nodes know pods by uid.
+    fn has(&self, id: &(AssignedKind, ObjectKey), object: &dyn Object) -> bool {
+        let is_same =
+            |found: &Arc<dyn Object>| id.0 != AssignedKind::Pod || found.metadata().uid == object.metadata().uid;
+        self.objects.get(id).is_some_and(is_same)
+    }
+
+    /// Makes this set equal to `next`. Returns what brings the node there, or `None` if there is nothing to say. With
+    /// `complete` it is the whole set, and always told.
+    pub fn advance_to(&mut self, next: Self, complete: bool) -> Option<Difference> {
+        let upserts: Vec<(AssignedKind, Arc<dyn Object>)> = next
             .objects
             .iter()
             .filter(|(id, object)| {
@@ -74,15 +93,12 @@ impl AssignmentSet {
                         .get(*id)
                         .is_none_or(|sent| version(&**sent) != version(&***object))
             })
-            .map(|((kind, _), object)| AssignedObject {
-                kind: *kind as i32,
-                object: object.to_protobuf(),
-            })
+            .map(|((kind, _), object)| (*kind, object.clone()))
             .collect();
         let removals: Vec<AssignedRef> = self
             .objects
             .iter()
-            .filter(|(id, _)| !complete && !next.objects.contains_key(*id))
+            .filter(|(id, object)| !complete && !next.has(id, &***object))
             .map(|((kind, key), object)| AssignedRef {
                 kind: *kind as i32,
                 namespace: key.namespace.clone(),
@@ -92,7 +108,7 @@ impl AssignmentSet {
             .collect();
         *self = next;
         let changed = complete || !upserts.is_empty() || !removals.is_empty();
-        changed.then_some(AssignmentsMessage {
+        changed.then_some(Difference {
             complete,
             revision: self.revision,
             upserts,
@@ -192,5 +208,55 @@ impl References {
             env_from: common.env_from.clone(),
             ..Container::default()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_logic::world::Mutation;
+    use trireme_proto::api::{core::v1::PodSpec, meta::v1::ObjectMeta};
+
+    use super::*;
+
+    /// A world with one pod of this uid and version on the node `n1`.
+    fn set_of(uid: &str, version: &str) -> AssignmentSet {
+        let pod = Pod {
+            metadata: Some(ObjectMeta {
+                name: "web".to_owned(),
+                namespace: "default".to_owned(),
+                uid: uid.to_owned(),
+                resource_version: version.to_owned(),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(PodSpec {
+                node_name: "n1".to_owned(),
+                ..PodSpec::default()
+            }),
+            ..Pod::default()
+        };
+        let mut world = World::new();
+        world.apply(Mutation::Put(Arc::new(pod)), 1);
+        AssignmentSet::of(&world, "n1")
+    }
+
+    fn told(set: &mut AssignmentSet, next: AssignmentSet) -> Option<(Vec<String>, Vec<String>)> {
+        let difference = set.advance_to(next, false)?;
+        let upserts = difference.upserts.iter();
+        let upserts = upserts.map(|(_, object)| object.metadata().uid.clone()).collect();
+        let removals = difference.removals.into_iter().map(|removal| removal.uid).collect();
+        Some((upserts, removals))
+    }
+
+    #[test]
+    fn a_node_is_told_what_is_new_and_what_is_gone() {
+        let uids = |uids: &[&str]| uids.iter().map(|uid| (*uid).to_owned()).collect::<Vec<_>>();
+        let mut set = AssignmentSet::default();
+        assert_eq!(told(&mut set, set_of("a", "1")), Some((uids(&["a"]), uids(&[]))));
+        assert_eq!(told(&mut set, set_of("a", "1")), None);
+        assert_eq!(told(&mut set, set_of("a", "2")), Some((uids(&["a"]), uids(&[]))));
+        // Another pod has its name: nodes know pods by uid.
+        assert_eq!(told(&mut set, set_of("b", "3")), Some((uids(&["b"]), uids(&["a"]))));
+        let nothing = AssignmentSet::default();
+        assert_eq!(told(&mut set, nothing), Some((uids(&[]), uids(&["b"]))));
     }
 }

@@ -13,7 +13,7 @@ use trireme_logic::{
     kind::KindInfo,
     kinds,
     object::ObjectKey,
-    world::{Change, Mutation, World},
+    world::{Change, Mutation, World, take_excerpt},
 };
 use trireme_proto::api::core::v1::Pod;
 use trireme_store::kv::{
@@ -259,9 +259,7 @@ async fn list_all(kv: &dyn Kv, range: &KeyRange) -> Result<(Vec<Mutation>, Revis
 fn observed(kv: &KeyValue) -> Option<Mutation> {
     match Stored::of_key_value(kv)?.decode() {
         Ok(mut object) => {
-            // No loop asks who owns a field, and each entry would hold on to all the bytes that it was read from. Where a
-            // loop writes the object, the registry has them still.
-            object.metadata_mut().managed_fields = Vec::new();
+            take_excerpt(&mut *object);
             // A copy has room for just what it holds. Decoding leaves room for four of whatever may come more than once,
             // which for containers and volumes is more than the rest of a pod.
             Some(Mutation::Put(Arc::from(object.clone_object())))

@@ -104,6 +104,10 @@ async fn write_one(registry: &Registry, permit: &Permit, write: Write) -> Result
             let changed = registry.update_status(permit, Decoded::internal(object), false).await?;
             Ok(changed.stored.revision())
         }
+        Write::UpdateOwnership(object) => {
+            let changed = registry.update_ownership(permit, &*object).await?;
+            Ok(changed.stored.revision())
+        }
         Write::Bind { pod, uid, node } => Ok(registry.bind(permit, &pod, &uid, &node).await?.stored.revision()),
         Write::Delete {
             info,
@@ -146,6 +150,6 @@ fn independent_runs(writes: Vec<Write>) -> Vec<Vec<Write>> {
 fn is_independent(write: &Write) -> bool {
     match write {
         Write::Create(_) | Write::Delete { .. } | Write::Bind { .. } => true,
-        Write::Update(_) | Write::UpdateStatus(_) => false,
+        Write::Update(_) | Write::UpdateStatus(_) | Write::UpdateOwnership(_) => false,
     }
 }

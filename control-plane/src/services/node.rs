@@ -4,18 +4,19 @@
 
 use std::{pin::Pin, sync::Arc};
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use prost::Message;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use trireme_logic::object::ObjectKey;
+use trireme_logic::object::{Object, ObjectKey};
 use trireme_proto::{
     api::core::v1::{Node, PodStatus},
     v1::{
-        AssignmentsMessage, AssignmentsRequest, Heartbeat, Hello, PodStatusReport, ReportStatusRequest,
-        ReportStatusResponse, SendLogsRequest, SendLogsResponse, SessionRequest, SessionResponse, Welcome,
-        node_agent_server::NodeAgent, report_status_response::Outcome, session_request, session_response,
+        AssignedKind, AssignedObject, AssignmentsMessage, AssignmentsRequest, Heartbeat, Hello, PodStatusReport,
+        ReportStatusRequest, ReportStatusResponse, SendLogsRequest, SendLogsResponse, SessionRequest, SessionResponse,
+        Welcome, node_agent_server::NodeAgent, report_status_response::Outcome, session_request, session_response,
     },
 };
 use trireme_store::kv::{Consistency, KeyRange, Kv, RangeRequest, Revision};
@@ -23,12 +24,15 @@ use trireme_store::kv::{Consistency, KeyRange, Kv, RangeRequest, Revision};
 use crate::{
     limits::{ASSIGNMENTS_DEBOUNCE, NODE_HEARTBEAT_PERIOD, SESSION_COMMANDS_IN_FLIGHT, STATUS_REPORTS_CONCURRENT},
     pipeline::{Identity, Permit},
-    registry::{Registry, ReportOutcome},
+    registry::{ReadFrom, Registry, ReportOutcome},
     run::{
-        assignments::AssignmentSet, heartbeats::Heartbeats, servers::ServerList, sessions::NodeSessions,
+        assignments::{AssignmentSet, Difference},
+        heartbeats::Heartbeats,
+        servers::ServerList,
+        sessions::NodeSessions,
         world_cache::WorldCache,
     },
-    status::ApiError,
+    status::{ApiError, Reason},
 };
 
 /// The service. Cheap to clone.
@@ -98,10 +102,14 @@ impl NodeAgent for NodeAgentService {
         let revision = latest_revision(&*self.kv).await?;
         self.world.wait_for(revision).await?;
         let (sender, receiver) = mpsc::channel(1);
-        let world = self.world.clone();
-        let node = permit.require_node()?.to_owned();
-        tokio::spawn(async move { stream_assignments(&world, &node, &sender).await });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).map(Ok))))
+        let (service, node) = (self.clone(), permit.require_node()?.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = service.stream_assignments(&node, &sender).await {
+                // The agent asks again.
+                let _ = sender.send(Err(error.into())).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn report_status(
@@ -241,26 +249,77 @@ async fn latest_revision(kv: &dyn Kv) -> Result<Revision, ApiError> {
     Ok(kv.range(nothing, Consistency::Linearizable).await?.revision)
 }
 
-/// Sends the full set, then differences, until the agent hangs up.
-async fn stream_assignments(world: &WorldCache, node: &str, sender: &mpsc::Sender<AssignmentsMessage>) {
-    let wakeup = world.node_wakeup(node);
-    let mut sent = AssignmentSet::default();
-    let mut complete = true;
-    loop {
-        // Registered before the world is read, so that no change falls between the two.
-        let changed = wakeup.notified();
-        let current = world.read(|world| AssignmentSet::of(world, node));
-        if let Some(message) = sent.advance_to(current, complete) {
-            complete = false;
-            if sender.send(message).await.is_err() {
-                return;
+impl NodeAgentService {
+    /// Sends the full set, then differences, until the agent hangs up.
+    async fn stream_assignments(
+        &self,
+        node: &str,
+        sender: &mpsc::Sender<Result<AssignmentsMessage, Status>>,
+    ) -> Result<(), ApiError> {
+        let wakeup = self.world.node_wakeup(node);
+        let mut sent = AssignmentSet::default();
+        let mut complete = true;
+        loop {
+            // Registered before the world is read, so that no change falls between the two.
+            let changed = wakeup.notified();
+            let current = self.world.read(|world| AssignmentSet::of(world, node));
+            if let Some(difference) = sent.advance_to(current, complete) {
+                complete = false;
+                let message = self.tell(difference).await?;
+                if sender.send(Ok(message)).await.is_err() {
+                    return Ok(());
+                }
             }
+            tokio::select! {
+                () = changed => {}
+                () = sender.closed() => return Ok(()),
+            }
+            // Several pods bound in one pass travel in one message.
+            tokio::time::sleep(ASSIGNMENTS_DEBOUNCE).await;
         }
-        tokio::select! {
-            () = changed => {}
-            () = sender.closed() => return,
+    }
+
+    /// The message that tells a difference, with pods as they are stored. One that is gone meanwhile is left out: the world
+    /// will show that next.
+    async fn tell(&self, difference: Difference) -> Result<AssignmentsMessage, ApiError> {
+        let mut upserts = Vec::with_capacity(difference.upserts.len());
+        for (kind, object) in difference.upserts {
+            let whole = match kind {
+                AssignedKind::Pod => self.whole_pod(&*object).await?,
+                AssignedKind::ConfigMap | AssignedKind::Secret => Some(object.to_protobuf()),
+            };
+            upserts.extend(whole.map(|object| AssignedObject {
+                kind: kind as i32,
+                object,
+            }));
         }
-        // Several pods bound in one pass travel in one message.
-        tokio::time::sleep(ASSIGNMENTS_DEBOUNCE).await;
+        Ok(AssignmentsMessage {
+            complete: difference.complete,
+            revision: difference.revision,
+            upserts,
+            removals: difference.removals,
+        })
+    }
+
+    /// A pod as it is stored, of which the world has an excerpt; perhaps a newer version. `None` if it is gone or cannot be
+    /// read, and if another has its name by now, which may be another node's.
+    async fn whole_pod(&self, excerpt: &dyn Object) -> Result<Option<Bytes>, ApiError> {
+        let permit = Permit::system("assignments", None);
+        let (ops, key) = (excerpt.ops(), excerpt.key());
+        let stored = match self.registry.get(&permit, ops, &key, ReadFrom::Anything).await {
+            Err(error) if error.reason() == Reason::NotFound => return Ok(None),
+            found => found?,
+        };
+        let mut pod = match stored.decode() {
+            Ok(pod) => pod,
+            Err(error) => {
+                tracing::error!(pod = %key, %error, "its node is not told of a pod that cannot be read");
+                return Ok(None);
+            }
+        };
+        // Who owns its fields is nothing to the node.
+        pod.metadata_mut().managed_fields = Vec::new();
+        let is_the_same = pod.metadata().uid == excerpt.metadata().uid;
+        Ok(is_the_same.then(|| pod.to_protobuf()))
     }
 }

@@ -160,7 +160,7 @@ fn delete_first(world: &World, owner: &dyn Object, outcome: &mut Outcome) {
             if world.owned_by(&dependent.metadata().uid).next().is_some() && !has_finalizer(&**dependent, FOREGROUND) {
                 let mut held = dependent.clone_object();
                 held.metadata_mut().finalizers.push(FOREGROUND.to_owned());
-                outcome.writes.push(Write::Update(held));
+                outcome.writes.push(Write::UpdateOwnership(held));
             }
             outcome.writes.push(delete(&**dependent));
         }
@@ -229,11 +229,11 @@ fn without_owners(object: &dyn Object, gone: impl Fn(&OwnerReference) -> bool) -
         .metadata_mut()
         .owner_references
         .retain(|reference| !gone(reference));
-    Write::Update(object)
+    Write::UpdateOwnership(object)
 }
 
 fn without_finalizer(object: &dyn Object, finalizer: &str) -> Write {
     let mut object = object.clone_object();
     object.metadata_mut().finalizers.retain(|name| name != finalizer);
-    Write::Update(object)
+    Write::UpdateOwnership(object)
 }

@@ -9,6 +9,9 @@ use trireme_proto::api::{
 
 use super::{owners, times};
 
+/// Annotation with which a user ranks pods for when there are too many: the lower, the earlier it goes.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
 static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
 static NO_STATUS: LazyLock<PodStatus> = LazyLock::new(PodStatus::default);
 

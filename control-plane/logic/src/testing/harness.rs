@@ -22,7 +22,7 @@ use crate::{
     object::{Object, ObjectKey},
     scheduler,
     testing::{at, mk_namespace, mk_node},
-    world::{Mutation, World},
+    world::{Mutation, World, take_excerpt},
 };
 
 /// Image of a container that never becomes ready.
@@ -262,7 +262,7 @@ impl Harness {
         let Some((mutation, revision)) = self.pending.pop_front() else {
             return false;
         };
-        if let Some(change) = self.view.apply(mutation, revision) {
+        if let Some(change) = self.view.apply(excerpt(mutation), revision) {
             for (controller, queue) in self.controllers.iter().zip(&mut self.queues) {
                 controller.keys_for(&change, &self.view, &mut queue.due);
             }
@@ -334,8 +334,16 @@ impl Harness {
                     *self.created.entry(object.info().plural).or_default() += 1;
                     self.insert(object)
                 }
-                Write::Update(object) => self.replace(object, false),
+                Write::Update(object) => {
+                    assert_ne!(
+                        object.info().kind,
+                        "Pod",
+                        "the world has excerpts of pods, not what would replace one"
+                    );
+                    self.replace(object, false)
+                }
                 Write::UpdateStatus(object) => self.replace(object, true),
+                Write::UpdateOwnership(object) => self.replace_ownership(&*object),
                 Write::Bind { pod, uid, node } => self.bind(&pod, &uid, &node),
                 Write::Delete {
                     info,
@@ -392,6 +400,7 @@ impl Harness {
         }
         if is_status {
             object.prepare_status_update(&*stored);
+            object.metadata_mut().clone_from(stored.metadata());
         } else {
             // A namespace's own finalizers go by the namespace controller's updates, as in the registry.
             let finalizers = object
@@ -408,6 +417,16 @@ impl Harness {
             self.put(object);
         }
         Ok(())
+    }
+
+    fn replace_ownership(&mut self, wanted: &dyn Object) -> Result<(), Refused> {
+        let stored = self.store.get_object(wanted.info(), &wanted.key()).ok_or(Refused)?;
+        let mut object = stored.clone_object();
+        let (meta, wanted) = (object.metadata_mut(), wanted.metadata());
+        meta.resource_version.clone_from(&wanted.resource_version);
+        meta.owner_references.clone_from(&wanted.owner_references);
+        meta.finalizers.clone_from(&wanted.finalizers);
+        self.replace(object, false)
     }
 
     fn bind(&mut self, key: &ObjectKey, uid: &str, node: &str) -> Result<(), Refused> {
@@ -541,4 +560,16 @@ fn image_of(pod: &Pod) -> &str {
 fn stale_readiness(pod: &Pod) -> bool {
     let marked = pods::condition(pod, "Ready").is_some_and(|ready| ready.reason == "NodeNotReady");
     pods::status(pod).phase == "Running" && marked && image_of(pod) != NEVER_READY
+}
+
+/// A mutation as a server's world sees it.
+fn excerpt(mutation: Mutation) -> Mutation {
+    match mutation {
+        Mutation::Put(object) => {
+            let mut object = object.clone_object();
+            take_excerpt(&mut *object);
+            Mutation::Put(Arc::from(object))
+        }
+        other => other,
+    }
 }

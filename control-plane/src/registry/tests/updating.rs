@@ -1,19 +1,19 @@
 //! Updating, patching and scaling: preconditions, no-ops, concurrent writers.
 
 use bytes::Bytes;
-use trireme_logic::patch::PatchType;
+use trireme_logic::{patch::PatchType, world::take_excerpt};
 use trireme_proto::api::{
     apps::v1::{Deployment, DeploymentSpec},
     autoscaling::v1::{Scale, ScaleSpec},
     core::v1::PodTemplateSpec,
-    meta::v1::LabelSelector,
+    meta::v1::{LabelSelector, OwnerReference},
 };
 
 use super::*;
 use crate::{
     limits,
     pipeline::{Subresource, Validation},
-    registry::{Changed, PatchRequest},
+    registry::{Changed, DeleteOptions, PatchRequest},
 };
 
 async fn update(harness: &Harness, object: impl Object) -> Result<Changed, ApiError> {
@@ -341,4 +341,55 @@ async fn a_dry_run_shows_what_an_update_would_come_to() {
         .expect("dry");
     assert_eq!(typed::<ConfigMap>(&changed.stored).data["color"], "green");
     assert_eq!(harness.revision(), before);
+}
+
+/// A loop that knows an excerpt of an object changes its ownership by it, and nothing else.
+#[tokio::test]
+async fn ownership_is_all_that_is_taken_from_an_excerpt() {
+    let harness = Harness::new().await;
+    let mut pod = mk_pod("web");
+    let meta = pod.metadata.as_mut().expect("present");
+    meta.annotations
+        .insert("example.com/notes".to_owned(), "long".to_owned());
+    meta.finalizers.push("example.com/hold".to_owned());
+    let whole: Pod = typed(&harness.create(pod).await.expect("created"));
+    let mut excerpt = whole.clone();
+    take_excerpt(&mut excerpt);
+    let owner = OwnerReference {
+        api_version: "apps/v1".to_owned(),
+        kind: "ReplicaSet".to_owned(),
+        name: "web".to_owned(),
+        uid: "some".to_owned(),
+        ..OwnerReference::default()
+    };
+    excerpt.metadata.as_mut().expect("present").owner_references = vec![owner.clone()];
+    let own = async |excerpt: &Pod| harness.registry.update_ownership(&system(), excerpt).await;
+    let owned: Pod = typed(&own(&excerpt).await.expect("owned").stored);
+    let (before, after) = (whole.metadata.expect("present"), owned.metadata.expect("present"));
+    assert_eq!(after.owner_references, [owner]);
+    assert_eq!(
+        (after.annotations, after.finalizers),
+        (before.annotations, before.finalizers)
+    );
+    assert_eq!(owned.spec, whole.spec);
+
+    // It is of an old version now.
+    assert_eq!(reason(own(&excerpt).await), Reason::Conflict);
+    let meta = excerpt.metadata.as_mut().expect("present");
+    meta.resource_version.clone_from(&after.resource_version);
+    meta.uid = "another".to_owned();
+    assert_eq!(reason(own(&excerpt).await), Reason::Conflict);
+
+    // What nothing holds any more goes.
+    let (ops, key) = (ops_of("", "pods"), in_default("web"));
+    let deleted = harness
+        .registry
+        .delete(&system(), ops, &key, &DeleteOptions::default())
+        .await
+        .expect("marked");
+    let mut ending: Pod = typed(&deleted.stored);
+    take_excerpt(&mut ending);
+    ending.metadata.as_mut().expect("present").finalizers.clear();
+    assert!(own(&ending).await.expect("released").gone);
+    assert_eq!(reason(harness.get_pod("web").await), Reason::NotFound);
 }

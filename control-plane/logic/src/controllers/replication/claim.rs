@@ -63,7 +63,7 @@ fn adopt<K: Replicas>(owner: &K, pod: &Pod, outcome: &mut Outcome) {
             .retain(|reference| reference.uid != owners::uid_of(owner));
         meta.owner_references.push(owners::controller_reference(owner));
     }
-    outcome.writes.push(Write::Update(Box::new(pod)));
+    outcome.writes.push(Write::UpdateOwnership(Box::new(pod)));
 }
 
 fn release<K: Replicas>(owner: &K, pod: &Pod, outcome: &mut Outcome) {
@@ -72,5 +72,5 @@ fn release<K: Replicas>(owner: &K, pod: &Pod, outcome: &mut Outcome) {
         meta.owner_references
             .retain(|reference| reference.uid != owners::uid_of(owner));
     }
-    outcome.writes.push(Write::Update(Box::new(pod)));
+    outcome.writes.push(Write::UpdateOwnership(Box::new(pod)));
 }

@@ -9,9 +9,6 @@ use crate::{
     kind::metadata_of,
 };
 
-/// Annotation with which a user ranks pods: the lower, the earlier it goes.
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-
 /// Rank of a pod; the smallest goes first. The fields are compared in order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
@@ -57,7 +54,7 @@ fn rank(pod: &Pod, neighbours: usize) -> Rank<'_> {
         ready,
         deletion_cost: meta
             .annotations
-            .get(DELETION_COST)
+            .get(pods::DELETION_COST)
             .and_then(|cost| cost.parse().ok())
             .unwrap_or(0),
         neighbours: Reverse(if bound { neighbours } else { 0 }),
