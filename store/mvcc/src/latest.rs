@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use crate::limits::{LATEST_ENTRY_BYTES_MAX, LATEST_ENTRY_OVERHEAD_BYTES};
 use crate::types::{KeyValue, Revision};
@@ -36,11 +37,14 @@ pub struct Latest {
     generation_bytes: usize,
 }
 
+/// With a hash that is made for short keys: a range asks for a thousand at a time.
+type Table = HashMap<Bytes, Known, RandomState>;
+
 #[derive(Debug, Default)]
 struct Shard {
-    young: HashMap<Bytes, Known>,
+    young: Table,
     young_bytes: usize,
-    old: HashMap<Bytes, Known>,
+    old: Table,
     /// The revision of the last change that was noted here. What was read before it may be out of date.
     changed: Revision,
 }
@@ -91,7 +95,7 @@ impl Latest {
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
-        // FNV-1a over the end of the key, where keys differ; the tables below have a hash of their own.
+        // FNV-1a over the end of the key, where keys differ; the tables have a hash of their own.
         let tail = &key[key.len().saturating_sub(8)..];
         let hash = tail.iter().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)

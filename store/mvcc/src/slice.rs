@@ -87,7 +87,7 @@ pub fn recalled_slice<S: Storage>(
         if request.count_only {
             continue;
         }
-        let kv = match recall.latest.get(&key) {
+        let mut kv = match recall.latest.get(&key) {
             Some(Known { kv: Some(kv), .. }) if kv.mod_revision == mod_revision => kv,
             _ => match version(&reader, &key, mod_revision)? {
                 Some(kv) => kv,
@@ -96,7 +96,9 @@ pub fn recalled_slice<S: Storage>(
             },
         };
         if passes(Live::Written(&kv), request) {
-            let kv = Live::Written(&kv).to_key_value(!request.keys_only);
+            if request.keys_only {
+                kv.value = Bytes::new();
+            }
             bytes += kv.bytes();
             slice.kvs.push(kv);
         }
