@@ -231,12 +231,7 @@ fn pods_bound_once(history: &History) -> Vec<String> {
 }
 
 fn deployment_reached_its_count(history: &History) -> Vec<String> {
-    let (wanted, ready) = history.replicas;
-    if wanted == ready {
-        Vec::new()
-    } else {
-        vec![format!("{wanted} replicas are wanted, {ready} are ready")]
-    }
+    history.unsettled.iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -335,7 +330,7 @@ mod tests {
                 });
             }
         });
-        check("count", |history| history.replicas = (3, 2));
+        check("count", |history| history.unsettled = Some("2 of 3 are ready".into()));
     }
 
     #[test]

@@ -77,6 +77,6 @@ pub struct History {
     pub finals: BTreeMap<String, Vec<FinalObject>>,
     /// Applied index and state hash at the end, by server.
     pub hashes: BTreeMap<String, (u64, String)>,
-    /// Replicas the Deployment was last told to have, and those that are ready and running at the end.
-    pub replicas: (i32, i32),
+    /// Why the Deployment does not have its last count of pods, all ready, if it was waited for in vain.
+    pub unsettled: Option<String>,
 }

@@ -1,5 +1,5 @@
 //! The listener with TLS: a server started by hand, called with the admin's certificate, with none, with a
-//! stranger's, and by a client without TLS.
+//! stranger's, and by a client without TLS; and the port for the other servers.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,6 +10,7 @@ use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use trireme_client::Kubeconfig;
 use trireme_proto::etcd::server::kv_client::KvClient;
+use trireme_proto::peer::v1::{ConditionRequest, peer_client::PeerClient};
 use trireme_tests::harness::{free_ports, poll_until};
 
 use crate::limits::throw_garbage;
@@ -58,10 +59,11 @@ pub(crate) async fn check() -> Result<()> {
         throw_garbage(&address).await.with_context(|| address.clone())?;
     }
     // The admin is still served.
-    client(&endpoint, tls().identity(identity))
+    client(&endpoint, tls().identity(identity.clone()))
         .await?
         .range(one("a"))
         .await?;
+    servers_alone(directory.path(), port + 1, tls(), &identity).await?;
     stock_client(directory.path(), &endpoint, &access.ca_pem, &admin).await?;
     exposed(&directory.path().join("exposed"), port + 6).await?;
     ours.kill().await?;
@@ -73,6 +75,32 @@ fn start(data_dir: &Path, port: u16) -> Result<tokio::process::Child> {
     let etcd = format!("127.0.0.1:{}", port + 2);
     let mut command = server("alone", data_dir, port, &etcd);
     command.arg("--cluster-init").spawn().context("starting a server")
+}
+
+/// The port for the other servers takes servers of this cluster and nobody else, also if it is a server of another.
+async fn servers_alone(folder: &Path, port: u16, tls: ClientTlsConfig, admin: &Identity) -> Result<()> {
+    let server_of = |cluster: &str| -> Result<Identity> {
+        let pki = folder.join(cluster).join("pki");
+        let (certificate, key) = (pki.join("server.crt"), pki.join("server.key"));
+        Ok(Identity::from_pem(std::fs::read(certificate)?, std::fs::read(key)?))
+    };
+    let endpoint = format!("https://127.0.0.1:{port}");
+    let ask = async |tls: ClientTlsConfig| -> Result<u64> {
+        let endpoint = Endpoint::from_shared(endpoint.clone())?.tls_config(tls)?;
+        let mut peer = PeerClient::new(endpoint.connect().await?);
+        Ok(peer.condition(ConditionRequest {}).await?.into_inner().server_id)
+    };
+    ensure!(ask(tls.clone().identity(server_of("ours")?)).await? > 0);
+    for (whose, identity) in [
+        ("another cluster's server's", server_of("theirs")?),
+        ("the admin's", admin.clone()),
+    ] {
+        let answered = ask(tls.clone().identity(identity)).await;
+        ensure!(answered.is_err(), "with {whose} certificate: {answered:?}");
+    }
+    let answered = ask(tls).await;
+    ensure!(answered.is_err(), "without a certificate: {answered:?}");
+    Ok(())
 }
 
 /// The stock `etcdctl`, with its certificate and without.
