@@ -12,18 +12,18 @@ use trireme_tests::harness::{free_ports, poll_until};
 
 use crate::target::{PATIENCE, Trireme, program, server};
 
-struct Ctl {
-    endpoints: String,
+/// An operator's `etcdctl`.
+pub(crate) struct Ctl {
+    pub(crate) endpoints: String,
+    /// Options of every command, as those for TLS.
+    pub(crate) options: Vec<String>,
 }
 
 pub(crate) async fn check(trireme: &Trireme) -> Result<()> {
-    let ctl = Ctl {
-        endpoints: trireme.endpoints()?.join(","),
-    };
-    if Command::new("etcdctl").arg("version").output().await.is_err() {
-        eprintln!("skipped: no etcdctl is installed");
+    if !is_installed().await {
         return Ok(());
     }
+    let ctl = Ctl::plain(trireme.endpoints()?.join(","));
     keys(&ctl).await.context("keys")?;
     transaction(&ctl).await.context("txn")?;
     watch(&ctl).await.context("watch")?;
@@ -37,12 +37,29 @@ pub(crate) async fn check(trireme: &Trireme) -> Result<()> {
     performance(&ctl).await.context("check perf")
 }
 
+/// Whether there is one on this machine; says so if not.
+pub(crate) async fn is_installed() -> bool {
+    let found = Command::new("etcdctl").arg("version").output().await.is_ok();
+    if !found {
+        eprintln!("skipped: no etcdctl is installed");
+    }
+    found
+}
+
 impl Ctl {
+    fn plain(endpoints: String) -> Self {
+        Self {
+            endpoints,
+            options: Vec::new(),
+        }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("etcdctl");
         command
             .env("ETCDCTL_API", "3")
             .args(["--endpoints", &self.endpoints])
+            .args(&self.options)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -52,7 +69,7 @@ impl Ctl {
     }
 
     /// What a command that must succeed printed.
-    async fn ok(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn ok(&self, arguments: &[&str]) -> Result<String> {
         let output = self.command(arguments).output().await?;
         let (said, failed) = (text(&output.stdout), text(&output.stderr));
         ensure!(
@@ -69,7 +86,7 @@ impl Ctl {
     }
 
     /// What a command that must fail complained.
-    async fn refused(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> Result<String> {
         let output = self.command(arguments).output().await?;
         ensure!(
             !output.status.success(),
@@ -277,7 +294,7 @@ async fn endpoints(ctl: &Ctl) -> Result<()> {
 async fn upkeep(ctl: &Ctl, trireme: &Trireme) -> Result<()> {
     let file = trireme.scratch().join("snapshot");
     let single = trireme.endpoints()?.swap_remove(1);
-    let one = Ctl { endpoints: single };
+    let one = Ctl::plain(single);
     // Through the server that is asked for the snapshot, which is of its own replica.
     one.ok(&["put", "ctl/saved", "1"]).await?;
     one.ok(&["snapshot", "save", &file.display().to_string()]).await?;
@@ -313,7 +330,7 @@ async fn restored(trireme: &Trireme, file: &Path) -> Result<()> {
     let port = free_ports(3)?;
     let etcd = format!("127.0.0.1:{}", port + 2);
     let mut process = server("first", &data_dir, port, &etcd).arg("--etcd-insecure").spawn()?;
-    let ctl = Ctl { endpoints: etcd };
+    let ctl = Ctl::plain(etcd);
     let found = poll_until("the restored server to serve", PATIENCE, || async {
         Ok(Some(ctl.ok(&["get", "ctl/saved"]).await?))
     })
