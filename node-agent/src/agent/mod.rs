@@ -67,7 +67,8 @@ pub enum AgentError {
     Client(#[from] trireme_client::ConfigError),
 }
 
-/// Runs the agent until `shutdown` is cancelled. Containers go on running.
+/// Runs the agent until `shutdown` is cancelled. Containers go on running. Once it returns, nothing of it is at work in
+/// the data directory any more.
 ///
 /// # Errors
 /// See [`AgentError`]. Once the agent has joined it ends only by `shutdown`: a cluster or a runtime
@@ -80,10 +81,8 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> Result<(),
         started = work => {
             let (driver, _lock, supervisor) = started?;
             tokio::select! {
-                biased;
-                () = shutdown.cancelled() => Ok(()),
                 () = supervise(supervisor) => Ok(()),
-                () = driver.run() => Ok(()),
+                () = driver.run(shutdown) => Ok(()),
             }
         }
     }

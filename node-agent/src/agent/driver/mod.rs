@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use trireme_proto::api::core::v1::{Container, Node, Pod};
 
 /// Events that may wait for the driver.
@@ -71,8 +72,7 @@ pub(in crate::agent) struct Driver {
     session_events: mpsc::Receiver<SessionEvent>,
     events: mpsc::Receiver<Event>,
     own_events: mpsc::Sender<Event>,
-    /// Dropped with the driver, which ends the tasks.
-    _session: JoinSet<()>,
+    session: JoinSet<()>,
     tasks: JoinSet<()>,
     operation_permits: Arc<Semaphore>,
     probe_permits: Arc<Semaphore>,
@@ -122,7 +122,7 @@ impl Driver {
             session_events,
             events,
             own_events,
-            _session: session,
+            session,
             tasks: JoinSet::new(),
             operation_permits: Arc::new(Semaphore::new(limits::OPERATIONS_IN_PARALLEL_MAX)),
             probe_permits: Arc::new(Semaphore::new(limits::PROBES_IN_PARALLEL_MAX)),
@@ -151,8 +151,8 @@ impl Driver {
         driver
     }
 
-    /// Drives until it is dropped.
-    pub(in crate::agent) async fn run(mut self) {
+    /// Drives until `shutdown` is cancelled, and breaks off what is under way then.
+    pub(in crate::agent) async fn run(mut self, shutdown: CancellationToken) {
         loop {
             self.list_if_due();
             self.rotate_logs_if_due();
@@ -163,6 +163,7 @@ impl Driver {
             let wake_at = self.next_wake();
             tokio::select! {
                 biased;
+                () = shutdown.cancelled() => break,
                 Some(event) = self.events.recv() => self.on_event(event),
                 Some(event) = self.session_events.recv() => self.on_session_event(event),
                 // Ended tasks are taken out, so that the set does not grow.
@@ -170,6 +171,9 @@ impl Driver {
                 () = tokio::time::sleep_until(wake_at) => {}
             }
         }
+        // A task ends at its next wait only. Until then it works on files that whoever comes next takes for their own.
+        self.session.shutdown().await;
+        self.tasks.shutdown().await;
     }
 
     fn on_event(&mut self, event: Event) {
