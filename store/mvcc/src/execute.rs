@@ -39,7 +39,7 @@ pub fn look<R: StorageRead>(reader: &R, txn: &Txn) -> Result<Result<TxnResponse,
     let before = State::load(reader)?;
     // What is known in memory may be of another state than the view is.
     let recall = Recall::new(0);
-    let mut view = View::new(reader, &recall, before.revision);
+    let mut view = View::new(reader, &recall);
     Ok(execute(&mut view, &before, txn)?.map(|done| done.response))
 }
 

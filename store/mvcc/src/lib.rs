@@ -23,7 +23,6 @@ pub mod hash_kv;
 pub mod history;
 pub mod index;
 pub mod keys;
-pub mod latest;
 pub mod lease;
 pub mod limits;
 pub mod machine;

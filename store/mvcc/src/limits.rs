@@ -64,14 +64,17 @@ pub const HISTORY_CHUNK_BYTES: usize = 1024 * 1024;
 pub const HISTORY_CHUNK_SCANNED: usize = 20_000;
 
 /// Largest version of a key that is kept in memory for the next read or write of it, in bytes with
-/// [`LATEST_ENTRY_OVERHEAD_BYTES`].
-pub const LATEST_ENTRY_BYTES_MAX: usize = 32 * 1024;
+/// [`KEPT_OVERHEAD_BYTES`].
+pub const KEPT_VERSION_BYTES_MAX: usize = 32 * 1024;
 
-/// What a version in memory counts for besides its key and value, in bytes.
-pub const LATEST_ENTRY_OVERHEAD_BYTES: usize = 192;
+/// What a version in memory counts for besides its value, in bytes.
+pub const KEPT_OVERHEAD_BYTES: usize = 32;
+
+/// How far below the bound the versions in memory are brought when they reach it, in bytes.
+pub const KEPT_SWEEP_BYTES: usize = 256 * 1024;
 
 /// Ranges of at most so many keys are looked at key by key while entries are applied.
 pub const FEW_KEYS: usize = 16;
 
 /// Newest versions of keys that a state machine keeps in memory unless told otherwise, in bytes.
-pub const LATEST_BYTES: usize = 96 * 1024 * 1024;
+pub const KEPT_BYTES: usize = 64 * 1024 * 1024;

@@ -10,12 +10,11 @@ use crate::alarm::{Alarm, AlarmKind, Alarms};
 use crate::command::Command;
 use crate::execute::{delete_attached, execute};
 use crate::hash::{EntryHash, StateHash};
-use crate::latest::Known;
-use crate::limits::{LATEST_BYTES, OPAQUE_POSITION_BYTES_MAX};
+use crate::limits::{KEPT_BYTES, OPAQUE_POSITION_BYTES_MAX};
 use crate::meta::{Live, State};
 use crate::outcome::{Outcome, Refusal};
 use crate::recall::Recall;
-use crate::scan::{Overlay, Written, scan};
+use crate::scan::{Overlay, scan};
 use crate::storage::{Storage, StorageError, StorageRead, WriteBatch};
 use crate::types::{Event, KeyRange, Lease, LeaseChange, Revision, Txn};
 use crate::view::View;
@@ -98,7 +97,7 @@ impl<S: Storage> StateMachine<S> {
     /// # Errors
     /// [`StorageError`], fatal.
     pub fn open(storage: Arc<S>) -> Result<Self, StorageError> {
-        let recall = Arc::new(Recall::new(LATEST_BYTES));
+        let recall = Arc::new(Recall::new(KEPT_BYTES));
         let machine = Self::open_with(storage, recall)?;
         let Recall { index, .. } = &*machine.recall;
         index.fill(index.filling(), &machine.storage.snapshot())?;
@@ -171,7 +170,7 @@ impl<S: Storage> StateMachine<S> {
         let storage = Arc::clone(&self.storage);
         let snapshot = storage.snapshot();
         let mut step = Step {
-            view: View::new(&snapshot, &self.recall, self.state.revision),
+            view: View::new(&snapshot, &self.recall),
             state: self.state.clone(),
             changes: Vec::new(),
             lease_changes: Vec::new(),
@@ -195,7 +194,7 @@ impl<S: Storage> StateMachine<S> {
             self.recall.will_store(revision);
             storage.write(batch)?;
             self.state = state;
-            note(&self.recall, &overlay, revision);
+            self.recall.index.note(&overlay, revision);
         }
         Ok(Applied {
             outcomes,
@@ -407,20 +406,6 @@ impl<R: StorageRead> Step<'_, R> {
             hash.compaction(requested);
             self.state.compacted = requested;
             Outcome::Compacted
-        }
-    }
-}
-
-/// Keeps what a chunk made of its keys for the next ones.
-fn note(recall: &Recall, overlay: &Overlay, revision: Revision) {
-    recall.index.note(overlay, revision);
-    for (key, versions) in overlay {
-        if let Some(Written { revision, kv }) = versions.last() {
-            let known = Known {
-                revision: *revision,
-                kv: kv.clone(),
-            };
-            recall.latest.note(key, &known);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::execute::look;
 use crate::hash_kv::hash_kv;
 use crate::history::{HistoryBudget, history};
 use crate::lease;
-use crate::limits::{FEW_KEYS, LATEST_BYTES, RANGE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{FEW_KEYS, KEPT_BYTES, RANGE_BYTES_MAX, TXN_ANSWER_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::machine::{AppliedPosition, ApplyError, Change, Entry, StateMachine};
 use crate::memory::MemoryStorage;
 use crate::meta::{Live, State};
@@ -449,7 +449,7 @@ fn machine() -> StateMachine<MemoryStorage> {
 
 /// One whose index is not filled, so that it asks the storage for every range.
 fn machine_without_index() -> StateMachine<MemoryStorage> {
-    let recall = Arc::new(Recall::new(LATEST_BYTES));
+    let recall = Arc::new(Recall::new(KEPT_BYTES));
     StateMachine::open_with(Arc::new(MemoryStorage::new()), recall).unwrap()
 }
 

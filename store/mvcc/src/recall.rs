@@ -4,15 +4,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::index::Index;
-use crate::latest::Latest;
 use crate::types::Revision;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Recall {
-    /// The newest versions of the keys used last.
-    pub latest: Latest,
-    /// All keys that live.
+    /// All keys that live, and the newest versions of those used last.
     pub index: Index,
     /// The revision that the storage holds, or is about to hold.
     stored: AtomicI64,
@@ -20,10 +17,9 @@ pub struct Recall {
 
 impl Recall {
     /// Knows nothing, and will keep up to so many bytes of versions.
-    pub fn new(latest_bytes: usize) -> Self {
+    pub fn new(kept_bytes: usize) -> Self {
         Self {
-            latest: Latest::new(latest_bytes),
-            index: Index::default(),
+            index: Index::new(kept_bytes),
             stored: AtomicI64::new(0),
         }
     }
@@ -41,7 +37,6 @@ impl Recall {
 
     /// Forgets everything: the state is another one, of revision `revision`.
     pub(crate) fn begin(&self, revision: Revision) {
-        self.latest.clear(revision);
         self.index.begin(revision);
         self.will_store(revision);
     }

@@ -5,11 +5,10 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::index::FoundKeys;
+use crate::index::Index;
 use crate::keys;
-use crate::latest::Known;
 use crate::meta::Revisions;
 use crate::range::{ReadError, limit_of, passes, resolve};
 use crate::recall::Recall;
@@ -17,6 +16,9 @@ use crate::record::Record;
 use crate::scan::{Live, Overlay, scan};
 use crate::storage::{Storage, StorageRead, Table};
 use crate::types::{KeyValue, RangeRequest, Revision};
+
+/// Copies of keys and values lie together in parts of so many bytes.
+const COPY_BYTES: usize = 64 * 1024;
 
 /// How much a slice may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,52 +55,39 @@ pub fn recalled_slice<S: Storage>(
     request: &RangeRequest,
     budget: SliceBudget,
 ) -> Result<Option<Slice>, ReadError> {
-    // One more than the slice takes tells where the next one begins.
-    let limit = limit_of(request);
-    let most = if request.filter.is_open() && !request.count_only {
-        budget.keys.min(limit)
-    } else {
-        budget.keys
-    };
-    let Some(found) = recall.index.first(&request.range, most.saturating_add(1)) else {
+    let Some((walked, revision)) = walk(&recall.index, request, budget) else {
         return Ok(None);
     };
-    let FoundKeys { keys, revision } = found;
     let is_another = request.revision > 0 && request.revision != revision;
     if is_another || recall.stored() != revision {
         return Ok(None);
     }
-    // Taken after the keys were found, so it holds their versions, or newer ones.
-    let reader = storage.snapshot();
     let mut slice = Slice {
-        kvs: Vec::new(),
-        seen: 0,
-        next: None,
+        kvs: Vec::with_capacity(walked.found.len()),
+        seen: walked.seen,
+        next: walked.next,
         at: revision,
         current: revision,
     };
-    let mut bytes = 0;
-    for (key, mod_revision) in keys {
-        if slice.seen >= budget.keys as u64 || bytes >= budget.bytes || slice.kvs.len() >= limit {
-            slice.next = Some(key.into());
+    let (mut reader, mut bytes) = (None, 0);
+    for (before, found) in walked.found {
+        if bytes >= budget.bytes {
+            (slice.seen, slice.next) = (before, Some(found.into_key()));
             break;
         }
-        slice.seen += 1;
-        if request.count_only {
-            continue;
-        }
-        let mut kv = match recall.latest.get(&key) {
-            Some(Known { kv: Some(kv), .. }) if kv.mod_revision == mod_revision => kv,
-            _ => match version(&reader, &key, mod_revision)? {
-                Some(kv) => kv,
-                // It was superseded and removed since: this state cannot be read any more.
-                None => return Ok(None),
-            },
+        let kv = match found {
+            Found::Version(kv) => kv,
+            Found::At(key, mod_revision) => {
+                // Taken after the keys were met, so it holds their versions, or newer ones.
+                let reader = reader.get_or_insert_with(|| storage.snapshot());
+                match version(reader, &key, mod_revision, !request.keys_only)? {
+                    Some(kv) => kv,
+                    // It was superseded and removed since: this state cannot be read any more.
+                    None => return Ok(None),
+                }
+            }
         };
         if passes(Live::Written(&kv), request) {
-            if request.keys_only {
-                kv.value = Bytes::new();
-            }
             bytes += kv.bytes();
             slice.kvs.push(kv);
         }
@@ -106,13 +95,96 @@ pub fn recalled_slice<S: Storage>(
     Ok(Some(slice))
 }
 
+/// What a walk over the keys in memory came to.
+struct Walked {
+    /// The keys that may belong into the slice, in order, each with the number of keys before it.
+    found: Vec<(u64, Found)>,
+    seen: u64,
+    next: Option<Bytes>,
+}
+
+enum Found {
+    /// It belongs into the slice.
+    Version(KeyValue),
+    /// The key, whose version must be looked up.
+    At(Bytes, Revision),
+}
+
+impl Found {
+    fn into_key(self) -> Bytes {
+        match self {
+            Self::Version(kv) => kv.key,
+            Self::At(key, _) => key,
+        }
+    }
+}
+
+/// Walks over the keys in memory as far as the slice may go, and tells which state they are of.
+fn walk(index: &Index, request: &RangeRequest, budget: SliceBudget) -> Option<(Walked, Revision)> {
+    let limit = limit_of(request);
+    let mut walked = Walked {
+        found: Vec::new(),
+        seen: 0,
+        next: None,
+    };
+    let (mut bytes, mut copies) = (0, BytesMut::with_capacity(COPY_BYTES));
+    let revision = index.walk(&request.range, |met| {
+        let before = walked.seen;
+        if before >= budget.keys as u64 || bytes >= budget.bytes || walked.found.len() >= limit {
+            walked.next = Some(Bytes::copy_from_slice(met.key));
+            return ControlFlow::Break(());
+        }
+        walked.seen += 1;
+        if request.count_only {
+            return ControlFlow::Continue(());
+        }
+        let (key, mod_revision) = (met.key, met.revision());
+        let Some(record) = met.record() else {
+            let key = Bytes::copy_from_slice(key);
+            walked.found.push((before, Found::At(key, mod_revision)));
+            return ControlFlow::Continue(());
+        };
+        let live = Live::Stored {
+            key,
+            mod_revision,
+            record,
+        };
+        if passes(live, request) {
+            let value = if request.keys_only { &[] } else { record.value };
+            let kv = KeyValue {
+                key: copy(&mut copies, key),
+                value: copy(&mut copies, value),
+                create_revision: record.create_revision,
+                mod_revision,
+                version: record.version,
+                lease: record.lease,
+            };
+            bytes += kv.bytes();
+            walked.found.push((before, Found::Version(kv)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Some((walked, revision))
+}
+
+/// A copy that lies behind the ones before it: a slice has thousands, and they are needed together.
+fn copy(copies: &mut BytesMut, bytes: &[u8]) -> Bytes {
+    copies.extend_from_slice(bytes);
+    copies.split().freeze()
+}
+
 /// The version of a key that came to be at a revision, if it is still there.
-fn version<R: StorageRead>(reader: &R, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, ReadError> {
+fn version<R: StorageRead>(
+    reader: &R,
+    key: &[u8],
+    revision: Revision,
+    with_value: bool,
+) -> Result<Option<KeyValue>, ReadError> {
     let Some(row) = reader.get(Table::Data, &keys::data_key(key, revision))? else {
         return Ok(None);
     };
     let record = Record::decode(&row)?;
-    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, true)))
+    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, with_value)))
 }
 
 /// Reads the beginning of a range. Of the request, `order`, `count_total` and `bytes_max` mean nothing here.
@@ -143,4 +215,91 @@ pub fn slice<R: StorageRead>(reader: &R, request: &RangeRequest, budget: SliceBu
         ControlFlow::Continue(())
     })?;
     Ok(slice)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::KEPT_BYTES;
+    use crate::machine::StateMachine;
+    use crate::memory::MemoryStorage;
+    use crate::testing::{delete, entry, put, txn};
+    use crate::types::{KeyRange, RevisionFilter};
+
+    /// The keys are `00` to `39`, some written more than once, some deleted; of their versions up to so many bytes are kept.
+    fn mk_machine(kept_bytes: usize) -> StateMachine<MemoryStorage> {
+        let recall = Arc::new(Recall::new(kept_bytes));
+        let mut machine = StateMachine::open_with(Arc::new(MemoryStorage::new()), recall).unwrap();
+        let index = &machine.recall().index;
+        assert!(index.fill(index.filling(), &machine.storage().snapshot()).unwrap());
+        let puts = (0..40).chain((0..40).step_by(7));
+        let puts = puts.map(|key| put(&format!("{key:02}"), &"v".repeat(key * 5)));
+        let deletes = (0..40).step_by(5).map(|key| delete(&format!("{key:02}")));
+        for (index, op) in (1..).zip(puts.chain(deletes)) {
+            machine.apply([entry(index, Some(txn(vec![op])))]).unwrap();
+        }
+        machine
+    }
+
+    /// All slices of a read, and what they come to.
+    fn read_all(mut request: RangeRequest, read: impl Fn(&RangeRequest) -> Slice) -> (Vec<Slice>, Vec<KeyValue>, u64) {
+        let (mut slices, mut kvs, mut seen) = (Vec::new(), Vec::new(), 0);
+        let limit = request.limit;
+        loop {
+            let slice = read(&request);
+            seen += slice.seen;
+            kvs.extend(slice.kvs.iter().cloned());
+            let next = slice.next.clone();
+            slices.push(slice);
+            let Some(next) = next.filter(|_| limit == 0 || kvs.len() < limit) else {
+                return (slices, kvs, seen);
+            };
+            request.range.start = next;
+            request.limit = limit.saturating_sub(kvs.len());
+        }
+    }
+
+    proptest! {
+        /// However much of it is in memory: it is the same, and no slice is larger than it may be.
+        #[test]
+        fn what_is_in_memory_says_what_the_storage_says(
+            limit in 0_usize..45,
+            (keys_only, count_only) in any::<(bool, bool)>(),
+            min_mod_revision in 0_i64..50,
+            kept_bytes in prop_oneof![Just(0), 500_usize..3_000, Just(KEPT_BYTES)],
+            (keys, bytes) in (1_usize..20, 1_usize..1_000),
+        ) {
+            let machine = mk_machine(kept_bytes);
+            let request = RangeRequest {
+                limit,
+                keys_only,
+                count_only,
+                filter: RevisionFilter { min_mod_revision, ..RevisionFilter::default() },
+                ..RangeRequest::latest(KeyRange::prefix(""))
+            };
+            let budget = SliceBudget { keys, bytes };
+            let storage = machine.storage();
+            let stored = read_all(request.clone(), |request| slice(&storage.snapshot(), request, budget).unwrap());
+            let recalled = read_all(request, |request| {
+                recalled_slice(&**storage, machine.recall(), request, budget).unwrap().unwrap()
+            });
+            prop_assert_eq!(&recalled.1, &stored.1);
+            if limit == 0 {
+                prop_assert_eq!(recalled.2, stored.2);
+            }
+            if kept_bytes == KEPT_BYTES {
+                prop_assert_eq!(&recalled.0, &stored.0, "they are cut at the same places");
+            }
+            for slice in recalled.0 {
+                prop_assert!(slice.seen <= keys as u64);
+                let before_last = slice.kvs.iter().rev().skip(1).map(KeyValue::bytes).sum::<usize>();
+                prop_assert!(before_last < bytes);
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::index::Known;
 use crate::keys;
 use crate::lease;
 use crate::limits::FEW_KEYS;
@@ -27,8 +28,6 @@ const EVENT_DELETE: u8 = 2;
 pub(crate) struct View<'s, R: StorageRead> {
     base: &'s R,
     recall: &'s Recall,
-    /// The revision that `base` holds.
-    revision: Revision,
     /// Opened when the first key is not known otherwise.
     one_key: Option<R::Cursor<'s>>,
     overlay: Overlay,
@@ -45,12 +44,11 @@ pub(crate) struct Mark {
 }
 
 impl<'s, R: StorageRead> View<'s, R> {
-    /// Over what `base` holds, which is the state of `revision`. What `recall` knows is of the same.
-    pub(crate) fn new(base: &'s R, recall: &'s Recall, revision: Revision) -> Self {
+    /// Over what `base` holds. What `recall` knows is of the same state.
+    pub(crate) fn new(base: &'s R, recall: &'s Recall) -> Self {
         Self {
             base,
             recall,
-            revision,
             one_key: None,
             overlay: BTreeMap::new(),
             leases: BTreeMap::new(),
@@ -64,11 +62,10 @@ impl<'s, R: StorageRead> View<'s, R> {
         if let Some(written) = overlaid(&self.overlay, key, Revision::MAX) {
             return Ok(written.kv.clone());
         }
-        if let Some(known) = self.recall.latest.get(key) {
-            return Ok(known.kv);
-        }
-        if let Some((None, _)) = self.recall.index.get(key) {
-            return Ok(None);
+        match self.recall.index.get(key) {
+            Some((Known::Version(kv), _)) => return Ok(Some(kv)),
+            Some((Known::Absent, _)) => return Ok(None),
+            Some((Known::At(_), _)) | None => {}
         }
         let base = self.base;
         let cursor = self
@@ -80,7 +77,9 @@ impl<'s, R: StorageRead> View<'s, R> {
             ControlFlow::Continue(())
         })?;
         // Who writes it makes it known; but many only look, each at the same few keys.
-        self.recall.latest.offer(key, found.as_ref(), self.revision);
+        if let Some(kv) = &found {
+            self.recall.index.keep(kv);
+        }
         Ok(found)
     }
 
@@ -111,14 +110,21 @@ impl<'s, R: StorageRead> View<'s, R> {
         let Some(bounds) = bounds(range) else {
             return Some(BTreeSet::new());
         };
-        let stored = self.recall.index.first(range, FEW_KEYS + 1)?.keys;
+        let mut stored = Vec::new();
+        self.recall.index.walk(range, |met| {
+            stored.push(Bytes::copy_from_slice(met.key));
+            if stored.len() > FEW_KEYS {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
         let written = self.overlay.range::<Bytes, _>(bounds).take(FEW_KEYS + 1);
         let written: Vec<Bytes> = written.map(|(key, _)| key.clone()).collect();
         if stored.len().max(written.len()) > FEW_KEYS {
             return None;
         }
-        let stored = stored.into_iter().map(|(key, _)| Bytes::from(key));
-        Some(stored.chain(written).collect())
+        Some(stored.into_iter().chain(written).collect())
     }
 
     /// Reads a range at `revision`, which may include writes of this chunk.

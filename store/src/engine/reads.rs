@@ -8,7 +8,7 @@ use trireme_mvcc::check::txn_limits;
 use trireme_mvcc::execute::look;
 use trireme_mvcc::hash_kv::hash_kv;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
-use trireme_mvcc::latest::Known;
+use trireme_mvcc::index::Known;
 use trireme_mvcc::lease;
 use trireme_mvcc::range::{ReadError, is_of_one_key_now, range, range_known};
 use trireme_mvcc::storage::Storage;
@@ -60,12 +60,10 @@ impl Engine {
         }
         let present = self.state().revision;
         let (key, recall) = (&request.range.start, self.recall());
-        let (known, revision) = match recall.latest.get(key) {
-            Some(Known { revision, kv }) => (kv, revision),
-            None => match recall.index.get(key)? {
-                (None, revision) => (None, revision),
-                (Some(_), _) => return None,
-            },
+        let (known, revision) = match recall.index.get(key)? {
+            (Known::Version(kv), revision) => (Some(kv), revision),
+            (Known::Absent, revision) => (None, revision),
+            (Known::At(_), _) => return None,
         };
         // It is what the key was in this state if that was the present one all the while, and nothing newer was, or was about
         // to be, in the storage.
@@ -76,10 +74,11 @@ impl Engine {
     /// Keeps what was read of one key as it is now for whoever asks next.
     fn learn_key(&self, request: &RangeRequest, answer: &RangeResponse) {
         let is_plain = !request.keys_only && !request.count_only && request.filter.is_open();
-        if is_plain && !answer.more && is_of_one_key_now(request) {
-            self.recall()
-                .latest
-                .offer(&request.range.start, answer.kvs.first(), answer.revision);
+        if is_plain
+            && is_of_one_key_now(request)
+            && let Some(kv) = answer.kvs.first()
+        {
+            self.recall().index.keep(kv);
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use trireme_mvcc::alarm::Alarm;
 use trireme_mvcc::hash::StateHash;
-use trireme_mvcc::limits::{LATEST_BYTES, SNAPSHOT_FRAME_BYTES};
+use trireme_mvcc::limits::{KEPT_BYTES, SNAPSHOT_FRAME_BYTES};
 use trireme_mvcc::machine::{self, Applied, AppliedPosition, StateMachine};
 use trireme_mvcc::meta::State;
 use trireme_mvcc::recall::Recall;
@@ -128,7 +128,7 @@ impl Engine {
 
     fn start(backend: Backend, place: Place) -> Result<Self, EngineError> {
         let storage = Arc::new(backend);
-        let recall = Arc::new(Recall::new(LATEST_BYTES));
+        let recall = Arc::new(Recall::new(KEPT_BYTES));
         let machine = StateMachine::open_with(Arc::clone(&storage), Arc::clone(&recall))?;
         let filler = Filler::start(&storage, &recall)?;
         let state = machine.state().clone();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -444,12 +445,12 @@ fn the_index_of_keys_is_there_after_a_restart_and_after_a_snapshot() {
             assert!(begun.elapsed() < deadline, "the index was not filled");
             std::thread::yield_now();
         }
-        let found = engine.recall().index.first(&KeyRange::prefix(""), 1_000).unwrap();
-        found
-            .keys
-            .into_iter()
-            .map(|(key, revision)| (Bytes::from(key), revision))
-            .collect::<Vec<_>>()
+        let mut keys = Vec::new();
+        engine.recall().index.walk(&KeyRange::prefix(""), |met| {
+            keys.push((Bytes::copy_from_slice(met.key), met.revision()));
+            ControlFlow::Continue(())
+        });
+        keys
     };
     let mut snapshot = Vec::new();
     {
