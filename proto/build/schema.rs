@@ -63,14 +63,20 @@ fn write_message(code: &mut String, full_name: &str, message: &Message) {
     } else {
         &[]
     };
-    let numbers: Vec<_> = fields.iter().map(|field| field.number).collect();
-    let always = fields
-        .iter()
-        .filter(|field| field.always && !field.inline && field.number < 128);
-    let always = always.fold(0_u128, |bits, field| bits | 1 << field.number);
+    assert!(fields.len() <= 64, "{full_name} has more fields than a word has bits");
+    let mut places = Vec::new();
+    let mut always = 0_u64;
+    for (place, field) in fields.iter().enumerate() {
+        let number = field.number as usize;
+        places.resize(places.len().max(number + 1), 0);
+        places[number] = place + 1;
+        if field.always && !field.inline {
+            always |= 1 << place;
+        }
+    }
     let _ = writeln!(
         code,
-        "static {}: MessageSchema = MessageSchema {{ full_name: {full_name:?}, name: {:?}, doc: {:?}, kind: {kind}, form: JsonForm::{form}, atomic: {}, numbers: &{numbers:?}, always: {always}, fields: &[",
+        "static {}: MessageSchema = MessageSchema {{ full_name: {full_name:?}, name: {:?}, doc: {:?}, kind: {kind}, form: JsonForm::{form}, atomic: {}, places: &{places:?}, always: {always}, fields: &[",
         ident(full_name),
         message.name,
         message.doc,

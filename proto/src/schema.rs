@@ -1,6 +1,9 @@
 //! What the `.proto` files say about every Kubernetes message and field, as a table: for `explain`,
 //! strategic merge patches and checks of required fields. The table is generated; its types are here.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// A message.
 #[derive(Debug)]
 pub struct MessageSchema {
@@ -18,10 +21,10 @@ pub struct MessageSchema {
     pub atomic: bool,
     /// Its fields, in the order of the `.proto` file; empty unless `form` is an object.
     pub fields: &'static [FieldSchema],
-    /// Their numbers, side by side, so that those which are there are found without a look at all that is known of the others.
-    pub numbers: &'static [u32],
-    /// A bit for the number of each field that is written even if it is not there, of the numbers below 128.
-    pub always: u128,
+    /// By the number of a field, one more than its place among them; 0 where there is none.
+    pub places: &'static [u8],
+    /// A bit for the place of each field that is written even if it is not there. There are no more than 64.
+    pub always: u64,
 }
 
 /// A kind of object.
@@ -151,10 +154,15 @@ pub fn message(full_name: &str) -> Option<&'static MessageSchema> {
 
 /// The message of the kind.
 pub fn kind(group: &str, version: &str, kind: &str) -> Option<&'static MessageSchema> {
-    let wanted = Some((group, version, kind));
-    let is_wanted =
-        |message: &&&MessageSchema| message.kind.map(|kind| (kind.group, kind.version, kind.kind)) == wanted;
-    MESSAGES.iter().find(is_wanted).copied()
+    /// By group, version and name. It is asked for every object that is written.
+    static KINDS: LazyLock<HashMap<(&str, &str, &str), &MessageSchema>> = LazyLock::new(|| {
+        let named = |message: &&'static MessageSchema| {
+            let kind = message.kind?;
+            Some(((kind.group, kind.version, kind.kind), *message))
+        };
+        MESSAGES.iter().filter_map(named).collect()
+    });
+    KINDS.get(&(group, version, kind)).copied()
 }
 
 /// Every message, ordered by full name.
@@ -239,20 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_the_fields() {
+    fn places_are_those_of_the_fields() {
         for message in messages() {
-            let numbers: Vec<u32> = message.fields.iter().map(|field| field.number).collect();
-            assert_eq!(message.numbers, numbers, "{}", message.full_name);
-            for field in message.fields.iter().filter(|field| field.number < 128) {
-                let is_always = message.always >> field.number & 1 == 1;
-                assert_eq!(
-                    is_always,
-                    field.always && !field.inline,
-                    "{}.{}",
-                    message.full_name,
-                    field.json_name
-                );
+            let mut found = 0;
+            for (number, place) in message.places.iter().enumerate().filter(|(_, place)| **place > 0) {
+                let place = usize::from(*place) - 1;
+                let field = &message.fields[place];
+                let name = (message.full_name, field.json_name);
+                assert_eq!(field.number as usize, number, "{name:?}");
+                let is_always = message.always >> place & 1 == 1;
+                assert_eq!(is_always, field.always && !field.inline, "{name:?}");
+                found += 1;
             }
+            assert_eq!(found, message.fields.len(), "{}", message.full_name);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 use trireme_logic::{
     kind::KindInfo,
     kinds,
@@ -16,6 +16,8 @@ use crate::{limits, pipeline::Permit, status::ApiError};
 
 /// Field number of `metadata` in every kind's message.
 const METADATA_TAG: u32 = 1;
+/// Most bytes of the tag and the length before the metadata.
+const METADATA_HEAD_BYTES_MAX: usize = 11;
 /// How long JSON is at most, of usual objects, for each byte of protobuf.
 const JSON_BYTES_A_BYTE: usize = 3;
 /// Field number of `resourceVersion` in the metadata's message.
@@ -241,23 +243,36 @@ pub(super) fn encode(object: &mut dyn Object) -> Result<Bytes, ApiError> {
     Ok(value)
 }
 
-/// Adds the revision to a stored object without decoding it: a message field that comes twice is merged by
-/// every protobuf reader, so a second `metadata` with nothing but the `resourceVersion` fills it in.
+/// Adds the revision to a stored object without decoding it: as one more field of its metadata, which comes first in what we
+/// store. Should it not, a second `metadata` with nothing else does: every protobuf reader merges the two.
 fn with_revision(value: &Bytes, revision: Revision) -> Bytes {
     if revision == 0 {
         return value.clone();
     }
     let text = revision_text(revision);
-    // A decimal revision has at most 19 digits, so each length takes one byte.
-    let inner = 2 + text.len();
-    let mut bytes = BytesMut::with_capacity(value.len() + 2 + encoded_len_varint(inner as u64) + inner);
-    bytes.put_slice(value);
+    // A decimal revision has at most 19 digits, so its length takes one byte.
+    let added = 2 + text.len();
+    let (metadata, rest) = split_metadata(value).unwrap_or((&[], value));
+    let mut bytes = BytesMut::with_capacity(value.len() + added + METADATA_HEAD_BYTES_MAX);
     encode_key(METADATA_TAG, WireType::LengthDelimited, &mut bytes);
-    encode_varint(inner as u64, &mut bytes);
+    encode_varint((metadata.len() + added) as u64, &mut bytes);
+    bytes.put_slice(metadata);
     encode_key(RESOURCE_VERSION_TAG, WireType::LengthDelimited, &mut bytes);
     encode_varint(text.len() as u64, &mut bytes);
     bytes.put_slice(text.as_bytes());
+    bytes.put_slice(rest);
     bytes.freeze()
+}
+
+/// The metadata of a stored object and what follows it, if it begins with its metadata.
+fn split_metadata(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = value;
+    let (tag, wire_type) = decode_key(&mut rest).ok()?;
+    if (tag, wire_type) != (METADATA_TAG, WireType::LengthDelimited) {
+        return None;
+    }
+    let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -287,6 +302,20 @@ mod tests {
             assert_eq!(shown, trireme_proto::json::encode(&expected).expect("JSON"));
             let decoded = stored.object().expect("decoded");
             assert_eq!(decoded.downcast_ref::<Pod>(), Some(&expected));
+        }
+    }
+
+    #[test]
+    fn the_revision_is_filled_in_wherever_the_metadata_stands() {
+        // A status, then metadata: another order than ours; and no metadata at all.
+        let apart = b"\x1a\x02\x0a\x00\x0a\x05\x0a\x03web";
+        for (value, name) in [(&apart[..], "web"), (b"", ""), (b"\x0a\x00", "")] {
+            let bytes = with_revision(&Bytes::copy_from_slice(value), 7);
+            let metadata = Pod::decode(bytes).expect("decoded").metadata.expect("present");
+            assert_eq!(
+                (metadata.name.as_str(), metadata.resource_version.as_str()),
+                (name, "7")
+            );
         }
     }
 

@@ -1,15 +1,47 @@
 //! Whether JSON stands as it would be written again, so that it can be copied without being read into values.
 
+use std::cell::RefCell;
+
 /// How deep what is copied may nest. What nests deeper is read and written again.
 const DEPTH_MAX: usize = 32;
 
 /// Most digits of a number that certainly is one of 64 bits.
 const DIGITS_MAX: usize = 18;
 
+/// Longest text that is remembered, in bytes.
+const KNOWN_BYTES_MAX: usize = 4 * 1024;
+
+/// How many texts each thread remembers.
+const KNOWN_MAX: usize = 16;
+
+thread_local! {
+    /// Texts that were found to be canonical last, each in the place of its length: what many objects have that are made alike,
+    /// such as who owns their fields, is the same over and over again.
+    static KNOWN: RefCell<[Vec<u8>; KNOWN_MAX]> = RefCell::default();
+}
+
 /// Whether a text is one JSON value, letter by letter as `serde_json` writes it: without spaces, the keys of each object in
 /// their order and none twice, and no more escaped than must be. False also for some rare texts of that kind: with
 /// fractions, very large numbers, or control characters.
 pub(super) fn is_canonical(text: &[u8]) -> bool {
+    if text.len() > KNOWN_BYTES_MAX {
+        return is_canonical_as_read(text);
+    }
+    KNOWN.with_borrow_mut(|known| {
+        let known = &mut known[text.len() % KNOWN_MAX];
+        if known == text && !text.is_empty() {
+            return true;
+        }
+        let is_canonical = is_canonical_as_read(text);
+        if is_canonical {
+            known.clear();
+            known.extend_from_slice(text);
+        }
+        is_canonical
+    })
+}
+
+fn is_canonical_as_read(text: &[u8]) -> bool {
     let mut reader = Reader { rest: text };
     reader.value(0).is_some() && reader.rest.is_empty() && std::str::from_utf8(text).is_ok()
 }
@@ -132,6 +164,18 @@ mod tests {
             assert!(is_canonical(text.as_bytes()), "{text}");
             let value: Value = serde_json::from_str(text).unwrap();
             assert_eq!(value.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_the_whole_text() {
+        let long = |letter: char, fill: usize| format!("\"{}{letter}\"", "x".repeat(fill));
+        for fill in [0, 10, KNOWN_BYTES_MAX] {
+            let canonical = long('a', fill);
+            assert!(is_canonical(canonical.as_bytes()) && is_canonical(canonical.as_bytes()));
+            let other = long('\n', fill);
+            assert!(!is_canonical(other.as_bytes()) && !is_canonical(other.as_bytes()));
+            assert!(is_canonical(canonical.as_bytes()));
         }
     }
 

@@ -103,19 +103,19 @@ impl Transcoder<'_> {
     /// The fields of a message, into the JSON object that begins at `start`.
     fn fields(&mut self, message: &'static MessageSchema, bytes: &[u8], start: usize) -> Result<(), TranscodeError> {
         let first = self.parts.len();
-        let written = self.split(message, bytes)? | message.always;
-        for (number, field) in message.numbers.iter().zip(message.fields) {
-            if *number >= 128 || written >> number & 1 == 1 {
-                self.field(message, field, bytes, first, start)?;
-            }
+        let mut written = self.split(message, bytes)? | message.always;
+        while written != 0 {
+            let field = &message.fields[written.trailing_zeros() as usize];
+            self.field(message, field, bytes, first, start)?;
+            written &= written - 1;
         }
         self.parts.truncate(first);
         Ok(())
     }
 
-    /// Takes a message apart into `parts`. A bit of the answer is set for each number below 128 that is there.
-    fn split(&mut self, message: &'static MessageSchema, bytes: &[u8]) -> Result<u128, TranscodeError> {
-        let mut present = 0_u128;
+    /// Takes a message apart into `parts`. A bit of the answer is set for the place of each field that is there.
+    fn split(&mut self, message: &'static MessageSchema, bytes: &[u8]) -> Result<u64, TranscodeError> {
+        let mut present = 0_u64;
         let mut at = 0;
         while at < bytes.len() {
             let tag = varint(message, bytes, &mut at)?;
@@ -132,8 +132,8 @@ impl Transcoder<'_> {
                 }
                 wire_type => return Err(bad(message, format!("a field is of the wire type {wire_type}"))),
             };
-            if number < 128 {
-                present |= 1 << number;
+            if let Some(place @ 1..) = message.places.get(number as usize) {
+                present |= 1 << (place - 1);
             }
             self.parts.push(Part { number, value });
         }
@@ -516,6 +516,11 @@ impl Transcoder<'_> {
 }
 
 fn varint(message: &'static MessageSchema, bytes: &[u8], at: &mut usize) -> Result<u64, TranscodeError> {
+    // Nearly all are of one byte.
+    if let Some(byte @ ..0x80) = bytes.get(*at) {
+        *at += 1;
+        return Ok(u64::from(*byte));
+    }
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let byte = *bytes.get(*at).ok_or_else(|| bad(message, "it is cut off"))?;

@@ -4,7 +4,9 @@
 //! kinds have no namespace segment. All versions of a kind live in one place. A prefix always ends with a slash, so that no resource and no
 //! namespace is the prefix of another.
 
-use super::{by_resource, stored_as};
+use std::{collections::HashMap, sync::LazyLock};
+
+use super::{KINDS, stored_as};
 use crate::{
     kind::KindInfo,
     object::{KindOps, ObjectKey},
@@ -16,11 +18,22 @@ pub const REGISTRY_PREFIX: &str = "/registry/";
 /// How the core group, whose name is empty, is written in keys.
 const CORE_GROUP: &str = "core";
 
+/// The kinds by the group and resource of their keys. It is asked for every object that is read.
+static PLACES: LazyLock<HashMap<(&str, &str), &dyn KindOps>> = LazyLock::new(|| {
+    let stored = KINDS.iter().map(|ops| ops.stored());
+    stored
+        .map(|ops| ((group_of(ops.info()), ops.info().plural), ops))
+        .collect()
+});
+
+fn group_of(info: &KindInfo) -> &'static str {
+    if info.group.is_empty() { CORE_GROUP } else { info.group }
+}
+
 /// The prefix of all objects of a kind.
 pub fn storage_prefix(info: &KindInfo) -> String {
     let info = stored_as(info);
-    let group = if info.group.is_empty() { CORE_GROUP } else { info.group };
-    format!("{REGISTRY_PREFIX}{group}/{}/", info.plural)
+    format!("{REGISTRY_PREFIX}{}/{}/", group_of(info), info.plural)
 }
 
 /// The prefix of the objects of a kind in one namespace; of all of them for an empty namespace.
@@ -44,11 +57,7 @@ pub fn storage_key(info: &KindInfo, key: &ObjectKey) -> String {
 pub fn parse_storage_key(path: &str) -> Option<(&'static dyn KindOps, ObjectKey)> {
     let mut segments = path.strip_prefix(REGISTRY_PREFIX)?.split('/');
     let (group, plural) = (segments.next()?, segments.next()?);
-    let ops = by_resource(if group == CORE_GROUP { "" } else { group }, "", plural)?;
-    if ops.stored().info().group != ops.info().group {
-        // Only the stored version's own place is one.
-        return None;
-    }
+    let ops = *PLACES.get(&(group, plural))?;
     let namespace = if ops.info().namespaced { segments.next()? } else { "" };
     let name = segments.next()?;
     let whole = segments.next().is_none() && !name.is_empty() && ops.info().namespaced != namespace.is_empty();
@@ -58,7 +67,7 @@ pub fn parse_storage_key(path: &str) -> Option<(&'static dyn KindOps, ObjectKey)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::KINDS;
+    use crate::kinds::by_resource;
 
     #[test]
     fn keys_go_back_and_forth() {
