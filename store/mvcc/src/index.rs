@@ -202,15 +202,19 @@ impl Index {
         inner.make_room(self.kept_bytes_max);
     }
 
-    /// Keeps what was read of a key, if it is still its newest version.
-    pub fn keep(&self, kv: &KeyValue) {
+    /// Keeps versions that were read, those which are still the newest ones of their keys.
+    pub fn keep<'k>(&self, versions: impl IntoIterator<Item = &'k KeyValue>) {
         let mut inner = self.write();
         let Inner { keys, kept_bytes, .. } = &mut *inner;
-        let slot = keys.as_mut().and_then(|keys| keys.get_mut(&kv.key[..]));
-        let Some(slot) = slot.filter(|slot| slot.revision == kv.mod_revision && slot.row.is_none()) else {
-            return;
-        };
-        *kept_bytes += slot.keep(kv, self.kept_bytes_max);
+        let Some(keys) = keys else { return };
+        for kv in versions {
+            if let Some(slot) = keys.get_mut(&kv.key[..])
+                && slot.revision == kv.mod_revision
+                && slot.row.is_none()
+            {
+                *kept_bytes += slot.keep(kv, self.kept_bytes_max);
+            }
+        }
         inner.make_room(self.kept_bytes_max);
     }
 
@@ -459,15 +463,15 @@ mod tests {
         apply(&mut machine, [put("a", "1"), put("a", &large), put("b", "1")]);
         let index = &machine.recall().index;
         assert_eq!(index.get(b"a"), Some((Known::At(3), 4)), "too large to keep");
-        index.keep(&mk_version("a", vec![1], 2));
+        index.keep([&mk_version("a", vec![1], 2)]);
         assert_eq!(index.get(b"a"), Some((Known::At(3), 4)), "no longer what it is");
-        index.keep(&mk_version("c", vec![1], 2));
+        index.keep([&mk_version("c", vec![1], 2)]);
         assert_eq!(index.get(b"c"), Some((Known::Absent, 4)), "deleted since");
-        index.keep(&mk_version("a", vec![7], 3));
+        index.keep([&mk_version("a", vec![7], 3)]);
         assert_eq!(kept(index, "a").unwrap(), [7][..]);
         // Nothing is left of another state.
         index.begin(9);
-        index.keep(&mk_version("a", vec![7], 3));
+        index.keep([&mk_version("a", vec![7], 3)]);
         assert_eq!(index.get(b"a"), None);
     }
 

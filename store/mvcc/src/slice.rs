@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::index::Index;
 use crate::keys;
+use crate::limits::KEPT_VERSION_BYTES_MAX;
 use crate::meta::Revisions;
 use crate::range::{ReadError, limit_of, passes, resolve};
 use crate::recall::Recall;
@@ -19,6 +20,9 @@ use crate::types::{KeyValue, RangeRequest, Revision};
 
 /// Copies of keys and values lie together in parts of so many bytes.
 const COPY_BYTES: usize = 64 * 1024;
+
+/// So many versions are kept at a time; changes wait meanwhile.
+const KEPT_AT_A_TIME: usize = 256;
 
 /// How much a slice may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,7 @@ pub fn recalled_slice<S: Storage>(
         current: revision,
     };
     let (mut reader, mut bytes) = (None, 0);
+    let mut looked_up = Vec::new();
     for (before, found) in walked.found {
         if bytes >= budget.bytes {
             (slice.seen, slice.next) = (before, Some(found.into_key()));
@@ -80,18 +85,28 @@ pub fn recalled_slice<S: Storage>(
             Found::At(key, mod_revision) => {
                 // Taken after the keys were met, so it holds their versions, or newer ones.
                 let reader = reader.get_or_insert_with(|| storage.snapshot());
-                match version(reader, &key, mod_revision, !request.keys_only)? {
-                    Some(kv) => kv,
+                let Some(kv) = version(reader, &key, mod_revision)? else {
                     // It was superseded and removed since: this state cannot be read any more.
-                    None => return Ok(None),
+                    return Ok(None);
+                };
+                // Whoever reads it next need not look it up.
+                if kv.value.len() <= KEPT_VERSION_BYTES_MAX {
+                    looked_up.push(kv.clone());
                 }
+                if looked_up.len() == KEPT_AT_A_TIME {
+                    recall.index.keep(&looked_up);
+                    looked_up.clear();
+                }
+                kv
             }
         };
         if passes(Live::Written(&kv), request) {
+            let kv = Live::Written(&kv).to_key_value(!request.keys_only);
             bytes += kv.bytes();
             slice.kvs.push(kv);
         }
     }
+    recall.index.keep(&looked_up);
     Ok(Some(slice))
 }
 
@@ -174,17 +189,12 @@ fn copy(copies: &mut BytesMut, bytes: &[u8]) -> Bytes {
 }
 
 /// The version of a key that came to be at a revision, if it is still there.
-fn version<R: StorageRead>(
-    reader: &R,
-    key: &[u8],
-    revision: Revision,
-    with_value: bool,
-) -> Result<Option<KeyValue>, ReadError> {
+fn version<R: StorageRead>(reader: &R, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, ReadError> {
     let Some(row) = reader.get(Table::Data, &keys::data_key(key, revision))? else {
         return Ok(None);
     };
     let record = Record::decode(&row)?;
-    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, with_value)))
+    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, true)))
 }
 
 /// Reads the beginning of a range. Of the request, `order`, `count_total` and `bytes_max` mean nothing here.
@@ -244,6 +254,33 @@ mod tests {
             machine.apply([entry(index, Some(txn(vec![op])))]).unwrap();
         }
         machine
+    }
+
+    #[test]
+    fn what_was_looked_up_is_kept() {
+        let written = mk_machine(KEPT_BYTES);
+        let recall = Arc::new(Recall::new(KEPT_BYTES));
+        let machine = StateMachine::open_with(Arc::clone(written.storage()), recall).unwrap();
+        let index = &machine.recall().index;
+        assert!(index.fill(index.filling(), &machine.storage().snapshot()).unwrap());
+        let kept = || {
+            let mut kept = 0;
+            index.walk(&KeyRange::prefix(""), |met| {
+                kept += u64::from(met.record().is_some());
+                ControlFlow::Continue(())
+            });
+            kept
+        };
+        assert_eq!(kept(), 0);
+        let request = RangeRequest::latest(KeyRange::prefix(""));
+        let (keys, bytes) = (10, usize::MAX);
+        let (_, _, seen) = read_all(request, |request| {
+            let budget = SliceBudget { keys, bytes };
+            recalled_slice(&**machine.storage(), machine.recall(), request, budget)
+                .unwrap()
+                .unwrap()
+        });
+        assert_eq!(kept(), seen);
     }
 
     /// All slices of a read, and what they come to.

@@ -77,9 +77,7 @@ impl<'s, R: StorageRead> View<'s, R> {
             ControlFlow::Continue(())
         })?;
         // Who writes it makes it known; but many only look, each at the same few keys.
-        if let Some(kv) = &found {
-            self.recall.index.keep(kv);
-        }
+        self.recall.index.keep(&found);
         Ok(found)
     }
 

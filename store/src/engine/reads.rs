@@ -74,11 +74,8 @@ impl Engine {
     /// Keeps what was read of one key as it is now for whoever asks next.
     fn learn_key(&self, request: &RangeRequest, answer: &RangeResponse) {
         let is_plain = !request.keys_only && !request.count_only && request.filter.is_open();
-        if is_plain
-            && is_of_one_key_now(request)
-            && let Some(kv) = answer.kvs.first()
-        {
-            self.recall().index.keep(kv);
+        if is_plain && is_of_one_key_now(request) {
+            self.recall().index.keep(answer.kvs.first());
         }
     }
 
