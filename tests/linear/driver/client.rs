@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 use trireme_proto::etcd::server::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest, RangeRequest, ResponseHeader, kv_client::KvClient,
@@ -21,6 +22,8 @@ use crate::linear::{
 
 /// How long a client waits for an answer. Short, so that there are unknown outcomes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the calls at the end may take.
+const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client rests between two requests, at most: it keeps the rate even on a fast store.
 const PAUSE_MAX_MS: u64 = 12;
 /// How long it rests after a failure, so that a dead member does not fill the history with failures.
@@ -42,6 +45,7 @@ pub struct ClientRecord {
 }
 
 /// Why there is no answer.
+#[derive(Debug)]
 enum Failure {
     /// The request was refused for what it is; the model knows why.
     Refused(Refusal),
@@ -317,21 +321,29 @@ pub async fn write_last(shared: &Shared, member: usize, client: usize) -> Result
     last_call(shared, member, client, op).await
 }
 
+/// Calls until it is answered. What was refused and changed nothing is asked again for a while: an alarm that has lost its cause
+/// ends by itself, but not at once.
 async fn last_call(shared: &Shared, member: usize, client: usize, op: Op) -> Result<Call> {
     let mut at = Services::new(shared.connect(member).await?);
-    let invoked = shared.now();
-    let sent = tokio::time::timeout(REQUEST_TIMEOUT * 10, send(&mut at, &op))
-        .await
-        .with_context(|| format!("member {member} does not answer at the end"))?;
-    let Ok((revision, answer)) = sent else {
-        anyhow::bail!("member {member} refuses at the end: {op:?}");
-    };
-    shared.answered_at(revision);
-    Ok(Call {
-        client,
-        op,
-        invoked,
-        returned: shared.now(),
-        outcome: Outcome::Done { revision, answer },
-    })
+    let deadline = Instant::now() + LAST_CALL_TIMEOUT;
+    loop {
+        let invoked = shared.now();
+        let sent = tokio::time::timeout_at(deadline, send(&mut at, &op))
+            .await
+            .with_context(|| format!("member {member} does not answer at the end"))?;
+        match sent {
+            Ok((revision, answer)) => {
+                shared.answered_at(revision);
+                return Ok(Call {
+                    client,
+                    op,
+                    invoked,
+                    returned: shared.now(),
+                    outcome: Outcome::Done { revision, answer },
+                });
+            }
+            Err(Failure::NotDone) if Instant::now() < deadline => tokio::time::sleep(PAUSE_AFTER_FAILURE).await,
+            Err(failure) => anyhow::bail!("member {member} refuses at the end, {failure:?}: {op:?}"),
+        }
+    }
 }
