@@ -80,7 +80,7 @@ pub fn recalled_slice<S: Storage>(
             (slice.seen, slice.next) = (before, Some(found.into_key()));
             break;
         }
-        let kv = match found {
+        let mut kv = match found {
             Found::Version(kv) => kv,
             Found::At(key, mod_revision) => {
                 // Taken after the keys were met, so it holds their versions, or newer ones.
@@ -101,7 +101,9 @@ pub fn recalled_slice<S: Storage>(
             }
         };
         if passes(Live::Written(&kv), request) {
-            let kv = Live::Written(&kv).to_key_value(!request.keys_only);
+            if request.keys_only {
+                kv.value = Bytes::new();
+            }
             bytes += kv.bytes();
             slice.kvs.push(kv);
         }
