@@ -7,6 +7,7 @@
 
 pub mod json;
 pub mod limits;
+pub mod parts;
 pub mod quantity;
 mod scalars;
 pub mod schema;

@@ -8,6 +8,7 @@ use trireme_logic::{
     kind::KindInfo,
     kinds,
     object::{KindOps, Object},
+    patch::Patch,
 };
 use trireme_proto::{
     api::{autoscaling::v1::Scale, core::v1::Binding, meta::v1::ManagedFieldsEntry},
@@ -109,6 +110,18 @@ impl Decoded {
         read_json(ops, &text, remarks, validation)
     }
 
+    /// The object whose other fields are `rest`, in the protobuf of the stored version. Of a field that is in both, which can
+    /// only be one that JSON always shows, `rest` counts.
+    pub(crate) fn beside(self, rest: &[u8]) -> Result<Self, ApiError> {
+        if rest.is_empty() {
+            return Ok(self);
+        }
+        let ops = self.object.ops();
+        let whole = Bytes::from([&*self.object.to_protobuf(), rest].concat());
+        let whole = read_protobuf(ops, whole)?;
+        Ok(Self { object: whole, ..self })
+    }
+
     fn of_kind(
         ops: &'static dyn KindOps,
         body: Bytes,
@@ -117,15 +130,7 @@ impl Decoded {
     ) -> Result<Self, ApiError> {
         check_size(body.len(), limits::REQUEST_MAX_BYTES)?;
         match encoding {
-            Encoding::Protobuf => {
-                if let Some(schema) = ops.schema() {
-                    wire::check_messages(schema, &body).map_err(|error| not_readable(ops.info(), &error))?;
-                }
-                let object = ops
-                    .from_protobuf(body)
-                    .map_err(|error| not_readable(ops.info(), &error))?;
-                Ok(Self::internal(object))
-            }
+            Encoding::Protobuf => read_protobuf(ops, body).map(Self::internal),
             Encoding::Json => from_json(ops, &body, validation),
         }
     }
@@ -203,18 +208,23 @@ fn from_json(ops: &'static dyn KindOps, body: &[u8], validation: Validation) -> 
 }
 
 /// What is said of fields that stand twice in a patch, which is no object of a kind itself; nothing if nobody wants to know.
-pub(crate) fn remarks_of_patch(patch: &[u8], validation: Validation) -> Vec<String> {
+pub(crate) fn remarks_of_patch(patch: &Patch, validation: Validation) -> Vec<String> {
     match validation {
         Validation::Ignore => Vec::new(),
-        // What is no JSON is found out by whoever applies it.
-        Validation::Warn | Validation::Strict => {
-            json::parse_last_wins(patch).map_or_else(|_| Vec::new(), |(_, twice)| remarks_of(&twice))
-        }
+        Validation::Warn | Validation::Strict => remarks_of(patch.twice()),
     }
 }
 
 fn remarks_of(twice: &[String]) -> Vec<String> {
     twice.iter().map(|path| format!("duplicate field {path:?}")).collect()
+}
+
+fn read_protobuf(ops: &'static dyn KindOps, bytes: Bytes) -> Result<Box<dyn Object>, ApiError> {
+    let unreadable = |error: &dyn std::fmt::Display| not_readable(ops.info(), error);
+    if let Some(schema) = ops.schema() {
+        wire::check_messages(schema, &bytes).map_err(|error| unreadable(&error))?;
+    }
+    ops.from_protobuf(bytes).map_err(|error| unreadable(&error))
 }
 
 /// `remarks` are what is known to be wrong already.

@@ -11,7 +11,12 @@ use trireme_logic::{
     kinds,
     object::{KindOps, Object},
 };
-use trireme_proto::api::meta::v1::{ManagedFieldsEntry, Time};
+use trireme_proto::{
+    api::meta::v1::{ManagedFieldsEntry, Time},
+    json::transcode,
+    parts::{self, Difference},
+    schema::MessageSchema,
+};
 
 use super::Subresource;
 use crate::status::ApiError;
@@ -96,12 +101,34 @@ fn own_part(manager: Option<&str>, old: &dyn Object, object: &mut dyn Object, pa
         part,
         now,
     };
-    let owners = match (without_owners(old.ops(), old), without_owners(old.ops(), object)) {
-        (Some(before), Some(after)) => apply::owners_of_changed(&change, manager, &entries, &before, &after),
+    // Owners in another version of the kind need all of both, to be said in that.
+    let one_version = entries.iter().all(|entry| entry.api_version == api_version);
+    let versions = one_version.then(|| differing(&change, old, object)).flatten();
+    let versions = versions.or_else(|| Some((without_owners(old.ops(), old)?, without_owners(old.ops(), object)?)));
+    let owners = match versions {
+        Some((before, after)) => apply::owners_of_changed(&change, manager, &entries, &before, &after),
         // What has no JSON has been compared with nothing: better old owners than none.
-        _ => entries,
+        None => entries,
     };
     object.metadata_mut().managed_fields = owners;
+}
+
+/// The JSON of what two versions of an object differ in, beside who owns what; `None` if that cannot be told from their bytes.
+/// `object` says nothing of owners.
+fn differing(change: &Change<'_>, old: &dyn Object, object: &mut dyn Object) -> Option<(Value, Value)> {
+    let schema = change.schema?;
+    let owners = old.metadata().managed_fields.clone();
+    object.metadata_mut().managed_fields = owners;
+    let new = object.to_protobuf();
+    object.metadata_mut().managed_fields.clear();
+    let Difference { old, new } = parts::difference(schema, &old.to_protobuf(), &new)?;
+    Some((json_of(schema, &old)?, json_of(schema, &new)?))
+}
+
+fn json_of(schema: &'static MessageSchema, protobuf: &[u8]) -> Option<Value> {
+    let mut text = Vec::new();
+    transcode(schema, protobuf, true, &mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn is_of_status(entry: &ManagedFieldsEntry) -> bool {
@@ -119,4 +146,76 @@ pub(crate) fn without_owners(ops: &dyn KindOps, object: &dyn Object) -> Option<V
         meta.remove("managedFields");
     }
     Some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod() -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}, "annotations": {"note": "x"}},
+            "spec": {
+                "containers": [{"name": "main", "image": "web:1", "env": [{"name": "A", "value": "1"}]}],
+                "securityContext": {"runAsUser": 7},
+                "tolerations": [{"operator": "Exists"}],
+            },
+        })
+    }
+
+    fn object(json: &Value) -> Box<dyn Object> {
+        let ops = kinds::by_api_version("v1", "Pod").expect("served");
+        ops.from_json_value(json.clone()).expect("a pod")
+    }
+
+    /// What differs is found in the bytes, and the owners are those that a comparison of everything gives.
+    #[test]
+    fn owners_follow_from_what_differs() {
+        let mut old = object(&pod());
+        own_new(Some("creator"), &mut *old, Time::default()).expect("JSON");
+        let set = |path: &'static str, value: Value| {
+            let mut changed = pod();
+            *changed.pointer_mut(path).expect("a value") = value;
+            changed
+        };
+        let mut owners_seen = Vec::new();
+        for changed in [
+            pod(),
+            set("/metadata/annotations", json!({"note": "y"})),
+            set("/metadata/annotations", json!({})),
+            set("/metadata/labels/app", json!("shop")),
+            set("/spec/containers/0/image", json!("web:2")),
+            set("/spec/containers/0/env", json!([{"name": "B"}])),
+            set("/spec/securityContext", json!(null)),
+            set("/spec/securityContext", json!({"fsGroup": 7})),
+            set("/spec/tolerations", json!([])),
+            set("/spec", json!({"containers": [], "hostname": "web"})),
+            set("/spec", json!(null)),
+        ] {
+            let mut new = object(&changed);
+            let change = Change {
+                schema: old.ops().schema(),
+                api_version: "v1",
+                part: Part::Object { status_apart: true },
+                now: Time::default(),
+            };
+            let (before, after) = differing(&change, &*old, &mut *new).expect("told from the bytes");
+            let whole = |object: &dyn Object| without_owners(old.ops(), object).expect("JSON");
+            let entries = &old.metadata().managed_fields;
+            let owners = |before: &Value, after: &Value| {
+                apply::owners_of_changed(&change, Some("editor"), entries, before, after)
+            };
+            let found = owners(&before, &after);
+            assert_eq!(found, owners(&whole(&*old), &whole(&*new)), "{changed}");
+            assert!(new.metadata().managed_fields.is_empty());
+            owners_seen.push(format!("{found:?}"));
+        }
+        owners_seen.sort();
+        owners_seen.dedup();
+        assert!(owners_seen.len() > 8, "they differ: {}", owners_seen.len());
+    }
 }

@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+use serde_json::{Map, Value};
 use trireme_logic::{
     kind::KindInfo,
     kinds,
     object::{KindOps, Object, ObjectKey},
 };
-use trireme_proto::json::transcode;
+use trireme_proto::{json::transcode, parts};
 use trireme_store::kv::{KeyValue, Revision};
 
 use crate::{limits, pipeline::Permit, status::ApiError};
@@ -32,6 +33,14 @@ pub struct Stored {
     value: Bytes,
     revision: Revision,
     object: OnceLock<Arc<dyn Object>>,
+}
+
+/// An object in two pieces.
+pub(super) struct Named {
+    /// What is named of it, as JSON with its type.
+    pub(super) json: Vec<u8>,
+    /// The rest, as protobuf; empty if all is named.
+    pub(super) rest: Vec<u8>,
 }
 
 impl Stored {
@@ -159,6 +168,17 @@ impl Stored {
         let mut text = Vec::with_capacity(self.value.len() * JSON_BYTES_A_BYTE);
         self.write_json(true, &mut text)?;
         Ok(text)
+    }
+
+    /// What a document names of the object, and the rest of it. `None` if it cannot be taken apart: it is shown in another version
+    /// than it is stored in, or the document is about the whole of it.
+    pub(super) fn named_by(&self, document: &Map<String, Value>) -> Option<Result<Named, ApiError>> {
+        let schema = self.ops.schema().filter(|_| self.is_shown_as_stored())?;
+        let pieces = parts::named_by(schema, &with_revision(&self.value, self.revision), document)?;
+        let mut json = Vec::new();
+        let written = transcode(schema, &pieces.named, true, &mut json).map_err(|error| self.undecodable(&error));
+        let rest = pieces.rest;
+        Some(written.map(|()| Named { json, rest }))
     }
 
     /// Writes the same behind what `text` holds, as it stands in a list, where what its objects are is said once.

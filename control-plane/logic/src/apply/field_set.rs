@@ -112,14 +112,23 @@ impl FieldSet {
     /// The paths that are in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        self.merge(other, |one, two| match (one, two) {
-            (Some(one), Some(two)) => Node {
-                member: one.member || two.member,
-                children: one.children.union(&two.children),
-            },
-            (Some(node), None) | (None, Some(node)) => node.clone(),
-            (None, None) => Node::default(),
-        })
+        let mut union = self.clone();
+        union.add(other);
+        union
+    }
+
+    /// Puts in all paths of another set.
+    pub fn add(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            match self.nodes.binary_search_by(|(present, _)| present.cmp(element)) {
+                Ok(index) => {
+                    let node = &mut self.nodes[index].1;
+                    node.member |= theirs.member;
+                    node.children.add(&theirs.children);
+                }
+                Err(index) => self.nodes.insert(index, (element.clone(), theirs.clone())),
+            }
+        }
     }
 
     /// The paths that are in both.
@@ -137,14 +146,24 @@ impl FieldSet {
     /// The paths that are in this one alone.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        self.merge(other, |one, two| match (one, two) {
-            (Some(one), Some(two)) => Node {
-                member: one.member && !two.member,
-                children: one.children.difference(&two.children),
-            },
-            (Some(one), None) => one.clone(),
-            (None, _) => Node::default(),
-        })
+        let mut difference = self.clone();
+        difference.subtract(other);
+        difference
+    }
+
+    /// Takes out all paths of another set.
+    pub fn subtract(&mut self, other: &Self) {
+        for (element, theirs) in &other.nodes {
+            let Ok(index) = self.nodes.binary_search_by(|(present, _)| present.cmp(element)) else {
+                continue;
+            };
+            let node = &mut self.nodes[index].1;
+            node.member &= !theirs.member;
+            node.children.subtract(&theirs.children);
+            if node.is_empty() {
+                self.nodes.remove(index);
+            }
+        }
     }
 
     /// The paths that are neither in the other one nor below a path that is.

@@ -160,7 +160,7 @@ impl Managers {
                 self.entries.insert(bucket.clone(), managed);
             }
             if let (Some(merged), Some(bucket)) = (self.entries.remove(&id), self.entries.get_mut(&bucket)) {
-                bucket.fields = bucket.fields.union(&merged.fields);
+                bucket.fields.add(&merged.fields);
                 // Of the two it is the more recent one.
                 bucket.time = merged.time;
                 count -= 1;

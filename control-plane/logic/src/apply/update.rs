@@ -145,15 +145,16 @@ impl Managers {
             let Some(lost) = lost.get(managed.api_version.as_str()) else {
                 return false;
             };
-            managed.fields = managed.fields.difference(lost);
+            managed.fields.subtract(lost);
             !managed.fields.is_empty()
         });
     }
 
     /// Gives fields to a manager, beside what it has.
     pub(super) fn win(&mut self, id: ManagerId, mut won: Managed) {
-        if let Some(before) = self.entries.get(&id) {
-            won.fields = won.fields.union(&before.fields);
+        if let Some(before) = self.entries.remove(&id) {
+            let gained = std::mem::replace(&mut won.fields, before.fields);
+            won.fields.add(&gained);
         }
         self.entries.insert(id, won);
     }

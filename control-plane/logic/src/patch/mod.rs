@@ -7,7 +7,7 @@ mod operations;
 mod schema_lookup;
 mod strategic;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use trireme_proto::schema::MessageSchema;
 
 use crate::{json, limits};
@@ -64,35 +64,75 @@ impl PatchError {
     }
 }
 
-/// The object that a patch makes of the present one. `schema` says how lists merge; without one, a
-/// strategic merge replaces lists whole.
+/// A patch that was read.
+#[derive(Debug, Clone)]
+pub struct Patch {
+    patch_type: PatchType,
+    document: Value,
+    twice: Vec<String>,
+}
+
+impl Patch {
+    /// Reads a patch.
+    pub fn read(patch_type: PatchType, text: &[u8]) -> Result<Self, PatchError> {
+        if text.len() > limits::PATCH_SIZE_BYTES {
+            return Err(PatchError::TooLarge(text.len()));
+        }
+        let (document, twice) = json::parse_last_wins(text).map_err(PatchError::Unreadable)?;
+        if patch_type != PatchType::Json {
+            must_be_object(&document)?;
+        }
+        Ok(Self {
+            patch_type,
+            document,
+            twice,
+        })
+    }
+
+    /// The paths of fields that stand twice in it. The last one counts.
+    pub fn twice(&self) -> &[String] {
+        &self.twice
+    }
+
+    /// The document that names all of an object that the patch depends on and changes; `None` if that may be anything.
+    pub fn names(&self) -> Option<&Map<String, Value>> {
+        match self.patch_type {
+            // Its paths may lead anywhere, and its tests may be of anything.
+            PatchType::Json => None,
+            PatchType::Merge | PatchType::StrategicMerge => self.document.as_object(),
+        }
+    }
+
+    /// The object that the patch makes of the present one. `schema` says how lists merge; without one, a strategic merge
+    /// replaces lists whole.
+    pub fn apply(&self, schema: Option<&'static MessageSchema>, current: &Value) -> Result<Value, PatchError> {
+        let patched = match self.patch_type {
+            PatchType::Json => operations::apply(current, self.document.clone())?,
+            PatchType::Merge => {
+                let mut patched = current.clone();
+                json_patch::merge(&mut patched, &self.document);
+                patched
+            }
+            PatchType::StrategicMerge => strategic::apply(schema, current, must_be_object(&self.document)?)?,
+        };
+        if json::value_depth(&patched) > limits::JSON_DEPTH {
+            return Err(PatchError::ResultTooDeep);
+        }
+        Ok(patched)
+    }
+}
+
+/// Reads a patch and applies it. See [`Patch`].
 pub fn apply(
     schema: Option<&'static MessageSchema>,
     patch_type: PatchType,
     current: &Value,
     patch: &[u8],
 ) -> Result<Value, PatchError> {
-    if patch.len() > limits::PATCH_SIZE_BYTES {
-        return Err(PatchError::TooLarge(patch.len()));
-    }
-    let patch = json::parse(patch).map_err(PatchError::Unreadable)?;
-    let patched = match patch_type {
-        PatchType::Json => operations::apply(current, patch)?,
-        PatchType::Merge => {
-            must_be_object(&patch)?;
-            let mut patched = current.clone();
-            json_patch::merge(&mut patched, &patch);
-            patched
-        }
-        PatchType::StrategicMerge => strategic::apply(schema, current, must_be_object(&patch)?)?,
-    };
-    if json::value_depth(&patched) > limits::JSON_DEPTH {
-        return Err(PatchError::ResultTooDeep);
-    }
-    Ok(patched)
+    Patch::read(patch_type, patch)?.apply(schema, current)
 }
 
-fn must_be_object(patch: &Value) -> Result<&serde_json::Map<String, Value>, PatchError> {
+fn must_be_object(patch: &Value) -> Result<&Map<String, Value>, PatchError> {
     patch
         .as_object()
         .ok_or_else(|| PatchError::Malformed("it must be a JSON object".into()))

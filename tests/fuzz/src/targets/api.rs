@@ -8,9 +8,11 @@ use trireme_logic::json;
 use trireme_logic::kinds::{self, KINDS};
 use trireme_logic::limits;
 use trireme_logic::object::{KindOps, Object};
-use trireme_logic::patch::{self, PatchType};
+use trireme_logic::patch::{self, Patch, PatchType};
 use trireme_logic::testing::full_object;
 use trireme_proto::api::meta::v1::{MicroTime, Time};
+use trireme_proto::json::transcode;
+use trireme_proto::parts;
 use trireme_proto::quantity::Amount;
 use trireme_proto::selector::{FieldSelector, LabelSelector};
 
@@ -300,7 +302,11 @@ pub(super) fn patch(input: &[u8]) -> bool {
         return false;
     };
     let form = PATCH_TYPES[usize::from(*form) % PATCH_TYPES.len()];
-    let schema = KINDS[usize::from(*which) % KINDS.len()].schema();
+    let ops = KINDS[usize::from(*which) % KINDS.len()];
+    let schema = ops.schema();
+    if let Ok(patch) = Patch::read(form, patch) {
+        patch_of_what_is_stored(ops, &current, &patch);
+    }
     let Ok(patched) = patch::apply(schema, form, &current, patch) else {
         return false;
     };
@@ -325,6 +331,47 @@ pub(super) fn patch(input: &[u8]) -> bool {
         );
     }
     true
+}
+
+/// A patch of nothing but what it names of the stored bytes comes to what one of the whole object does.
+fn patch_of_what_is_stored(ops: &'static dyn KindOps, current: &Value, patch: &Patch) {
+    let Some((schema, names)) = ops.schema().zip(patch.names()) else {
+        return;
+    };
+    if !kinds::is_same(ops.info(), ops.stored().info()) {
+        return;
+    }
+    let stored = match ops.from_json_value(current.clone()) {
+        Ok(object) => object.to_protobuf(),
+        Err(_) => return,
+    };
+    let patched = |protobuf: &[u8]| {
+        let mut text = Vec::new();
+        transcode(schema, protobuf, true, &mut text).ok()?;
+        let before: Value = serde_json::from_slice(&text).expect("JSON was written");
+        ops.from_json_value(patch.apply(Some(schema), &before).ok()?).ok()
+    };
+    let Some(pieces) = parts::named_by(schema, &stored, names) else {
+        return;
+    };
+    let of_the_whole = patched(&stored);
+    let of_what_is_named = patched(&pieces.named).map(|object| {
+        let whole = [&*object.to_protobuf(), &pieces.rest].concat();
+        ops.from_protobuf(whole.into()).expect("two messages are one")
+    });
+    assert_eq!(settled(of_what_is_named), settled(of_the_whole));
+}
+
+/// The JSON of an object once it was read and written so often that everything shows which always does.
+fn settled(object: Option<Box<dyn Object>>) -> Option<Value> {
+    const MESSAGES_DEEP: usize = 8;
+    let mut json = object?.to_json_value().ok()?;
+    for _ in 0..MESSAGES_DEEP {
+        let read = json.as_object()?.clone();
+        let ops = kinds::by_api_version(read["apiVersion"].as_str()?, read["kind"].as_str()?)?;
+        json = ops.from_json_value(json).ok()?.to_json_value().ok()?;
+    }
+    Some(json)
 }
 
 /// The pod among the seeds, behind the byte of its kind.

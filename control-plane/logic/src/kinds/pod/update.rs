@@ -12,6 +12,9 @@ use crate::{
 
 /// Checks a change of a pod's spec: images, a nearer deadline, further tolerations, and gates that open.
 pub(super) fn validate(pod: &Pod, old: &Pod, errors: &mut FieldErrors) {
+    if pod.spec == old.spec {
+        return;
+    }
     let (new, old) = (
         pod.spec.clone().unwrap_or_default(),
         old.spec.clone().unwrap_or_default(),
