@@ -45,6 +45,10 @@ pub const BODY_RETRY: Duration = Duration::from_secs(1);
 /// Smallest answer that is compressed, in bytes.
 pub const GZIP_MIN_BYTES: usize = 128 << 10;
 
+/// Frames of a watch that are ready go together until they have this size, in bytes: beyond it, to copy them costs more than to
+/// send them one by one.
+pub const FRAMES_TOGETHER_BYTES: usize = 4 << 10;
+
 /// An answer is sent in pieces of about this size, in bytes: one object more at most.
 pub const ANSWER_PIECE_BYTES: usize = 64 << 10;
 
@@ -197,8 +201,8 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// What a connection has written is sent when it comes to this, in bytes, or when the connection has nothing more to write.
 pub const GATHERED_BYTES: usize = 64 << 10;
 
-/// Room for the first of what is written, in bytes.
-pub const GATHERED_FIRST_BYTES: usize = 16 << 10;
+/// How much room for so much each thread keeps at most, in pieces.
+pub const GATHERED_SPARE: usize = 4;
 
 /// Bytes buffered for one HTTP/2 stream towards a client that does not read.
 pub const SEND_BUFFER_BYTES: usize = 400 << 10;

@@ -60,7 +60,7 @@ pub use selection::Selection;
 pub use stored::Stored;
 #[cfg(test)]
 pub(crate) use told::shared_for_tests;
-pub use told::{Told, ToldAs};
+pub use told::{Door, Told, ToldAs};
 pub use watch::{ObjectWatch, WatchChange, WatchRequest};
 
 use crate::{environment::Environment, pipeline::Permit, status::ApiError};

@@ -149,12 +149,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        registry::{ToldAs, ops_of, stored::encode},
+        registry::{Door, ToldAs, ops_of, stored::encode},
         status::ApiError,
     };
 
     const FORM: ToldAs = ToldAs {
-        event: None,
+        door: Door::Rest,
+        event: "MODIFIED",
         encoding: Encoding::Json,
         metadata: None,
     };

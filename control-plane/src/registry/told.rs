@@ -24,12 +24,23 @@ pub struct Told {
 /// What determines the bytes in which a state is told, beside the state and the API version that it is shown in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToldAs {
-    /// What happened, if the bytes are a frame that says it; `None` if they are the object alone.
-    pub event: Option<&'static str>,
+    /// Whose frame it is.
+    pub door: Door,
+    /// What happened, as the frame says it.
+    pub event: &'static str,
     /// Of the object.
     pub encoding: Encoding,
     /// Only the metadata, in this version of `meta.k8s.io`.
     pub metadata: Option<&'static str>,
+}
+
+/// The interface that a watch is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// That of this program's own services.
+    Grpc,
+    /// Kubernetes' own.
+    Rest,
 }
 
 struct Shared {

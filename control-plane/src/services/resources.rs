@@ -6,24 +6,28 @@ mod discovery;
 mod explain;
 mod item;
 pub(crate) mod logs;
+mod watch_wire;
 mod watching;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, Empty},
+};
 use tonic::{Request, Response, Status};
 use trireme_logic::{object::ObjectKey, patch::PatchType};
 use trireme_proto::v1::{
     self, CreateRequest, DeleteRequest, DeleteResponse, DiscoverRequest, DiscoverResponse, ExplainRequest,
     ExplainResponse, FieldValidation, GetRequest, Item, ListRequest, ListResponse, LogsChunk, LogsRequest,
-    PatchRequest, ResourceRef, UpdateRequest, WatchEvent, WatchRequest,
-    resources_server::{Resources, ResourcesServer},
+    PatchRequest, ResourceRef, UpdateRequest, WatchEvent, WatchRequest, resources_server::Resources,
 };
 
 use trireme_store::lanes::carry;
 
 pub use logs::LogSource;
+pub use watch_wire::ResourcesRoute;
 
 use self::item::Answer;
 use crate::{
@@ -34,6 +38,9 @@ use crate::{
     status::ApiError,
     transport::Peer,
 };
+
+/// How large a request may be, in bytes. Beside the object it has a few names.
+const MESSAGE_MAX_BYTES: usize = limits::REQUEST_MAX_BYTES + (64 << 10);
 
 /// The service.
 pub struct ResourcesService {
@@ -50,10 +57,17 @@ impl ResourcesService {
 
     /// As it is added to the routes, with its limits.
     #[must_use]
-    pub fn into_server(self) -> ResourcesServer<Self> {
-        // Beside the object, a request has a few names.
-        const MESSAGE_MAX_BYTES: usize = limits::REQUEST_MAX_BYTES + (64 << 10);
-        ResourcesServer::new(self).max_decoding_message_size(MESSAGE_MAX_BYTES)
+    pub fn into_server(self) -> ResourcesRoute {
+        ResourcesRoute::new(self)
+    }
+
+    /// Begins a watch, as a stream of frames.
+    async fn begin_watch(
+        &self,
+        request: &Request<WatchRequest>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status> {
+        let permit = permit(request, Verb::Watch, request.get_ref().resource.as_ref())?;
+        Ok(watching::watch(&self.registry, &permit, request.get_ref()).await?)
     }
 
     fn answer(&self, encoding: i32, view: i32) -> Result<Answer, ApiError> {
@@ -243,12 +257,11 @@ impl Resources for ResourcesService {
         Ok(self.list_items(&permit, request.into_inner()).await?)
     }
 
-    type WatchStream = BoxStream<'static, Result<WatchEvent, Status>>;
+    type WatchStream = Empty<Result<WatchEvent, Status>>;
 
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let permit = permit(&request, Verb::Watch, request.get_ref().resource.as_ref())?;
-        let stream = watching::watch(&self.registry, &permit, request.get_ref()).await?;
-        Ok(Response::new(stream))
+    /// Never called: [`ResourcesRoute`] answers watches, by [`begin_watch`](Self::begin_watch).
+    async fn watch(&self, _request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("a watch came to where none is answered"))
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Item>, Status> {

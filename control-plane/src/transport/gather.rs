@@ -6,6 +6,7 @@
 //! before that: on a machine with nothing else to do this takes no time, and the more there is to do, the more is sent at once.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::{Pin, pin},
@@ -16,7 +17,6 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-use bytes::{Buf, BytesMut};
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -30,7 +30,9 @@ pub(super) struct Sender<S>(Arc<Mutex<Gathered<S>>>);
 
 struct Gathered<S> {
     inner: S,
-    written: BytesMut,
+    written: Vec<u8>,
+    /// How much of it is sent.
+    sent: usize,
     /// Something was written since the last flush.
     is_unsent: bool,
 }
@@ -52,7 +54,8 @@ struct AtTheEnd(Arc<Turn>);
 pub(super) fn gather<S>(inner: S) -> (Gathering<S>, Sender<S>) {
     let gathered = Arc::new(Mutex::new(Gathered {
         inner,
-        written: BytesMut::new(),
+        written: Vec::new(),
+        sent: 0,
         is_unsent: false,
     }));
     (Gathering(Arc::clone(&gathered)), Sender(gathered))
@@ -103,15 +106,16 @@ impl<S: AsyncWrite + Unpin> Sender<S> {
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Sends all that was written.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.written.is_empty() {
-            let sent = ready!(Pin::new(&mut self.inner).poll_write(context, &self.written))?;
+        while self.sent < self.written.len() {
+            let sent = ready!(Pin::new(&mut self.inner).poll_write(context, &self.written[self.sent..]))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written.advance(sent);
+            self.sent += sent;
         }
         // A connection on which nothing happens keeps no room.
-        self.written = BytesMut::new();
+        give_back(std::mem::take(&mut self.written));
+        self.sent = 0;
         ready!(Pin::new(&mut self.inner).poll_flush(context))?;
         self.is_unsent = false;
         Poll::Ready(Ok(()))
@@ -123,7 +127,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
             ready!(self.poll_send(context))?;
         }
         if self.written.capacity() == 0 {
-            self.written.reserve(limits::GATHERED_FIRST_BYTES);
+            self.written = take_room();
         }
         self.is_unsent = true;
         Poll::Ready(Ok(limits::GATHERED_BYTES - self.written.len()))
@@ -204,6 +208,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         ready!(gathered.poll_send(context))?;
         Pin::new(&mut gathered.inner).poll_shutdown(context)
     }
+}
+
+thread_local! {
+    /// Room that no connection has at present. Mostly one writes and sends before the next one of the thread does, so that few
+    /// have room at once, and each would else have to find some anew.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Room for what a connection writes.
+fn take_room() -> Vec<u8> {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| Vec::with_capacity(limits::GATHERED_BYTES))
+}
+
+fn give_back(mut room: Vec<u8>) {
+    room.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if room.capacity() > 0 && spare.len() < limits::GATHERED_SPARE {
+            spare.push(room);
+        }
+    });
 }
 
 /// Only one task has both ends, so nobody ever waits for the lock.

@@ -38,8 +38,16 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct CertificateSource(ArcSwap<CertifiedKey>);
 
+/// AES with keys of 128 bits before those of 256: it is as far out of anybody's reach, takes a quarter less time, and is what
+/// Go's servers prefer, too.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    let mut provider = rustls::crypto::ring::default_provider();
+    let is_preferred = |suite: &rustls::SupportedCipherSuite| {
+        let name = suite.suite().as_str();
+        name.is_some_and(|name| name.contains("AES_128_GCM"))
+    };
+    provider.cipher_suites.sort_by_key(|suite| !is_preferred(suite));
+    Arc::new(provider)
 }
 
 fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -127,6 +135,7 @@ pub fn server_config(source: Arc<CertificateSource>, ca_pem: &str) -> Result<Arc
         .map_err(TlsError::Setup)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(source);
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

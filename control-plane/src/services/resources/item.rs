@@ -5,11 +5,12 @@ use prost::Message;
 use trireme_logic::kind::KindInfo;
 use trireme_proto::{
     api::{autoscaling::v1::Scale, meta::v1::Time},
-    v1::{Column, Encoding, Item, View},
+    v1::{Column, Encoding, Item, View, WatchEvent, watch_event::Type},
 };
 
+use super::watch_wire::frame;
 use crate::{
-    registry::{Stored, Told, ToldAs},
+    registry::{Door, Stored, Told, ToldAs},
     services::verbs::{Outcome, metadata_of},
     status::ApiError,
 };
@@ -47,18 +48,29 @@ impl Answer {
         self.with_object(stored, self.object(stored)?)
     }
 
-    /// One object of a watch. Its bytes are shared with others who want them so.
-    pub(super) fn told(&self, told: &Told) -> Result<Item, ApiError> {
+    /// The frame of an event. All who want it in the same form get the same bytes, but for tables: they have columns or none,
+    /// and ages as of the beginning of a watch.
+    pub(super) fn event(&self, happened: Type, told: &Told, columns: Vec<Column>) -> Result<Bytes, ApiError> {
+        let make = |stored: &Stored| {
+            let event = WatchEvent {
+                r#type: happened as i32,
+                revision: stored.revision(),
+                item: Some(self.item(stored)?),
+                initial_events_end: false,
+                columns,
+            };
+            frame(&event)
+        };
+        if self.is_table() {
+            return make(told);
+        }
         let form = ToldAs {
-            event: None,
+            door: Door::Grpc,
+            event: happened.as_str_name(),
             encoding: self.encoding,
             metadata: (self.view == View::Metadata).then_some(META_VERSION),
         };
-        let object = match self.view {
-            View::Table => Bytes::new(),
-            View::Object | View::ObjectAndTable | View::Metadata => told.in_form(form, |stored| self.object(stored))?,
-        };
-        self.with_object(told, object)
+        told.in_form(form, make)
     }
 
     fn object(&self, stored: &Stored) -> Result<Bytes, ApiError> {
@@ -158,24 +170,35 @@ mod tests {
     use super::*;
     use crate::registry::{ops_of, shared_for_tests};
 
-    /// In every form, what a watch tells and shares is what a list says of the object.
+    /// In every form, what a watch tells is the item of a list, and shared but for tables.
     #[test]
     fn what_is_told_is_the_item_of_a_list() {
         let stored = Stored::made_up(Box::new(mk_pod("shop", "web")), ops_of("", "pods"), 7);
         let told = shared_for_tests(&stored);
-        let mut objects = Vec::new();
+        let mut frames = Vec::new();
         for encoding in [Encoding::Protobuf, Encoding::Json] {
             for view in [View::Object, View::Metadata, View::Table, View::ObjectAndTable] {
                 let answer = Answer::new(encoding as i32, view as i32, Time::default()).expect("a form");
-                let item = answer.told(&told).expect("told");
-                assert_eq!(item, answer.item(&stored).expect("listed"), "{encoding:?} {view:?}");
-                let again = answer.told(&told).expect("told");
-                assert_eq!(item.object.as_ptr(), again.object.as_ptr(), "{encoding:?} {view:?}");
-                objects.push(item.object);
+                for happened in [Type::Added, Type::Modified, Type::Deleted] {
+                    let what = format!("{encoding:?} {view:?} {happened:?}");
+                    let columns = answer.columns(stored.kind());
+                    let told = || answer.event(happened, &told, columns.clone()).expect("told");
+                    let expected = WatchEvent {
+                        r#type: happened as i32,
+                        revision: 7,
+                        item: Some(answer.item(&stored).expect("listed")),
+                        columns: columns.clone(),
+                        ..WatchEvent::default()
+                    };
+                    let first = told();
+                    assert_eq!(first, frame(&expected).expect("framed"), "{what}");
+                    assert_eq!(first.as_ptr() == told().as_ptr(), !answer.is_table(), "{what}");
+                    frames.push(first);
+                }
             }
         }
-        objects.sort();
-        objects.dedup();
-        assert_eq!(objects.len(), 5, "nothing, and two of each encoding");
+        frames.sort();
+        frames.dedup();
+        assert_eq!(frames.len(), 21, "a table has no encoding");
     }
 }

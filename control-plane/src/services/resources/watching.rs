@@ -1,16 +1,19 @@
-//! A watch as a stream of messages. It is pulled by its reader: a slow one holds up nobody else and fills no queue.
+//! A watch as a stream of frames, each a message or several. It is pulled by its reader: a slow one holds up nobody else and fills no queue.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use tonic::Status;
 use trireme_logic::kind::KindInfo;
 use trireme_proto::v1::{WatchEvent, WatchRequest, watch_event::Type};
 
-use super::{item::Answer, requested};
+use super::{item::Answer, requested, watch_wire::frame};
 use crate::{
+    limits,
     pipeline::Permit,
     registry::{self, ObjectWatch, Registry, Selection, WatchChange},
+    services::frames::Frames,
     status::ApiError,
 };
 
@@ -27,7 +30,7 @@ pub(super) async fn watch(
     registry: &Arc<Registry>,
     permit: &Permit,
     request: &WatchRequest,
-) -> Result<BoxStream<'static, Result<WatchEvent, Status>>, ApiError> {
+) -> Result<BoxStream<'static, Result<Bytes, Status>>, ApiError> {
     let info = requested(permit)?;
     if request.resource_version < 0 {
         return Err(ApiError::bad_request("the resource version must not be negative"));
@@ -42,17 +45,18 @@ pub(super) async fn watch(
     };
     let _seat = registry.admit(permit, 0).await?;
     let watch = registry.watch(permit, info.ops(), wanted).await?;
-    let watching = Watching {
+    // It is moved with every event.
+    let watching = Box::new(Watching {
         watch,
         answer,
         info: info.kind(),
         first: true,
-    };
+    });
     // After an error there is nothing more to come.
     let stream = futures::stream::unfold(Some(watching), |watching| async move {
         let mut watching = watching?;
         match watching.next().await {
-            Ok(event) => Some((Ok(event), Some(watching))),
+            Ok(frames) => Some((Ok(frames), Some(watching))),
             Err(error) => Some((Err(Status::from(error)), None)),
         }
     });
@@ -60,23 +64,33 @@ pub(super) async fn watch(
 }
 
 impl Watching {
-    async fn next(&mut self) -> Result<WatchEvent, ApiError> {
-        let change = self.watch.next().await?;
-        let (kind, stored) = match change {
-            WatchChange::Added(stored) => (Type::Added, stored),
-            WatchChange::Modified(stored) => (Type::Modified, stored),
-            WatchChange::Deleted(stored) => (Type::Deleted, stored),
+    /// The next frames, as many as there are.
+    async fn next(&mut self) -> Result<Bytes, ApiError> {
+        let mut frames = Frames::default();
+        loop {
+            let change = self.watch.next().await?;
+            frames.add(self.frame(&change)?);
+            if !self.watch.has_pending() || frames.len() >= limits::FRAMES_TOGETHER_BYTES {
+                return Ok(frames.into_bytes());
+            }
+        }
+    }
+
+    fn frame(&mut self, change: &WatchChange) -> Result<Bytes, ApiError> {
+        let (happened, told) = match change {
+            WatchChange::Added(told) => (Type::Added, told),
+            WatchChange::Modified(told) => (Type::Modified, told),
+            WatchChange::Deleted(told) => (Type::Deleted, told),
             WatchChange::Bookmark {
                 revision,
                 initial_events_end,
             } => {
-                let event = WatchEvent {
+                return frame(&WatchEvent {
                     r#type: Type::Bookmark as i32,
-                    revision,
-                    initial_events_end,
+                    revision: *revision,
+                    initial_events_end: *initial_events_end,
                     ..WatchEvent::default()
-                };
-                return Ok(event);
+                });
             }
         };
         let columns = if std::mem::take(&mut self.first) {
@@ -84,12 +98,6 @@ impl Watching {
         } else {
             Vec::new()
         };
-        Ok(WatchEvent {
-            r#type: kind as i32,
-            revision: stored.revision(),
-            item: Some(self.answer.told(&stored)?),
-            initial_events_end: false,
-            columns,
-        })
+        self.answer.event(happened, told, columns)
     }
 }

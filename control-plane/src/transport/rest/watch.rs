@@ -19,8 +19,8 @@ use super::{
 use crate::{
     limits,
     pipeline::Permit,
-    registry::{ObjectWatch, Registry, Selection, Stored, Told, ToldAs, WatchChange, WatchRequest},
-    services::verbs::requested,
+    registry::{Door, ObjectWatch, Registry, Selection, Stored, Told, ToldAs, WatchChange, WatchRequest},
+    services::{frames::Frames, verbs::requested},
     status::{ApiError, Reason},
 };
 
@@ -39,13 +39,6 @@ struct Watching {
     /// When it ends. Kept between events, so that not each of them sets a timer.
     end: Pin<Box<Sleep>>,
     is_over: bool,
-}
-
-/// Frames that are sent together.
-#[derive(Default)]
-struct Piece {
-    first: Bytes,
-    rest: Vec<u8>,
 }
 
 /// Begins a watch. A revision that is gone is told in the stream, as clients expect it.
@@ -72,7 +65,8 @@ pub(super) async fn pieces(
         let seconds = limits::WATCH_TIMEOUT_MIN_SECONDS + registry.environment().seed() % spread;
         Duration::from_secs(seconds)
     });
-    let watching = Watching {
+    // It is moved with every event.
+    let watching = Box::new(Watching {
         watch,
         form,
         ops: requested(permit)?.ops(),
@@ -80,7 +74,7 @@ pub(super) async fn pieces(
         is_first: true,
         end: Box::pin(tokio::time::sleep(lifetime)),
         is_over: false,
-    };
+    });
     let pieces = stream::unfold(watching, |mut watching| async move {
         let piece = watching.next().await?;
         Some((piece, watching))
@@ -124,9 +118,9 @@ async fn begin(
 impl Watching {
     /// The next frames, as many as there are; `None` at the end.
     async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
-        let mut piece = Piece::default();
-        while !self.is_over && piece.len() < limits::ANSWER_PIECE_BYTES {
-            if piece.len() > 0 && !self.watch.has_pending() {
+        let mut piece = Frames::default();
+        while !self.is_over && piece.len() < limits::FRAMES_TOGETHER_BYTES {
+            if !piece.is_empty() && !self.watch.has_pending() {
                 break;
             }
             let change = tokio::select! {
@@ -150,7 +144,7 @@ impl Watching {
                 }
             }
         }
-        (piece.len() > 0).then(|| Ok(piece.into_bytes()))
+        (!piece.is_empty()).then(|| Ok(piece.into_bytes()))
     }
 
     /// One event; nothing for what is not to be told.
@@ -176,29 +170,6 @@ impl Watching {
     }
 }
 
-impl Piece {
-    fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
-    }
-
-    fn add(&mut self, frame: Bytes) {
-        if self.first.is_empty() {
-            self.first = frame;
-        } else {
-            self.rest.extend_from_slice(&frame);
-        }
-    }
-
-    /// A frame alone is sent as it is, and not copied.
-    fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() {
-            self.first
-        } else {
-            [&self.first, self.rest.as_slice()].concat().into()
-        }
-    }
-}
-
 /// The frame of an event. All who want it in the same form get the same bytes, but for tables: they have columns or none, and
 /// ages as of the beginning of a watch.
 fn told_frame(form: &Form, event: &'static str, told: &Told, columns_wanted: bool) -> Result<Bytes, ApiError> {
@@ -216,9 +187,9 @@ fn told_frame(form: &Form, event: &'static str, told: &Told, columns_wanted: boo
         Format::Protobuf => Encoding::Protobuf,
         Format::Json | Format::Yaml => Encoding::Json,
     };
-    let event = Some(event);
     told.in_form(
         ToldAs {
+            door: Door::Rest,
             event,
             encoding,
             metadata,
@@ -313,16 +284,5 @@ mod tests {
             (forms.len() + 1) * 3,
             "each form has frames of its own, and tables two of each"
         );
-    }
-
-    #[test]
-    fn a_frame_alone_is_not_copied_and_several_go_together() {
-        let frames = [Bytes::from("one"), Bytes::from("two"), Bytes::from("three")];
-        let mut piece = Piece::default();
-        piece.add(frames[0].clone());
-        assert_eq!(piece.into_bytes().as_ptr(), frames[0].as_ptr());
-        let mut piece = Piece::default();
-        frames.iter().for_each(|frame| piece.add(frame.clone()));
-        assert_eq!((piece.len(), piece.into_bytes()), (11, Bytes::from("onetwothree")));
     }
 }

@@ -207,6 +207,15 @@ async fn connect1(server: &TestServer) -> tokio_rustls::client::TlsStream<TcpStr
     stream
 }
 
+/// The client would rather have the longer key.
+#[tokio::test]
+async fn the_quicker_cipher_is_taken() {
+    let server = TestServer::start().await;
+    let stream = connect1(&server).await;
+    let taken = stream.get_ref().1.negotiated_cipher_suite().expect("shaken hands");
+    assert_eq!(taken.suite(), rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+}
+
 /// One request of such a connection: what `curl --http1.1` does.
 async fn http1(server: &TestServer, path: &str) -> String {
     let mut stream = connect1(server).await;
