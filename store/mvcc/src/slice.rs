@@ -8,14 +8,12 @@ use std::ops::ControlFlow;
 use bytes::{Bytes, BytesMut};
 
 use crate::index::Index;
-use crate::keys;
 use crate::limits::KEPT_VERSION_BYTES_MAX;
 use crate::meta::Revisions;
-use crate::range::{ReadError, limit_of, passes, resolve};
+use crate::range::{ReadError, limit_of, passes, resolve, version};
 use crate::recall::Recall;
-use crate::record::Record;
 use crate::scan::{Live, Overlay, scan};
-use crate::storage::{Storage, StorageRead, Table};
+use crate::storage::{Storage, StorageRead};
 use crate::types::{KeyValue, RangeRequest, Revision};
 
 /// Copies of keys and values lie together in parts of so many bytes.
@@ -188,15 +186,6 @@ fn walk(index: &Index, request: &RangeRequest, budget: SliceBudget) -> Option<(W
 fn copy(copies: &mut BytesMut, bytes: &[u8]) -> Bytes {
     copies.extend_from_slice(bytes);
     copies.split().freeze()
-}
-
-/// The version of a key that came to be at a revision, if it is still there.
-fn version<R: StorageRead>(reader: &R, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, ReadError> {
-    let Some(row) = reader.get(Table::Data, &keys::data_key(key, revision))? else {
-        return Ok(None);
-    };
-    let record = Record::decode(&row)?;
-    Ok((!record.tombstone).then(|| record.to_key_value(key, revision, true)))
 }
 
 /// Reads the beginning of a range. Of the request, `order`, `count_total` and `bytes_max` mean nothing here.

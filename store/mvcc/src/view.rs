@@ -65,7 +65,14 @@ impl<'s, R: StorageRead> View<'s, R> {
         match self.recall.index.get(key) {
             Some((Known::Version(kv), _)) => return Ok(Some(kv)),
             Some((Known::Absent, _)) => return Ok(None),
-            Some((Known::At(_), _)) | None => {}
+            Some((Known::At(revision), _)) => {
+                if let Some(found) = range::version(self.base, key, revision)? {
+                    // Who writes it makes it known; but many only look, each at the same few keys.
+                    self.recall.index.keep([&found]);
+                    return Ok(Some(found));
+                }
+            }
+            None => {}
         }
         let base = self.base;
         let cursor = self
@@ -76,8 +83,6 @@ impl<'s, R: StorageRead> View<'s, R> {
             found = Some(live.to_key_value(true));
             ControlFlow::Continue(())
         })?;
-        // Who writes it makes it known; but many only look, each at the same few keys.
-        self.recall.index.keep(&found);
         Ok(found)
     }
 

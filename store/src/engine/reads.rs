@@ -10,7 +10,7 @@ use trireme_mvcc::hash_kv::hash_kv;
 use trireme_mvcc::history::{HistoryBudget, HistoryChunk, history};
 use trireme_mvcc::index::Known;
 use trireme_mvcc::lease;
-use trireme_mvcc::range::{ReadError, is_of_one_key_now, range, range_known};
+use trireme_mvcc::range::{ReadError, is_of_one_key_now, range, range_known, version};
 use trireme_mvcc::storage::Storage;
 use trireme_mvcc::types::{
     HashKv, KeyRange, Lease, Op, Order, RangeRequest, RangeResponse, Revision, Txn, TxnResponse,
@@ -27,7 +27,10 @@ impl Engine {
     /// # Errors
     /// [`ReadError`].
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
-        if let Some(answer) = self.known_count(request).or_else(|| self.known_key(request)) {
+        if let Some(answer) = self.known_count(request) {
+            return Ok(answer);
+        }
+        if let Some(answer) = self.noting(self.known_key(request))? {
             return Ok(answer);
         }
         let known = self.counts.get(&request.range, request.revision);
@@ -53,22 +56,36 @@ impl Engine {
         Ok(answer)
     }
 
-    /// The answer to a request for one key as it is now, if the key is known.
-    fn known_key(&self, request: &RangeRequest) -> Option<RangeResponse> {
+    /// The answer to a request for one key as it is now, if it is known which version that is.
+    fn known_key(&self, request: &RangeRequest) -> Result<Option<RangeResponse>, ReadError> {
         if !is_of_one_key_now(request) {
-            return None;
+            return Ok(None);
         }
         let present = self.state().revision;
         let (key, recall) = (&request.range.start, self.recall());
-        let (known, revision) = match recall.index.get(key)? {
-            (Known::Version(kv), revision) => (Some(kv), revision),
-            (Known::Absent, revision) => (None, revision),
-            (Known::At(_), _) => return None,
+        let Some((known, revision)) = recall.index.get(key) else {
+            return Ok(None);
+        };
+        let known = match known {
+            Known::Version(kv) => Some(kv),
+            Known::Absent => None,
+            Known::At(at) => {
+                let storage = self.storage();
+                let found = version(&storage.snapshot(), key, at)?;
+                if found.is_none() {
+                    // It was replaced meanwhile, and compacted away.
+                    return Ok(None);
+                }
+                recall.index.keep(&found);
+                found
+            }
         };
         // It is what the key was in this state if that was the present one all the while, and nothing newer was, or was about
         // to be, in the storage.
         let is_of_present = revision <= present && recall.stored() == present && self.state().revision == present;
-        is_of_present.then(|| range_known(request, known.as_ref(), present))?
+        Ok(is_of_present
+            .then(|| range_known(request, known.as_ref(), present))
+            .flatten())
     }
 
     /// Keeps what was read of one key as it is now for whoever asks next.

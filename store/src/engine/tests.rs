@@ -463,6 +463,14 @@ fn the_index_of_keys_is_there_after_a_restart_and_after_a_snapshot() {
     let engine = open(dir.path());
     fill(&engine, 100..150);
     assert_eq!(filled(&engine), content(&engine));
+    // Read by the revision that the index knows, and then as it keeps it, each is what a search for it finds.
+    for (key, _) in content(&engine) {
+        let request = RangeRequest::latest(KeyRange::key(key));
+        let searched = range(&engine.storage().snapshot(), &request).unwrap();
+        for _ in 0..2 {
+            assert_eq!(engine.range(&request).unwrap(), searched);
+        }
+    }
     // Back to a smaller state, which no key of the larger one may shine through.
     engine.install(&mut &snapshot[..]).unwrap();
     assert_eq!(filled(&engine), content(&engine));
