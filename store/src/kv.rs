@@ -11,6 +11,7 @@ use async_trait::async_trait;
 pub use trireme_mvcc::types::*;
 
 use crate::lanes::{Asker, Lane, Lanes, Refused};
+pub use crate::watch::{About, Topics};
 
 /// The leadership (Raft term) that a decision was made under.
 ///
@@ -179,6 +180,15 @@ pub trait Kv: Send + Sync + 'static {
     /// # Errors
     /// [`KvError::Compacted`] if `start_revision` is gone from the history.
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError>;
+
+    /// The same for somebody whom only one topic of the range concerns. All changes that are about it are given; where this is
+    /// not looked at, others as well.
+    ///
+    /// # Errors
+    /// As [`watch`](Self::watch).
+    async fn watch_about(&self, request: WatchRequest, _about: About) -> Result<Box<dyn Watcher>, KvError> {
+        self.watch(request).await
+    }
 
     /// Forgets every version that is superseded at `revision`. The space comes back in the background.
     ///

@@ -13,8 +13,8 @@ use trireme_mvcc::command::Command;
 
 use crate::engine::{AppliedPosition, Engine, Entry, Outcome};
 use crate::kv::{
-    Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest, RangeResponse,
-    Revision, Txn, TxnResponse, WatchRequest, Watcher,
+    About, Consistency, HashKv, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest,
+    RangeResponse, Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
 use crate::lanes::Lanes;
 use crate::lease::Keeper;
@@ -196,6 +196,10 @@ impl Kv for LocalKv {
 
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {
         self.inner.hub.watch(request)
+    }
+
+    async fn watch_about(&self, request: WatchRequest, about: About) -> Result<Box<dyn Watcher>, KvError> {
+        self.inner.hub.watch_about(request, about)
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {

@@ -15,7 +15,7 @@ use crate::backup::{self, Backup, BackupHeader, BackupMember};
 use crate::engine::sliced::encode_nothing;
 use crate::engine::{EngineError, StateUse};
 use crate::kv::{
-    Consistency, HashKv, KeyRange, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest,
+    About, Consistency, HashKv, KeyRange, Kv, KvError, Leadership, LeaseGranted, LeaseStatus, Leases, RangeRequest,
     RangeResponse, Revision, Txn, TxnResponse, WatchRequest, Watcher,
 };
 use crate::lanes::{Asker, Lane, Lanes, LanesUse, in_turns};
@@ -504,6 +504,10 @@ impl Kv for Store {
 
     async fn watch(&self, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {
         self.node.hub.watch(request)
+    }
+
+    async fn watch_about(&self, request: WatchRequest, about: About) -> Result<Box<dyn Watcher>, KvError> {
+        self.node.hub.watch_about(request, about)
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {

@@ -29,6 +29,7 @@ mod selection;
 mod shared_events;
 mod stored;
 mod told;
+mod topics;
 mod turns;
 mod update;
 mod watch;

@@ -14,6 +14,7 @@ use super::{
     read::Progress,
     shared_events::{SharedEvent, SharedEvents},
     told::Told,
+    topics,
     turns::Turns,
 };
 use crate::{
@@ -105,7 +106,11 @@ impl Registry {
             range,
             start_revision: position + 1,
         };
-        let watcher = self.kv.watch(watch).await.map_err(too_old)?;
+        let watcher = match topics::about(ops, &request) {
+            Some(about) => self.kv.watch_about(watch, about).await,
+            None => self.kv.watch(watch).await,
+        };
+        let watcher = watcher.map_err(too_old)?;
         Ok(ObjectWatch {
             present,
             watcher,

@@ -9,6 +9,7 @@ use trireme_mvcc::types::{Event, KeyRange, Revision};
 
 use super::hub::{Hub, Subscriber, stopped};
 use super::shared::SharedChange;
+use super::topics::About;
 use super::window::Found;
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_BATCH_BYTES, WATCH_STEP_REVISIONS};
 use crate::kv::{KvError, WatchBatch, Watcher};
@@ -18,6 +19,8 @@ use crate::kv::{KvError, WatchBatch, Watcher};
 pub(super) struct Cursor {
     hub: Arc<Hub>,
     range: KeyRange,
+    /// What of it concerns the reader; `None` for all.
+    about: Option<About>,
     /// The first revision that was not looked at.
     next: Revision,
     /// The progress that the reader knows of.
@@ -29,7 +32,7 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn new(
         hub: Arc<Hub>,
-        range: KeyRange,
+        (range, about): (KeyRange, Option<About>),
         start: Revision,
         subscriber: Subscriber,
         progress: watch::Receiver<Revision>,
@@ -37,6 +40,7 @@ impl Cursor {
         Self {
             hub,
             range,
+            about,
             next: start,
             told: start - 1,
             subscriber,
@@ -47,7 +51,7 @@ impl Cursor {
     /// Looks at what there is between the cursor and the present; a batch if there is something in the range.
     async fn advance(&mut self) -> Result<Step, KvError> {
         self.subscriber.bell().stand_at(Some(self.next));
-        let take = |changes: &mut dyn Iterator<Item = &Arc<SharedChange>>| Taken::of(changes, &self.range, self.next);
+        let take = |changes: &mut dyn Iterator<Item = &Arc<SharedChange>>| self.take(changes);
         match self.hub.look_from(self.next, WATCH_STEP_REVISIONS, take) {
             Found::Nothing => Ok(Step::CaughtUp),
             Found::Changes(taken) => Ok(self.pass(taken)),
@@ -56,13 +60,22 @@ impl Cursor {
                     .hub
                     .history(self.subscriber.flow(), &self.range, self.next, end, WATCH_BATCH_BYTES)
                     .await?;
-                let mut taken = Taken::of(&mut changes.iter(), &self.range, self.next);
+                let mut taken = self.take(&mut changes.iter());
                 if !taken.is_cut {
                     taken.next = behind;
                 }
                 Ok(self.pass(taken))
             }
         }
+    }
+
+    /// Takes what concerns the reader out of changes.
+    fn take(&self, changes: &mut dyn Iterator<Item = &Arc<SharedChange>>) -> Taken {
+        let is_wanted = |event: &Event| {
+            let about = self.about.as_ref();
+            self.range.contains(&event.kv.key) && about.is_none_or(|about| about.concerns(event))
+        };
+        Taken::of(changes, is_wanted, self.next)
     }
 
     /// Moves past what was taken.
@@ -80,6 +93,13 @@ impl Cursor {
         })
     }
 
+    /// Passes over what does not concern the reader, of which nothing before `next` is left: up to what it was rung for or, if it
+    /// was not, up to the revision `informed`, for which all whom it concerned had been rung before this was asked.
+    fn pass_over(&mut self, informed: Revision) {
+        let concerned = self.subscriber.bell().take();
+        self.next = self.next.max(concerned.unwrap_or(informed + 1));
+    }
+
     /// The mark of what was looked at but not yet told; `None` if everything was.
     fn mark(&mut self) -> Option<WatchBatch> {
         let progress = self.next - 1;
@@ -93,7 +113,7 @@ impl Cursor {
     }
 }
 
-/// The events of a range out of some changes.
+/// The events that are wanted out of some changes.
 struct Taken {
     events: Vec<Arc<Event>>,
     /// The first revision that was not looked at.
@@ -103,7 +123,11 @@ struct Taken {
 }
 
 impl Taken {
-    fn of(changes: &mut dyn Iterator<Item = &Arc<SharedChange>>, range: &KeyRange, next: Revision) -> Self {
+    fn of(
+        changes: &mut dyn Iterator<Item = &Arc<SharedChange>>,
+        is_wanted: impl Fn(&Event) -> bool,
+        next: Revision,
+    ) -> Self {
         let mut taken = Self {
             events: Vec::new(),
             next,
@@ -116,7 +140,7 @@ impl Taken {
                 taken.is_cut = true;
                 break;
             }
-            for event in change.events.iter().filter(|event| range.contains(&event.kv.key)) {
+            for event in change.events.iter().filter(|event| is_wanted(event)) {
                 bytes += event_bytes(event);
                 taken.events.push(Arc::clone(event));
             }
@@ -145,15 +169,14 @@ impl Watcher for Cursor {
     async fn next(&mut self) -> Result<WatchBatch, KvError> {
         let mut due = false;
         loop {
-            if self.hub.closed().is_cancelled() {
-                return Err(stopped());
-            }
             match self.advance().await? {
                 Step::Batch(batch) => return Ok(batch),
                 Step::Moved => {
                     tokio::task::yield_now().await;
                     continue;
                 }
+                // A hub that closes rings, too. It is not asked before: that takes a lock which all watchers share.
+                Step::CaughtUp if self.hub.closed().is_cancelled() => return Err(stopped()),
                 Step::CaughtUp => self.subscriber.bell().stand_at(None),
             }
             if due && let Some(mark) = self.mark() {
@@ -161,7 +184,6 @@ impl Watcher for Cursor {
             }
             // What was passed without a word on the way here is told after a while, also if nothing happens any more.
             let untold = self.next - 1 > self.told;
-            // A hub that closes rings, too.
             let woken = tokio::select! {
                 biased;
                 () = self.subscriber.bell().rung() => Woken::Rung,
@@ -169,13 +191,11 @@ impl Watcher for Cursor {
                 () = tokio::time::sleep(PROGRESS_PERIOD), if untold => Woken::ProgressDue,
             };
             match woken {
-                // Nothing before that revision is in the range, and all up to `next` was looked at.
-                Woken::Rung => {
-                    if let Some(since) = self.subscriber.bell().take() {
-                        self.next = self.next.max(since);
-                    }
+                Woken::Rung => self.pass_over(0),
+                Woken::ProgressDue => {
+                    self.pass_over(self.hub.informed());
+                    due = true;
                 }
-                Woken::ProgressDue => due = true,
                 Woken::Closed => return Err(stopped()),
             }
         }
@@ -184,6 +204,38 @@ impl Watcher for Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        self.subscriber.remove(&self.range);
+        match &self.about {
+            Some(about) => self.subscriber.remove_topic(&self.range, about),
+            None => self.subscriber.remove(&self.range),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::kv::WatchRequest;
+
+    /// Also if it is rung between the look at how far all were rung and the look at its own bell.
+    #[tokio::test]
+    async fn nothing_that_it_was_rung_for_is_passed_over() {
+        let hub = Hub::new(Arc::new(Engine::in_memory()));
+        let request = WatchRequest {
+            range: KeyRange::prefix("a/"),
+            start_revision: 2,
+        };
+        let mut cursor = hub.cursor(request, None).unwrap();
+        cursor.pass_over(4);
+        assert_eq!(cursor.next, 5, "it was not rung");
+        cursor.subscriber.bell().ring(7);
+        cursor.subscriber.bell().ring(9);
+        cursor.pass_over(9);
+        assert_eq!(cursor.next, 7);
+        cursor.subscriber.bell().ring(6);
+        cursor.pass_over(0);
+        assert_eq!(cursor.next, 7, "it never goes back");
     }
 }

@@ -15,6 +15,7 @@ use super::cursor::Cursor;
 use super::metrics::WatchMetrics;
 use super::ranges::{Group, Ranges};
 use super::shared::SharedChange;
+use super::topics::{About, TopicTable};
 use super::window::{Found, Window, WindowLimits};
 use crate::engine::limits::{PROGRESS_PERIOD, WATCH_STEP_REVISIONS};
 use crate::engine::{Engine, HistoryBudget};
@@ -37,7 +38,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct Shared {
     window: RwLock<Window>,
-    interest: Mutex<Ranges<Arc<Bell>>>,
+    interest: Mutex<Interest>,
     published: Notify,
     /// The revision up to which watchers have been woken.
     rung: watch::Sender<Revision>,
@@ -45,6 +46,13 @@ struct Shared {
     progress: watch::Sender<Revision>,
     closed: CancellationToken,
     metrics: WatchMetrics,
+}
+
+/// Who is to be woken for which changes.
+#[derive(Debug, Default)]
+struct Interest {
+    ranges: Ranges<Arc<Bell>>,
+    topics: TopicTable<Arc<Bell>>,
 }
 
 /// Someone who is woken when the keys of its ranges change. It removes the ranges that it has added.
@@ -112,10 +120,7 @@ impl Hub {
     pub fn close(&self) {
         self.shared.closed.cancel();
         // Who waits for its bell looks then whether this is over.
-        let interest = self.shared.interest();
-        for group in interest.groups() {
-            group.owners().for_each(|(_, bell)| bell.ring(0));
-        }
+        self.shared.interest().bells().for_each(|bell| bell.ring(0));
     }
 
     /// The revision that is applied, and that watchers can see.
@@ -144,10 +149,18 @@ impl Hub {
     /// # Errors
     /// [`KvError::Compacted`] if the start is gone, [`KvError::Invalid`] if it is negative, [`KvError::Stopped`].
     pub fn watch(self: &Arc<Self>, request: WatchRequest) -> Result<Box<dyn Watcher>, KvError> {
-        Ok(Box::new(self.cursor(request)?))
+        Ok(Box::new(self.cursor(request, None)?))
     }
 
-    pub(super) fn cursor(self: &Arc<Self>, request: WatchRequest) -> Result<Cursor, KvError> {
+    /// Begins a watch of one topic of a range: it is woken for that alone, and given nothing else.
+    ///
+    /// # Errors
+    /// As [`watch`](Self::watch).
+    pub fn watch_about(self: &Arc<Self>, request: WatchRequest, about: About) -> Result<Box<dyn Watcher>, KvError> {
+        Ok(Box::new(self.cursor(request, Some(about))?))
+    }
+
+    pub(super) fn cursor(self: &Arc<Self>, request: WatchRequest, about: Option<About>) -> Result<Cursor, KvError> {
         let WatchRequest { range, start_revision } = request;
         if self.shared.closed.is_cancelled() {
             return Err(stopped());
@@ -165,7 +178,10 @@ impl Hub {
             });
         }
         let subscriber = self.subscribe();
-        let revision = subscriber.add(&range);
+        let revision = match &about {
+            Some(about) => subscriber.add_topic(&range, about),
+            None => subscriber.add(&range),
+        };
         let start = if start_revision == 0 {
             revision + 1
         } else {
@@ -173,7 +189,7 @@ impl Hub {
         };
         Ok(Cursor::new(
             Arc::clone(self),
-            range,
+            (range, about),
             start,
             subscriber,
             self.shared.progress.subscribe(),
@@ -263,7 +279,8 @@ impl Hub {
             .unwrap_or_else(PoisonError::into_inner)
             .first();
         let interest = self.shared.interest();
-        let watchers = interest.groups().flat_map(Group::counted);
+        let watchers = interest.ranges.groups().flat_map(Group::counted);
+        let watchers = watchers.chain(interest.topics.owners().map(|bell| (bell, 1)));
         let behind = watchers.filter(|(bell, _)| bell.is_behind(first));
         behind.map(|(_, times)| times).sum()
     }
@@ -286,7 +303,7 @@ impl Hub {
 
     #[cfg(test)]
     pub(super) fn groups(&self) -> usize {
-        self.shared.interest().groups().count()
+        self.shared.interest().ranges.groups().count()
     }
 }
 
@@ -297,7 +314,7 @@ impl Drop for Hub {
 }
 
 impl Shared {
-    fn interest(&self) -> MutexGuard<'_, Ranges<Arc<Bell>>> {
+    fn interest(&self) -> MutexGuard<'_, Interest> {
         self.interest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -330,39 +347,61 @@ impl Shared {
             Found::Nothing => None,
             Found::Changes(changes) => {
                 let mut interest = self.interest();
-                interest.begin_round();
+                let Interest { ranges, topics } = &mut *interest;
+                ranges.begin_round();
                 for change in &changes {
                     for event in &change.events {
-                        interest.meet(&event.kv.key, |group| {
+                        ranges.meet(&event.kv.key, |group| {
                             group.owners().for_each(|(_, bell)| bell.ring(change.revision));
                         });
+                        topics.meet(event, |bell| bell.ring(change.revision));
                     }
                 }
                 changes.last().map(|change| change.revision)
             }
             // What happened is not at hand: everybody looks.
             Found::History(until) => {
-                let interest = self.interest();
-                for group in interest.groups() {
-                    group.owners().for_each(|(_, bell)| bell.ring(next));
-                }
+                self.interest().bells().for_each(|bell| bell.ring(next));
                 Some(until)
             }
         }
     }
 }
 
+impl Interest {
+    /// The bells of all.
+    fn bells(&self) -> impl Iterator<Item = &Arc<Bell>> {
+        let of_ranges = self.ranges.groups().flat_map(Group::owners).map(|(_, bell)| bell);
+        of_ranges.chain(self.topics.owners())
+    }
+}
+
 impl Subscriber {
     /// Adds a range; answers the revision after which its changes ring.
     pub(super) fn add(&self, range: &KeyRange) -> Revision {
-        self.shared.interest().add(range, self.id, Arc::clone(&self.bell));
+        let bell = Arc::clone(&self.bell);
+        self.shared.interest().ranges.add(range, self.id, bell);
+        self.shared.metrics.watchers.raise(1);
+        self.shared.revision()
+    }
+
+    /// Adds a topic of a range, of which it may have one; answers the same.
+    fn add_topic(&self, range: &KeyRange, about: &About) -> Revision {
+        let bell = Arc::clone(&self.bell);
+        self.shared.interest().topics.add(range, about, self.id, bell);
         self.shared.metrics.watchers.raise(1);
         self.shared.revision()
     }
 
     /// Removes a range.
     pub(super) fn remove(&self, range: &KeyRange) {
-        self.shared.interest().remove(range, self.id);
+        self.shared.interest().ranges.remove(range, self.id);
+        self.shared.metrics.watchers.lower(1);
+    }
+
+    /// Removes its topic of a range.
+    pub(super) fn remove_topic(&self, range: &KeyRange, about: &About) {
+        self.shared.interest().topics.remove(range, about, self.id);
         self.shared.metrics.watchers.lower(1);
     }
 

@@ -12,6 +12,7 @@ mod metrics;
 mod ranges;
 mod set;
 mod shared;
+mod topics;
 mod window;
 
 #[cfg(test)]
@@ -19,3 +20,4 @@ mod tests;
 
 pub use hub::Hub;
 pub(crate) use set::{Delivery, EventRef, WatchSet};
+pub use topics::{About, Topics};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::topics::tests::Values;
 use super::window::WindowLimits;
-use super::{Delivery, Hub, WatchSet};
+use super::{About, Delivery, Hub, WatchSet};
 use crate::engine::limits::WATCH_ROUND_EVENTS;
 use crate::engine::{AppliedPosition, Command, Engine, EngineOptions, Entry};
 use crate::kv::{KeyRange, KvError, Op, Revision, Txn, WatchRequest, Watcher};
@@ -49,7 +50,11 @@ impl Stage {
     }
 
     fn put(&self, key: &str) -> Revision {
-        let op = Op::put(key.to_owned(), "v");
+        self.put_value(key, "v")
+    }
+
+    fn put_value(&self, key: &str, value: &str) -> Revision {
+        let op = Op::put(key.to_owned(), value.to_owned());
         self.apply(&Command::Txn {
             txn: Txn {
                 success: vec![op],
@@ -117,16 +122,89 @@ async fn a_watcher_that_waits_is_woken_only_for_its_keys() {
     assert_eq!((batch.events.len(), batch.progress), (1, revision));
 }
 
+/// A watch of `a/` that is about one value of its keys.
+fn watch_about(stage: &Stage, value: &'static str) -> Box<dyn Watcher> {
+    let request = WatchRequest {
+        range: KeyRange::prefix("a/"),
+        start_revision: 0,
+    };
+    let about = About {
+        topics: &Values,
+        topic: value.into(),
+    };
+    stage.hub.watch_about(request, about).unwrap()
+}
+
+/// What is about a topic is told, however much else comes between and whenever it is read; and progress is told of all.
+#[tokio::test]
+async fn who_watches_a_topic_loses_nothing_of_it() {
+    for window in [1, 5, 50] {
+        let stage = Stage::new(Engine::in_memory(), window);
+        let (mut fast, mut slow) = (watch_about(&stage, "red"), watch_about(&stage, "red"));
+        let mut expected = Vec::new();
+        let (mut fast_saw, mut slow_saw) = (Vec::new(), Vec::new());
+        let mut is_red = [false; 7];
+        for n in 0..200 {
+            let (key, red) = (n * 5 % 7, n % 11 == 0);
+            let revision = stage.put_value(&format!("a/{key}"), if red { "red" } else { "green" });
+            // It is about what the key was, too.
+            if red || is_red[key] {
+                expected.push(revision);
+                fast_saw.extend(revisions(&mut *fast, revision).await);
+            }
+            is_red[key] = red;
+            if n == 100 {
+                slow_saw.extend(revisions(&mut *slow, revision).await);
+            }
+        }
+        for (watcher, mut saw) in [(&mut fast, fast_saw), (&mut slow, slow_saw)] {
+            saw.extend(revisions(&mut **watcher, stage.engine.revision()).await);
+            assert_eq!(saw, expected, "window {window}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_watches_a_topic_is_not_woken_for_others() {
+    let stage = Stage::new(Engine::in_memory(), 10);
+    let mut watcher = watch_about(&stage, "red");
+    let waiting = tokio::spawn(async move {
+        loop {
+            let batch = watcher.next().await.unwrap();
+            // Progress is told meanwhile.
+            if !batch.events.is_empty() {
+                return (batch, watcher);
+            }
+        }
+    });
+    tokio::task::yield_now().await;
+    for n in 0..100 {
+        stage.put_value(&format!("a/{n}"), "green");
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished());
+    let revision = stage.put_value("a/x", "red");
+    let (batch, watcher) = waiting.await.unwrap();
+    let told: Vec<_> = batch.events.iter().map(|event| event.kv.mod_revision).collect();
+    assert_eq!(told, [revision]);
+    drop(watcher);
+    assert_eq!(stage.hub.metrics().watchers.get(), 0);
+}
+
 #[tokio::test]
 async fn a_hub_that_closes_ends_all_watches() {
     let stage = Stage::new(Engine::in_memory(), 100);
     let mut waiting = stage.watch("a/", 0);
     let waiting = tokio::spawn(async move { waiting.next().await });
     let mut idle = stage.watch("b/", 0);
+    let mut about = watch_about(&stage, "red");
+    let about = tokio::spawn(async move { about.next().await });
     tokio::task::yield_now().await;
     stage.hub.close();
     let deadline = std::time::Duration::from_secs(10);
     let ended = tokio::time::timeout(deadline, waiting).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(KvError::Stopped(_))), "{ended:?}");
+    let ended = tokio::time::timeout(deadline, about).await.unwrap().unwrap();
     assert!(matches!(ended, Err(KvError::Stopped(_))), "{ended:?}");
     let ended = tokio::time::timeout(deadline, idle.next()).await.unwrap();
     assert!(matches!(ended, Err(KvError::Stopped(_))), "{ended:?}");

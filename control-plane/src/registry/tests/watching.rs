@@ -173,8 +173,16 @@ async fn objects_come_into_and_leave_a_selection() {
     let mut bound = watch(&harness, selecting(0, "", "spec.nodeName=n1"))
         .await
         .expect("watching");
-    assert_eq!(take(&mut front, 1).await, ["!!"]);
-    assert_eq!(take(&mut bound, 1).await, ["!!"]);
+    // The pods of a node, and those of none, in all namespaces: these are woken for nothing else.
+    let anywhere = |selector| WatchRequest {
+        namespace: String::new(),
+        ..selecting(0, "", selector)
+    };
+    let mut on_node = watch(&harness, anywhere("spec.nodeName=n1")).await.expect("watching");
+    let mut on_none = watch(&harness, anywhere("spec.nodeName=")).await.expect("watching");
+    for watch in [&mut front, &mut bound, &mut on_node, &mut on_none] {
+        assert_eq!(take(watch, 1).await, ["!!"]);
+    }
     harness.create(mk_pod("a")).await.expect("created");
     relabel(&harness, "a", "front").await;
     harness
@@ -185,6 +193,9 @@ async fn objects_come_into_and_leave_a_selection() {
     relabel(&harness, "a", "back").await;
     assert_eq!(take(&mut front, 3).await, ["+a", "~a", "-a"]);
     assert_eq!(take(&mut bound, 2).await, ["+a", "~a"]);
+    assert_eq!(take(&mut on_none, 3).await, ["+a", "~a", "-a"]);
+    remove(&harness, "a").await;
+    assert_eq!(take(&mut on_node, 3).await, ["+a", "~a", "-a"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,103 @@
+//! The pods of a node, for those who watch only them.
+//!
+//! It is what most watchers of pods want: each node's agent and proxy. A change of a pod wakes those of its node alone.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use trireme_logic::object::KindOps;
+use trireme_proto::{parts, schema};
+use trireme_store::kv::{About, Event, EventKind, Topics};
+
+use super::WatchRequest;
+
+/// The field that tells a pod's node.
+const NODE: &str = "spec.nodeName";
+
+/// The nodes of a pod: where it was and where it is. A pod that has none is of a node without a name.
+#[derive(Debug)]
+struct PodNodes;
+
+/// The numbers of the fields that lead to a pod's node.
+static NODE_NUMBERS: LazyLock<[u32; 2]> = LazyLock::new(|| {
+    let pod = schema::kind("", "v1", "Pod");
+    let spec = pod.and_then(|pod| pod.field("spec"));
+    let node = spec.and_then(|spec| spec.message()?.field("nodeName"));
+    spec.zip(node)
+        .map(|(spec, node)| [spec.number, node.number])
+        .expect("pods have nodes")
+});
+
+impl Topics for PodNodes {
+    fn name(&self) -> &'static str {
+        NODE
+    }
+
+    fn each(&self, event: &Event, found: &mut dyn FnMut(&[u8])) {
+        let before = event.prev_kv.as_ref().map(|kv| node_of(&kv.value));
+        let after = (event.kind == EventKind::Put).then(|| node_of(&event.kv.value));
+        before.into_iter().for_each(&mut *found);
+        after.filter(|after| before != Some(after)).into_iter().for_each(found);
+    }
+}
+
+fn node_of(pod: &[u8]) -> &[u8] {
+    parts::text_at(pod, &*NODE_NUMBERS)
+}
+
+/// What concerns a watch, if it is less than all of what it watches.
+pub(super) fn about(ops: &dyn KindOps, request: &WatchRequest) -> Option<About> {
+    let info = ops.info();
+    // In a namespace there are few enough.
+    if (info.group, info.plural) != ("", "pods") || !request.namespace.is_empty() {
+        return None;
+    }
+    let node = request.selection.fields().required_value(NODE)?;
+    Some(About {
+        topics: &PodNodes,
+        topic: Bytes::copy_from_slice(node.as_bytes()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_logic::testing::mk_pod;
+    use trireme_store::kv::KeyValue;
+
+    use super::*;
+    use crate::registry::stored::encode;
+
+    fn pod_on(node: &str) -> KeyValue {
+        let mut pod = mk_pod("shop", "web");
+        pod.spec.get_or_insert_default().node_name = node.to_owned();
+        KeyValue {
+            value: encode(&mut pod).expect("encoded"),
+            ..KeyValue::default()
+        }
+    }
+
+    fn nodes(kind: EventKind, before: Option<&str>, after: &str) -> Vec<String> {
+        let event = Event {
+            kind,
+            kv: if kind == EventKind::Put {
+                pod_on(after)
+            } else {
+                KeyValue::default()
+            },
+            prev_kv: before.map(pod_on),
+        };
+        let mut nodes = Vec::new();
+        PodNodes.each(&event, &mut |node| {
+            nodes.push(String::from_utf8_lossy(node).into_owned());
+        });
+        nodes
+    }
+
+    #[test]
+    fn a_change_is_about_where_the_pod_was_and_is() {
+        assert_eq!(nodes(EventKind::Put, None, ""), [""]);
+        assert_eq!(nodes(EventKind::Put, Some(""), "a"), ["", "a"]);
+        assert_eq!(nodes(EventKind::Put, Some("a"), "a"), ["a"]);
+        assert_eq!(nodes(EventKind::Delete, Some("a"), ""), ["a"]);
+    }
+}
