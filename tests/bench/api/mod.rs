@@ -23,7 +23,7 @@ use trireme_proto::{
 use self::{
     creates::{CLIENTS, Created, Door},
     lists::Asked,
-    watches::WatchLoad,
+    watches::{Followed, WatchLoad},
 };
 use super::{machine, report::Figure};
 use crate::harness::{Cluster, ClusterOptions, poll_until};
@@ -130,8 +130,10 @@ async fn large(options: &ApiOptions) -> Result<Vec<Figure>> {
     let mut figures = load(&cluster, options).await?;
     tell("listing");
     figures.extend(list_figures(&cluster, options).await?);
-    tell("watching");
-    figures.extend(watch_figures(&cluster, options).await?);
+    for followed in [Followed::Namespace, Followed::Node] {
+        tell("watching");
+        figures.extend(watch_figures(&cluster, options, followed).await?);
+    }
     Ok(figures)
 }
 
@@ -217,7 +219,7 @@ async fn load(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Figure>> {
     }
     let nodes = options.nodes;
     let created = creates::create_each(cluster, Door::Grpc, options.pods, move |number| {
-        let node = pods::node_name(number / pods::PODS_OF_ONE % nodes);
+        let node = pods::node_name(pods::node_of(number, nodes));
         pods::full(&namespace(number % NAMESPACES), number, &node, POD_BYTES)
     })
     .await?;
@@ -276,7 +278,7 @@ async fn list_figures(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Fig
     let by_label = asked.select(&labelled, 1, QUESTIONS).await?;
     let on_node = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", pods::node_name(7));
     let of_node = (0..options.pods)
-        .filter(|number| number / pods::PODS_OF_ONE % options.nodes == 7)
+        .filter(|number| pods::node_of(*number, options.nodes) == 7)
         .count();
     let by_node = asked.select(&on_node, of_node, QUESTIONS).await?;
     let rate = one.bytes as f64 / 1e6 / one.elapsed.as_secs_f64();
@@ -313,20 +315,26 @@ async fn list_figures(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Fig
     ])
 }
 
-async fn watch_figures(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Figure>> {
+async fn watch_figures(cluster: &Cluster, options: &ApiOptions, followed: Followed) -> Result<Vec<Figure>> {
     let load = WatchLoad {
+        followed,
         watchers: options.watchers,
+        nodes: options.nodes,
         namespaces: NAMESPACES,
         pods: options.pods,
         changes: options.changes,
         lasts: options.watched,
+    };
+    let each = match followed {
+        Followed::Namespace => format!("one of {NAMESPACES} namespaces"),
+        Followed::Node => format!("one of {} nodes", options.nodes),
     };
     let outcome = watches::watch(cluster, &load).await?;
     let rate = |count: u64| count as f64 / outcome.elapsed.as_secs_f64();
     Ok(vec![
         Figure {
             name: format!(
-                "{} watchers, each of one of {NAMESPACES} namespaces, while pods change: cut off [43 to 68]",
+                "{} watchers, each of {each}, while pods change: cut off [43 to 68]",
                 load.watchers
             ),
             value: outcome.cut_off.to_string(),

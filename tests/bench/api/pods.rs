@@ -75,6 +75,11 @@ pub fn node_name(number: usize) -> String {
     format!("bench-node-{number:05}")
 }
 
+/// The node that a pod is on, of so many.
+pub fn node_of(pod: usize, nodes: usize) -> usize {
+    pod / PODS_OF_ONE % nodes
+}
+
 /// The name of a pod of a workload.
 pub fn full_name(number: usize) -> String {
     format!("web-{:06}-{number:06}", number / PODS_OF_ONE)

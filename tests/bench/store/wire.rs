@@ -1,13 +1,18 @@
-//! One connection to an etcd endpoint that costs the client next to nothing: gRPC frames written and read in place.
+//! One connection to an endpoint of gRPC that costs the client next to nothing: gRPC frames written and read in place.
 //!
 //! The client shares its cores with the servers that it measures. A general gRPC client spends as much on a request as
 //! a good server does, so that the ratio of two servers would mostly be that of the client with itself. This one does
 //! what such clients do on the wire, and no more: one buffer out, one buffer in, no task and no allocation a request.
 //! It knows one answer a request, or a stream of messages, and nothing of reconnecting, deadlines or metadata.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
@@ -41,6 +46,8 @@ const STATUS_UNKNOWN: u8 = 2;
 /// What was received.
 #[derive(Debug)]
 pub enum Received<'m> {
+    /// A stream is answered.
+    Opened,
     /// An answer, or a stream, has ended.
     Ended {
         /// When its request was written.
@@ -52,6 +59,14 @@ pub enum Received<'m> {
     },
     /// A message of a stream.
     Message(&'m [u8]),
+}
+
+/// TLS, between what is sent and the frames.
+#[derive(Debug)]
+struct Tls {
+    session: ClientConnection,
+    /// What came from the socket.
+    input: Vec<u8>,
 }
 
 /// A request whose answer has not ended.
@@ -67,6 +82,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
+    /// `None` for a connection without TLS.
+    tls: Option<Box<Tls>>,
     authority: String,
     headers: RequestHeaders,
     input: Vec<u8>,
@@ -86,6 +103,22 @@ impl Wire {
     /// # Errors
     /// If nobody listens there.
     pub async fn connect(endpoint: &str) -> Result<Self> {
+        Self::connect_with(endpoint, None).await
+    }
+
+    /// Connects to `HOST:PORT` over TLS.
+    ///
+    /// # Errors
+    /// If nobody listens there.
+    pub async fn connect_tls(endpoint: &str, config: Arc<ClientConfig>) -> Result<Self> {
+        let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+        let mut session = ClientConnection::new(config, ServerName::try_from(host.to_owned())?)?;
+        session.set_buffer_limit(None);
+        let input = vec![0; INPUT_BYTES];
+        Self::connect_with(endpoint, Some(Box::new(Tls { session, input }))).await
+    }
+
+    async fn connect_with(endpoint: &str, tls: Option<Box<Tls>>) -> Result<Self> {
         let stream = TcpStream::connect(endpoint)
             .await
             .with_context(|| format!("connecting to {endpoint}"))?;
@@ -102,6 +135,7 @@ impl Wire {
         frame(&mut output, WINDOW_UPDATE, 0, 0, &growth.to_be_bytes());
         let mut wire = Self {
             stream,
+            tls,
             authority: endpoint.to_owned(),
             headers: RequestHeaders::default(),
             input: vec![0; INPUT_BYTES],
@@ -133,7 +167,12 @@ impl Wire {
         self.begin(path, message, now, END_STREAM, None);
     }
 
-    /// The same for a call whose request stays open and whose answer is a stream of messages.
+    /// The same for a call whose answer is a stream of messages.
+    pub fn request_stream(&mut self, path: &str, message: &[u8], now: Instant) {
+        self.begin(path, message, now, END_STREAM, Some(Vec::new()));
+    }
+
+    /// The same for a call whose request stays open, too.
     pub fn open_stream(&mut self, path: &str, message: &[u8], now: Instant) {
         self.begin(path, message, now, 0, Some(Vec::new()));
     }
@@ -169,6 +208,20 @@ impl Wire {
     /// # Errors
     /// If the connection is broken.
     pub fn flush(&mut self) -> Result<()> {
+        if let Some(tls) = &mut self.tls {
+            // The session keeps what the handshake does not let through yet, and so does not hold it up.
+            tls.session.writer().write_all(&self.output).context("sending")?;
+            self.output.clear();
+            let mut socket = Unwaiting(&self.stream);
+            while tls.session.wants_write() {
+                match tls.session.write_tls(&mut socket) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) => return Err(error).context("sending"),
+                }
+            }
+            return Ok(());
+        }
         while self.output_start < self.output.len() {
             match self.stream.try_write(&self.output[self.output_start..]) {
                 Ok(sent) => self.output_start += sent,
@@ -181,16 +234,27 @@ impl Wire {
         Ok(())
     }
 
+    fn has_unsent(&self) -> bool {
+        match &self.tls {
+            Some(tls) => tls.session.wants_write(),
+            None => self.output_start < self.output.len(),
+        }
+    }
+
     /// Waits until something is received or sent, or until `deadline`; hands on what was received.
     ///
     /// # Errors
     /// If the connection is broken or the server breaks the protocol.
     pub async fn turn(&mut self, deadline: Instant, mut handle: impl FnMut(Received<'_>)) -> Result<()> {
-        let unsent = self.output_start < self.output.len();
+        let unsent = self.has_unsent();
         let (mut reader, writer) = self.stream.split();
+        let buffer = match &mut self.tls {
+            Some(tls) => &mut tls.input,
+            None => &mut self.input[self.input_end..],
+        };
         let received = tokio::select! {
             biased;
-            received = reader.read(&mut self.input[self.input_end..]) => Some(received.context("receiving")?),
+            received = reader.read(buffer) => Some(received.context("receiving")?),
             writable = writer.writable(), if unsent => {
                 writable.context("sending")?;
                 None
@@ -199,6 +263,7 @@ impl Wire {
         };
         match received {
             Some(0) => bail!("the server closed the connection"),
+            Some(count) if self.tls.is_some() => self.decrypt(count, &mut handle)?,
             Some(count) => {
                 self.input_end += count;
                 self.take_frames(&mut handle)?;
@@ -206,6 +271,28 @@ impl Wire {
             None => {}
         }
         self.flush()
+    }
+
+    /// Takes the frames in so many bytes from the socket.
+    fn decrypt(&mut self, count: usize, handle: &mut impl FnMut(Received<'_>)) -> Result<()> {
+        let Some(mut tls) = self.tls.take() else {
+            return Ok(());
+        };
+        let mut encrypted = &tls.input[..count];
+        while !encrypted.is_empty() {
+            tls.session.read_tls(&mut encrypted).context("receiving")?;
+            let ready = tls.session.process_new_packets().context("TLS")?;
+            let mut left = ready.plaintext_bytes_to_read();
+            while left > 0 {
+                let room = &mut self.input[self.input_end..];
+                let read = tls.session.reader().read(room).context("receiving")?;
+                left -= read;
+                self.input_end += read;
+                self.take_frames(handle)?;
+            }
+        }
+        self.tls = Some(tls);
+        Ok(())
     }
 
     fn take_frames(&mut self, handle: &mut impl FnMut(Received<'_>)) -> Result<()> {
@@ -254,6 +341,8 @@ impl Wire {
                 let status = hpack::grpc_status(block)?;
                 if flags & END_STREAM != 0 {
                     self.end(id, status.unwrap_or(STATUS_UNKNOWN), handle);
+                } else if self.open.get(&id).is_some_and(|open| open.partial.is_some()) {
+                    handle(Received::Opened);
                 }
                 Ok(())
             }
@@ -318,5 +407,18 @@ impl Wire {
         if let Some(Open { started, bytes, .. }) = self.open.remove(&id) {
             handle(Received::Ended { started, bytes, status });
         }
+    }
+}
+
+/// A socket that takes what it has room for and never waits.
+struct Unwaiting<'s>(&'s TcpStream);
+
+impl Write for Unwaiting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
