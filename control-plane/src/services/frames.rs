@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::limits;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
@@ -11,8 +13,13 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// How many bytes they are.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.first.len() + self.rest.len()
+    }
+
+    /// They have come to where no more are added.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.len() >= limits::FRAMES_TOGETHER_BYTES
     }
 
     /// There are none.
@@ -52,6 +59,15 @@ mod tests {
         assert_eq!(alone.into_bytes().as_ptr(), frames[0].as_ptr());
         let mut several = Frames::default();
         frames.iter().for_each(|frame| several.add(frame.clone()));
-        assert_eq!((several.len(), several.into_bytes()), (11, Bytes::from("onetwothree")));
+        assert_eq!(several.into_bytes(), Bytes::from("onetwothree"));
+    }
+
+    #[test]
+    fn so_many_bytes_are_enough() {
+        let mut frames = Frames::default();
+        frames.add(vec![0; limits::FRAMES_TOGETHER_BYTES - 1].into());
+        assert!(!frames.are_enough());
+        frames.add(Bytes::from("x"));
+        assert!(frames.are_enough());
     }
 }

@@ -259,7 +259,7 @@ impl Resources for ResourcesService {
 
     type WatchStream = Empty<Result<WatchEvent, Status>>;
 
-    /// Never called: [`ResourcesRoute`] answers watches, by [`begin_watch`](Self::begin_watch).
+    /// Never called: [`ResourcesRoute`] answers watches.
     async fn watch(&self, _request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented("a watch came to where none is answered"))
     }

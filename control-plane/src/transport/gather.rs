@@ -276,6 +276,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_thread_keeps_little_room() {
+        let rooms: Vec<_> = (0..=limits::GATHERED_SPARE).map(|_| take_room()).collect();
+        rooms.into_iter().for_each(give_back);
+        assert_eq!(SPARE.with_borrow(Vec::len), limits::GATHERED_SPARE);
+        let room = take_room();
+        assert!(room.is_empty() && room.capacity() >= limits::GATHERED_BYTES);
+    }
+
     /// A connection that writes and flushes a frame whenever it is polled, and never ends.
     async fn frames(mut stream: Gathering<Peer>) -> io::Result<()> {
         loop {

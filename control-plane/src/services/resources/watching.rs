@@ -10,7 +10,6 @@ use trireme_proto::v1::{WatchEvent, WatchRequest, watch_event::Type};
 
 use super::{item::Answer, requested, watch_wire::frame};
 use crate::{
-    limits,
     pipeline::Permit,
     registry::{self, ObjectWatch, Registry, Selection, WatchChange},
     services::frames::Frames,
@@ -70,7 +69,7 @@ impl Watching {
         loop {
             let change = self.watch.next().await?;
             frames.add(self.frame(&change)?);
-            if !self.watch.has_pending() || frames.len() >= limits::FRAMES_TOGETHER_BYTES {
+            if !self.watch.has_pending() || frames.are_enough() {
                 return Ok(frames.into_bytes());
             }
         }

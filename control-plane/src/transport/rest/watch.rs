@@ -119,7 +119,7 @@ impl Watching {
     /// The next frames, as many as there are; `None` at the end.
     async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
         let mut piece = Frames::default();
-        while !self.is_over && piece.len() < limits::FRAMES_TOGETHER_BYTES {
+        while !self.is_over && !piece.are_enough() {
             if !piece.is_empty() && !self.watch.has_pending() {
                 break;
             }
