@@ -7,10 +7,11 @@
 use std::cmp::Ordering;
 
 use prost::bytes::BufMut;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
+use prost::encoding::{WireType, encode_key, encode_varint};
 use serde_json::{Map, Value};
 
-use crate::schema::{FieldSchema, JsonForm, MessageSchema, Shape};
+use crate::schema::{FieldSchema, MessageSchema, Shape};
+use crate::wire::{WireField, field_of, object_of};
 
 /// Begins the name of a directive in a strategic merge patch, which is about the object that it stands in.
 const DIRECTIVE: char = '$';
@@ -128,49 +129,15 @@ fn names_fields(schema: &MessageSchema, document: &Map<String, Value>) -> bool {
     !has_inlined && !document.keys().any(|name| name.starts_with(DIRECTIVE))
 }
 
-fn field_of(schema: &MessageSchema, number: u32) -> Option<&'static FieldSchema> {
-    let place = usize::from(*schema.places.get(number as usize)?);
-    schema.fields.get(place.checked_sub(1)?)
-}
-
 /// The message that a field holds, if it holds one that is an object in JSON.
 fn one_message(field: &'static FieldSchema) -> Option<&'static MessageSchema> {
-    let inner = field.message().filter(|inner| inner.form == JsonForm::Object);
-    inner.filter(|_| field.shape == Shape::Single)
+    object_of(field).filter(|_| field.shape == Shape::Single)
 }
 
 fn put_message(bytes: &mut Vec<u8>, number: u32, content: &[u8]) {
     encode_key(number, WireType::LengthDelimited, bytes);
     encode_varint(content.len() as u64, bytes);
     bytes.put_slice(content);
-}
-
-/// One field as it stands in a message.
-struct WireField<'b> {
-    number: u32,
-    /// All of it.
-    raw: &'b [u8],
-    /// What it holds, if it says how long that is.
-    content: Option<&'b [u8]>,
-}
-
-impl<'b> WireField<'b> {
-    /// The first of a message's fields; `bytes` are then the others.
-    fn take(bytes: &mut &'b [u8]) -> Option<Self> {
-        let start = *bytes;
-        let (number, wire_type) = decode_key(bytes).ok()?;
-        let content = if wire_type == WireType::LengthDelimited {
-            let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
-            let (content, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Some(content)
-        } else {
-            skip_field(wire_type, number, bytes, DecodeContext::default()).ok()?;
-            None
-        };
-        let raw = &start[..start.len() - bytes.len()];
-        Some(Self { number, raw, content })
-    }
 }
 
 /// All values of a field, which stand together.

@@ -1,6 +1,5 @@
 //! What the bytes of a message hold, found by its schema before anything is decoded (I9).
 
-use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::limits::MESSAGES_MAX;
@@ -43,19 +42,17 @@ impl Counter {
         if depth == 0 || self.messages > MESSAGES_MAX {
             return None;
         }
-        while bytes.has_remaining() {
-            let (number, wire_type) = decode_key(&mut bytes).ok()?;
-            let field = schema.fields.iter().find(|field| field.number == number);
-            match field.and_then(|field| Some((field, object_of(field)?))) {
-                Some((field, schema)) if wire_type == WireType::LengthDelimited => {
-                    let value = take(&mut bytes)?;
-                    if field.shape == Shape::Map {
-                        self.entry(schema, value, depth - 1)?;
-                    } else {
-                        self.message(schema, value, depth - 1)?;
-                    }
+        while !bytes.is_empty() {
+            let WireField { number, content, .. } = WireField::take(&mut bytes)?;
+            if let Some(value) = content
+                && let Some(field) = field_of(schema, number)
+                && let Some(inner) = object_of(field)
+            {
+                if field.shape == Shape::Map {
+                    self.entry(inner, value, depth - 1)?;
+                } else {
+                    self.message(inner, value, depth - 1)?;
                 }
-                _ => skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?,
             }
         }
         Some(())
@@ -63,29 +60,54 @@ impl Counter {
 
     /// Counts what the entry of a map has for its value.
     fn entry(&mut self, schema: &'static MessageSchema, mut bytes: &[u8], depth: usize) -> Option<()> {
-        while bytes.has_remaining() {
-            let (number, wire_type) = decode_key(&mut bytes).ok()?;
-            if number == MAP_VALUE && wire_type == WireType::LengthDelimited {
-                self.message(schema, take(&mut bytes)?, depth)?;
-            } else {
-                skip_field(wire_type, number, &mut bytes, DecodeContext::default()).ok()?;
+        while !bytes.is_empty() {
+            let WireField { number, content, .. } = WireField::take(&mut bytes)?;
+            if let Some(value) = content.filter(|_| number == MAP_VALUE) {
+                self.message(schema, value, depth)?;
             }
         }
         Some(())
     }
 }
 
+/// The field with a number.
+pub(crate) fn field_of(schema: &MessageSchema, number: u32) -> Option<&'static FieldSchema> {
+    let place = usize::from(*schema.places.get(number as usize)?);
+    schema.fields.get(place.checked_sub(1)?)
+}
+
 /// The message of a field's values, if they have fields of their own.
-fn object_of(field: &FieldSchema) -> Option<&'static MessageSchema> {
+pub(crate) fn object_of(field: &FieldSchema) -> Option<&'static MessageSchema> {
     field.message().filter(|message| message.form == JsonForm::Object)
 }
 
-/// The bytes behind their length.
-fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
-    let (value, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(value)
+/// One field as it stands in a message.
+pub(crate) struct WireField<'b> {
+    /// Its number.
+    pub(crate) number: u32,
+    /// All of it.
+    pub(crate) raw: &'b [u8],
+    /// What it holds, if it says how long that is.
+    pub(crate) content: Option<&'b [u8]>,
+}
+
+impl<'b> WireField<'b> {
+    /// The first of a message's fields; `bytes` are then the others.
+    pub(crate) fn take(bytes: &mut &'b [u8]) -> Option<Self> {
+        let start = *bytes;
+        let (number, wire_type) = decode_key(bytes).ok()?;
+        let content = if wire_type == WireType::LengthDelimited {
+            let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
+            let (content, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            Some(content)
+        } else {
+            skip_field(wire_type, number, bytes, DecodeContext::default()).ok()?;
+            None
+        };
+        let raw = &start[..start.len() - bytes.len()];
+        Some(Self { number, raw, content })
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,6 @@ impl Engine {
             answer.count = count;
         }
         self.counts.learn(request, &answer, count);
-        self.learn_key(request, &answer);
         Ok(answer)
     }
 
@@ -86,14 +85,6 @@ impl Engine {
         Ok(is_of_present
             .then(|| range_known(request, known.as_ref(), present))
             .flatten())
-    }
-
-    /// Keeps what was read of one key as it is now for whoever asks next.
-    fn learn_key(&self, request: &RangeRequest, answer: &RangeResponse) {
-        let is_plain = !request.keys_only && !request.count_only && request.filter.is_open();
-        if is_plain && is_of_one_key_now(request) {
-            self.recall().index.keep(answer.kvs.first());
-        }
     }
 
     /// The answer to a request that only counts, if the count is known.

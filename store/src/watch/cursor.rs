@@ -32,7 +32,8 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn new(
         hub: Arc<Hub>,
-        (range, about): (KeyRange, Option<About>),
+        range: KeyRange,
+        about: Option<About>,
         start: Revision,
         subscriber: Subscriber,
         progress: watch::Receiver<Revision>,
@@ -204,10 +205,7 @@ impl Watcher for Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        match &self.about {
-            Some(about) => self.subscriber.remove_topic(&self.range, about),
-            None => self.subscriber.remove(&self.range),
-        }
+        self.subscriber.remove(&self.range, self.about.as_ref());
     }
 }
 

@@ -178,10 +178,7 @@ impl Hub {
             });
         }
         let subscriber = self.subscribe();
-        let revision = match &about {
-            Some(about) => subscriber.add_topic(&range, about),
-            None => subscriber.add(&range),
-        };
+        let revision = subscriber.add(&range, about.as_ref());
         let start = if start_revision == 0 {
             revision + 1
         } else {
@@ -189,7 +186,8 @@ impl Hub {
         };
         Ok(Cursor::new(
             Arc::clone(self),
-            (range, about),
+            range,
+            about,
             start,
             subscriber,
             self.shared.progress.subscribe(),
@@ -377,31 +375,30 @@ impl Interest {
 }
 
 impl Subscriber {
-    /// Adds a range; answers the revision after which its changes ring.
-    pub(super) fn add(&self, range: &KeyRange) -> Revision {
+    /// Adds a range, or what of it concerns a watcher, of which it may have one; answers the revision after which its changes
+    /// ring.
+    pub(super) fn add(&self, range: &KeyRange, about: Option<&About>) -> Revision {
         let bell = Arc::clone(&self.bell);
-        self.shared.interest().ranges.add(range, self.id, bell);
+        {
+            let mut interest = self.shared.interest();
+            match about {
+                Some(about) => interest.topics.add(range, about, self.id, bell),
+                None => interest.ranges.add(range, self.id, bell),
+            }
+        }
         self.shared.metrics.watchers.raise(1);
         self.shared.revision()
     }
 
-    /// Adds a topic of a range, of which it may have one; answers the same.
-    fn add_topic(&self, range: &KeyRange, about: &About) -> Revision {
-        let bell = Arc::clone(&self.bell);
-        self.shared.interest().topics.add(range, about, self.id, bell);
-        self.shared.metrics.watchers.raise(1);
-        self.shared.revision()
-    }
-
-    /// Removes a range.
-    pub(super) fn remove(&self, range: &KeyRange) {
-        self.shared.interest().ranges.remove(range, self.id);
-        self.shared.metrics.watchers.lower(1);
-    }
-
-    /// Removes its topic of a range.
-    pub(super) fn remove_topic(&self, range: &KeyRange, about: &About) {
-        self.shared.interest().topics.remove(range, about, self.id);
+    /// Removes what was added.
+    pub(super) fn remove(&self, range: &KeyRange, about: Option<&About>) {
+        {
+            let mut interest = self.shared.interest();
+            match about {
+                Some(about) => interest.topics.remove(range, about, self.id),
+                None => interest.ranges.remove(range, self.id),
+            }
+        }
         self.shared.metrics.watchers.lower(1);
     }
 

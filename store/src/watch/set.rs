@@ -114,7 +114,7 @@ impl WatchSet {
     /// be a new one.
     pub(crate) fn add(&mut self, id: u64, range: KeyRange, start: Revision) -> Revision {
         self.leave_idle();
-        let revision = self.subscriber.add(&range);
+        let revision = self.subscriber.add(&range, None);
         let mut start = if start == 0 { revision + 1 } else { start };
         if self.hub.skips_what_is_compacted() {
             start = start.max(self.hub.oldest());
@@ -146,7 +146,7 @@ impl WatchSet {
         };
         let position = if late { &mut self.late } else { &mut self.present };
         position.leave(&range, id);
-        self.subscriber.remove(&range);
+        self.subscriber.remove(&range, None);
         true
     }
 
@@ -441,7 +441,7 @@ impl Position {
 impl Drop for WatchSet {
     fn drop(&mut self) {
         for watcher in self.watchers.values() {
-            self.subscriber.remove(&watcher.range);
+            self.subscriber.remove(&watcher.range, None);
         }
     }
 }

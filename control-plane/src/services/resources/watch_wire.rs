@@ -98,7 +98,7 @@ where
 }
 
 fn answer(frames: BoxStream<'static, Result<Bytes, Status>>) -> http::Response<tonic::body::Body> {
-    let mut response = http::Response::new(tonic::body::Body::new(Frames(Some(frames))));
+    let mut response = http::Response::new(tonic::body::Body::new(FramesBody(Some(frames))));
     let kind = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
@@ -116,9 +116,9 @@ pub(super) fn frame(message: &impl Message) -> Result<Bytes, ApiError> {
 }
 
 /// Frames as a body; behind the last one, how it ended.
-struct Frames(Option<BoxStream<'static, Result<Bytes, Status>>>);
+struct FramesBody(Option<BoxStream<'static, Result<Bytes, Status>>>);
 
-impl Body for Frames {
+impl Body for FramesBody {
     type Data = Bytes;
     type Error = Status;
 
