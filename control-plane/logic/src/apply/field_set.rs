@@ -84,6 +84,24 @@ impl FieldSet {
         found.ok().map(|index| &self.nodes[index].1)
     }
 
+    /// What it holds at and below a field.
+    pub fn field(&self, name: &str) -> Option<&Node> {
+        let order = |element: &PathElement| match element {
+            PathElement::Field(present) => present.as_ref().cmp(name),
+            // They come behind all fields.
+            PathElement::Key(_) | PathElement::Value(_) | PathElement::Index(_) => Ordering::Greater,
+        };
+        let found = self.nodes.binary_search_by(|(present, _)| order(present));
+        found.ok().map(|index| &self.nodes[index].1)
+    }
+
+    /// Whether there is an item of a list on its first level.
+    pub fn has_items(&self) -> bool {
+        // They come last.
+        let last = self.nodes.last();
+        last.is_some_and(|(element, _)| !matches!(element, PathElement::Field(_)))
+    }
+
     /// Whether a path is in it. The empty path never is.
     pub fn has(&self, path: &[PathElement]) -> bool {
         match path {

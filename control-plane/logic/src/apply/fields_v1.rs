@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Says that the path that ends here is in the set.
-const SELF: &str = ".";
+pub(super) const SELF: &str = ".";
 
 /// Text that is no set of fields.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub struct InvalidFields(#[source] serde_json::Error);
 
 /// Why one key is no path element.
 #[derive(Debug, thiserror::Error)]
-enum InvalidElement {
+pub(super) enum InvalidElement {
     #[error("missing colon: {0}")]
     NoColon(String),
     #[error("{0} does not name an item of a list")]
@@ -54,7 +54,7 @@ pub fn from_json(text: &[u8]) -> Result<FieldSet, InvalidFields> {
     Ok(read.node.children)
 }
 
-fn write_set(set: &FieldSet, with_self: bool, text: &mut Vec<u8>) {
+pub(super) fn write_set(set: &FieldSet, with_self: bool, text: &mut Vec<u8>) {
     text.push(b'{');
     let mut is_first = true;
     if with_self && !set.is_empty() {
@@ -74,7 +74,7 @@ fn write_set(set: &FieldSet, with_self: bool, text: &mut Vec<u8>) {
 }
 
 /// The element as a key of a JSON object.
-fn write_element(element: &PathElement, text: &mut Vec<u8>) {
+pub(super) fn write_element(element: &PathElement, text: &mut Vec<u8>) {
     match element {
         PathElement::Field(name) if name.bytes().all(is_plain) => {
             text.extend_from_slice(b"\"f:");
@@ -144,7 +144,7 @@ fn write_scalar_in_text(value: &Scalar, text: &mut Vec<u8>) {
 }
 
 /// The element that a key names; `None` for a kind of element that is not known.
-fn parse_element(key: &str) -> Result<Option<PathElement>, InvalidElement> {
+pub(super) fn parse_element(key: &str) -> Result<Option<PathElement>, InvalidElement> {
     let (Some(kind), Some(b':')) = (key.as_bytes().first(), key.as_bytes().get(1)) else {
         return Err(InvalidElement::NoColon(key.to_owned()));
     };
@@ -167,6 +167,40 @@ fn parse_element(key: &str) -> Result<Option<PathElement>, InvalidElement> {
         b'i' => PathElement::Index(rest.parse().map_err(|_| no_item())?),
         _ => return Ok(None),
     }))
+}
+
+/// A key of a node.
+enum Key {
+    /// The path that ends here is in the set.
+    Here,
+    /// One step further.
+    Element(PathElement),
+    /// A kind of element that is not known.
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a path element")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+        if key == SELF {
+            return Ok(Key::Here);
+        }
+        let element = parse_element(key).map_err(E::custom)?;
+        Ok(element.map_or(Key::Unknown, Key::Element))
+    }
 }
 
 /// A node as it is read: an empty object is the path itself.
@@ -192,15 +226,14 @@ impl<'de> Visitor<'de> for NodeVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ReadNode, A::Error> {
         let mut member = false;
         let mut nodes = Vec::new();
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if key == SELF {
-                member = true;
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            match parse_element(&key).map_err(serde::de::Error::custom)? {
-                Some(element) => nodes.push((element, map.next_value::<ReadNode>()?.node)),
-                None => {
+        while let Some(key) = map.next_key::<Key>()? {
+            match key {
+                Key::Here => {
+                    member = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Key::Element(element) => nodes.push((element, map.next_value::<ReadNode>()?.node)),
+                Key::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }

@@ -85,6 +85,20 @@ impl Operation {
     }
 }
 
+impl ManagerId {
+    /// Whether an entry is this manager's.
+    pub(super) fn is_of(&self, entry: &ManagedFieldsEntry) -> bool {
+        let api_version = match self.operation {
+            Operation::Apply => "",
+            Operation::Update => &entry.api_version,
+        };
+        self.name == entry.manager
+            && self.operation.as_str() == entry.operation
+            && self.api_version == api_version
+            && self.subresource == entry.subresource
+    }
+}
+
 impl Managers {
     /// Reads the entries of an object.
     ///
@@ -106,23 +120,7 @@ impl Managers {
             .filter(|(_, managed)| !managed.fields.is_empty())
             .map(|(id, managed)| encode_entry(id, managed))
             .collect();
-        let seconds = |entry: &ManagedFieldsEntry| entry.time.map_or(0, |time| time.seconds);
-        entries.sort_by(|one, two| {
-            (
-                &one.operation,
-                seconds(one),
-                &one.manager,
-                &one.api_version,
-                &one.subresource,
-            )
-                .cmp(&(
-                    &two.operation,
-                    seconds(two),
-                    &two.manager,
-                    &two.api_version,
-                    &two.subresource,
-                ))
-        });
+        sort(&mut entries);
         entries
     }
 
@@ -169,19 +167,54 @@ impl Managers {
     }
 }
 
-fn decode_entry(entry: &ManagedFieldsEntry) -> Result<(ManagerId, Managed), InvalidEntry> {
-    let operation = [Operation::Apply, Operation::Update]
+/// Puts entries in the order in which they stand in the metadata.
+pub(super) fn sort(entries: &mut [ManagedFieldsEntry]) {
+    let seconds = |entry: &ManagedFieldsEntry| entry.time.map_or(0, |time| time.seconds);
+    entries.sort_by(|one, two| {
+        (
+            &one.operation,
+            seconds(one),
+            &one.manager,
+            &one.api_version,
+            &one.subresource,
+        )
+            .cmp(&(
+                &two.operation,
+                seconds(two),
+                &two.manager,
+                &two.api_version,
+                &two.subresource,
+            ))
+    });
+}
+
+/// Whether an entry is of a kind that is known, as all are that are stored.
+pub(super) fn is_known(entry: &ManagedFieldsEntry) -> bool {
+    operation_of(entry).is_ok() && entry.fields_type == FIELDS_TYPE
+}
+
+fn operation_of(entry: &ManagedFieldsEntry) -> Result<Operation, InvalidEntry> {
+    [Operation::Apply, Operation::Update]
         .into_iter()
         .find(|operation| operation.as_str() == entry.operation)
-        .ok_or(InvalidEntry::Operation)?;
+        .ok_or(InvalidEntry::Operation)
+}
+
+/// The stored form of an entry's fields.
+pub(super) fn stored_fields(entry: &ManagedFieldsEntry) -> &[u8] {
+    let fields = entry.fields_v1.as_ref();
+    fields.map_or(&[], |fields| &fields.raw)
+}
+
+fn decode_entry(entry: &ManagedFieldsEntry) -> Result<(ManagerId, Managed), InvalidEntry> {
+    let operation = operation_of(entry)?;
     if entry.api_version.is_empty() {
         return Err(InvalidEntry::NoVersion);
     }
     if entry.fields_type != FIELDS_TYPE {
         return Err(InvalidEntry::FieldsType(entry.fields_type.clone()));
     }
-    let raw = entry.fields_v1.as_ref().map(|fields| fields.raw.as_ref());
-    let fields = fields_v1::from_json(raw.unwrap_or_default()).map_err(InvalidEntry::Fields)?;
+    let fields = fields_v1::from_json(stored_fields(entry)).map_err(InvalidEntry::Fields)?;
     let id = ManagerId {
         name: entry.manager.clone(),
         operation,

@@ -6,7 +6,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `path`, `field_set`, `fields_v1` | names of fields, sets of them, their stored form |
+//! | `path`, `field_set`, `fields_v1`, `edit` | names of fields, sets of them, their stored form, and changes of that |
 //! | `types` | what the schema says of owning a field in parts |
 //! | `extract`, `new_fields`, `compare` | the sets of a configuration, of a new object, of a change |
 //! | `merge`, `remove` | putting values in and taking them out |
@@ -18,6 +18,7 @@ mod applying;
 mod client_side;
 mod compare;
 mod conflict;
+mod edit;
 mod extract;
 mod field_set;
 mod fields_v1;

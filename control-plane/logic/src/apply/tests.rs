@@ -123,7 +123,15 @@ impl Server {
         let mut new = live.clone();
         json_patch::merge(&mut new, &patch);
         let new = self.stored(&new);
-        self.managers = owners_of_changed(&self.change(part), manager, &self.managers, &live, &new);
+        let change = self.change(part);
+        let managers = owners_of_changed(&change, manager, &self.managers, &live, &new);
+        let comparison = change.compare(&live, &new);
+        if let Some(edited) = change.edited(manager, &self.managers, &comparison) {
+            // What is changed where it stands comes to the same as if all had been read.
+            let read = change.read_and_changed(manager, &self.managers, comparison, &live, &new);
+            assert_eq!(edited, read, "{patch}");
+        }
+        self.managers = managers;
         self.live = Some(new);
         self
     }

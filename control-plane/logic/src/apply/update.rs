@@ -7,17 +7,19 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use trireme_proto::{
-    api::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time},
+    api::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, Time},
     schema::MessageSchema,
 };
 
 use super::{
     compare::Comparison,
+    edit,
     field_set::FieldSet,
-    managers::{Managed, ManagerId, Managers, Operation, encode_entry},
+    managers::{self, Managed, ManagerId, Managers, Operation, encode_entry, stored_fields},
     part::Part,
     types::Type,
 };
+use crate::limits;
 
 /// The name of a manager that has none.
 pub const UNKNOWN_MANAGER: &str = "unknown";
@@ -48,6 +50,78 @@ impl Change<'_> {
             },
             subresource: self.part.subresource().to_owned(),
         }
+    }
+
+    /// The owners after a change, if all of them name fields in its version. `None` if that is not so, or if they must be read
+    /// for another reason.
+    pub(super) fn edited(
+        &self,
+        manager: Option<&str>,
+        entries: &[ManagedFieldsEntry],
+        comparison: &Comparison,
+    ) -> Option<Vec<ManagedFieldsEntry>> {
+        let set = comparison.set();
+        let lost = set.union(&comparison.removed);
+        let won = self.part.ownable(set);
+        let winner = manager.filter(|_| !won.is_empty());
+        let winner = winner.map(|manager| self.entry_of(manager, Operation::Update));
+        let mut is_there = winner.is_none();
+        let mut edited = Vec::with_capacity(entries.len() + 1);
+        for entry in entries {
+            if entry.api_version != self.api_version || !managers::is_known(entry) {
+                return None;
+            }
+            let wins = winner.as_ref().is_some_and(|winner| winner.is_of(entry));
+            let nothing = FieldSet::default();
+            let before = stored_fields(entry);
+            let fields = edit::edit(before, &lost, if wins { &won } else { &nothing })?;
+            if fields == edit::EMPTY {
+                continue;
+            }
+            let mut entry = entry.clone();
+            if fields != before {
+                entry.fields_v1 = Some(FieldsV1 { raw: fields.into() });
+            }
+            if wins {
+                entry.time = Some(self.now);
+                is_there = true;
+            }
+            edited.push(entry);
+        }
+        if let Some(winner) = winner.filter(|_| !is_there) {
+            edited.push(encode_entry(&winner, &self.managed(won)));
+        }
+        let updates = edited
+            .iter()
+            .filter(|entry| entry.operation == Operation::Update.as_str());
+        if updates.count() > limits::UPDATE_MANAGERS {
+            return None;
+        }
+        managers::sort(&mut edited);
+        Some(edited)
+    }
+
+    /// The owners after any change, for which all of them are read.
+    pub(super) fn read_and_changed(
+        &self,
+        manager: Option<&str>,
+        entries: &[ManagedFieldsEntry],
+        comparison: Comparison,
+        old: &Value,
+        new: &Value,
+    ) -> Vec<ManagedFieldsEntry> {
+        let Ok(mut managers) = Managers::decode(entries) else {
+            return Vec::new();
+        };
+        let won = self.part.ownable(comparison.set());
+        managers.lose(&self.in_versions(comparison, &managers, old, new));
+        if let Some(manager) = manager
+            && !won.is_empty()
+        {
+            managers.win(self.entry_of(manager, Operation::Update), self.managed(won));
+            managers.cap_updates();
+        }
+        managers.encode()
     }
 
     /// What changed between two versions, of what this change can reach.
@@ -118,18 +192,9 @@ pub fn owners_of_changed(
     if comparison.is_same() {
         return entries.to_vec();
     }
-    let Ok(mut managers) = Managers::decode(entries) else {
-        return Vec::new();
-    };
-    let won = change.part.ownable(comparison.set());
-    managers.lose(&change.in_versions(comparison, &managers, old, new));
-    if let Some(manager) = manager
-        && !won.is_empty()
-    {
-        managers.win(change.entry_of(manager, Operation::Update), change.managed(won));
-        managers.cap_updates();
-    }
-    managers.encode()
+    change
+        .edited(manager, entries, &comparison)
+        .unwrap_or_else(|| change.read_and_changed(manager, entries, comparison, old, new))
 }
 
 impl Managers {
