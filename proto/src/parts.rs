@@ -108,6 +108,25 @@ pub fn difference(schema: &MessageSchema, old: &[u8], new: &[u8]) -> Option<Diff
     Some(difference)
 }
 
+/// A message without one of its fields, if that is as it is in another version of it; `None` if it is not.
+pub fn without_same(mut bytes: &[u8], mut other: &[u8], number: u32) -> Option<Vec<u8>> {
+    let mut rest = Vec::with_capacity(bytes.len());
+    let mut next_of_other = || {
+        std::iter::from_fn(|| WireField::take(&mut other))
+            .find(|field| field.number == number)
+            .map(|field| field.raw)
+    };
+    while !bytes.is_empty() {
+        let field = WireField::take(&mut bytes)?;
+        if field.number != number {
+            rest.extend_from_slice(field.raw);
+        } else if next_of_other() != Some(field.raw) {
+            return None;
+        }
+    }
+    next_of_other().is_none().then_some(rest)
+}
+
 /// The text that a field holds, found by the numbers of the fields that lead to it; empty if it is not there.
 pub fn text_at<'b>(mut bytes: &'b [u8], numbers: &[u32]) -> &'b [u8] {
     let Some((number, inner)) = numbers.split_first() else {
@@ -315,6 +334,29 @@ mod tests {
         assert_eq!(of(&json!({"spec": {"hostname": "x"}})), b"");
         assert_eq!(of(&json!({})), b"");
         assert_eq!(text_at(b"\xff", &numbers), b"");
+    }
+
+    #[test]
+    fn a_field_is_left_out_if_it_is_the_same() {
+        let number = pod_schema().field("spec").unwrap().number;
+        let bytes = |document: &Value| pod(document).encode_to_vec();
+        let left = |new: &Value, old: &Value| {
+            let rest = without_same(&bytes(new), &bytes(old), number)?;
+            Some(Pod::decode(&*rest).unwrap())
+        };
+        let mut changed = web();
+        changed["status"]["phase"] = "Failed".into();
+        let mut rest = changed.clone();
+        rest.as_object_mut().unwrap().remove("spec");
+        assert_eq!(left(&changed, &web()), Some(pod(&rest)));
+        assert_eq!(left(&rest, &json!({})), Some(pod(&rest)), "neither has it");
+        assert_eq!(left(&changed, &rest), None, "it is new");
+        assert_eq!(left(&rest, &changed), None, "it is gone");
+        changed["spec"]["nodeName"] = "node-2".into();
+        assert_eq!(left(&changed, &web()), None);
+        let twice = [bytes(&web()), bytes(&web())].concat();
+        assert_eq!(without_same(&bytes(&web()), &twice, number), None);
+        assert_eq!(without_same(b"\xff", b"", number), None);
     }
 
     fn check_difference(new: &Value, expected: [&Value; 2]) {

@@ -127,11 +127,16 @@ impl Stored {
         if let Some(object) = self.object.get() {
             return Ok(object.clone_object());
         }
-        let mut object = self
-            .ops
-            .stored()
-            .from_protobuf(self.value.clone())
-            .map_err(|error| self.undecodable(&error))?;
+        self.decode_part(self.value.clone())
+    }
+
+    /// The object that a part of its bytes makes.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub(crate) fn decode_part(&self, part: Bytes) -> Result<Box<dyn Object>, ApiError> {
+        let decoded = self.ops.stored().from_protobuf(part);
+        let mut object = decoded.map_err(|error| self.undecodable(&error))?;
         object.metadata_mut().resource_version = revision_text(self.revision);
         Ok(object)
     }

@@ -5,19 +5,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, LazyLock, Mutex, RwLock},
 };
 
 use tokio::sync::{Notify, mpsc, watch};
 use trireme_logic::{
-    kind::KindInfo,
+    kind::{Kind, KindInfo},
     kinds,
-    object::ObjectKey,
+    object::{Object, ObjectKey},
     world::{Change, Mutation, World, take_excerpt},
 };
-use trireme_proto::api::core::v1::Pod;
+use trireme_proto::{api::core::v1::Pod, parts, schema};
 use trireme_store::kv::{
-    Consistency, EventKind, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest,
+    Consistency, Event, EventKind, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest,
 };
 
 use crate::{
@@ -130,7 +130,7 @@ impl WorldCache {
                 let mut world = self.world.write().expect("no code panics while it holds the world");
                 for event in &batch.events {
                     let mutation = match event.kind {
-                        EventKind::Put => observed(&event.kv),
+                        EventKind::Put => with_spec_as_it_was(&world, event).or_else(|| observed(&event.kv)),
                         EventKind::Delete => removal(&event.kv),
                     };
                     let change = mutation.and_then(|mutation| world.apply(mutation, event.kv.mod_revision));
@@ -272,6 +272,31 @@ fn observed(kv: &KeyValue) -> Option<Mutation> {
     }
 }
 
+/// What a change of a pod is to the world, if its spec is as it was: most of a pod is not decoded again then, and of its spec
+/// the world has what it keeps.
+fn with_spec_as_it_was(world: &World, event: &Event) -> Option<Mutation> {
+    let before = event.prev_kv.as_ref()?;
+    let stored = Stored::of_key_value(&event.kv).filter(|stored| kinds::is_same(stored.kind(), &Pod::INFO))?;
+    let old = world.get::<Pod>(stored.key())?;
+    let shown: Result<Revision, _> = Object::metadata(old).resource_version.parse();
+    if shown != Ok(before.mod_revision) {
+        return None;
+    }
+    let rest = parts::without_same(&event.kv.value, &before.value, *SPEC_NUMBER)?;
+    let mut pod = stored.decode_part(rest.into()).ok()?;
+    take_excerpt(&mut *pod);
+    let mut pod = pod.clone_object();
+    pod.downcast_mut::<Pod>()?.spec.clone_from(&old.spec);
+    Some(Mutation::Put(Arc::from(pod)))
+}
+
+/// The number of the field that is a pod's spec.
+static SPEC_NUMBER: LazyLock<u32> = LazyLock::new(|| {
+    let pod = schema::kind("", "v1", "Pod");
+    let spec = pod.and_then(|pod| pod.field("spec"));
+    spec.map(|spec| spec.number).expect("pods have specs")
+});
+
 /// Group, plural and key of what a mutation is about.
 fn identity(mutation: &Mutation) -> (&'static str, &'static str, ObjectKey) {
     match mutation {
@@ -288,4 +313,84 @@ fn removal(kv: &KeyValue) -> Option<Mutation> {
 fn named(kv: &KeyValue) -> Option<(&'static KindInfo, ObjectKey)> {
     let (ops, key) = kinds::parse_storage_key(std::str::from_utf8(&kv.key).ok()?)?;
     Some((ops.info(), key))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use trireme_proto::json::{decode_value, encode_value};
+
+    use super::*;
+
+    fn version(pod: &Value, mod_revision: Revision) -> KeyValue {
+        let pod: Pod = decode_value(pod).expect("a pod").value;
+        KeyValue {
+            key: kinds::storage_key(&Pod::INFO, &ObjectKey::new("shop", "web")).into(),
+            value: pod.to_protobuf(),
+            create_revision: 1,
+            mod_revision,
+            version: mod_revision,
+            lease: 0,
+        }
+    }
+
+    fn json_of(mutation: Mutation) -> Value {
+        let Mutation::Put(object) = mutation else {
+            panic!("a pod is there")
+        };
+        encode_value(object.downcast_ref::<Pod>().expect("a pod")).expect("JSON")
+    }
+
+    /// Whether the pod takes over the spec that the world has; either way it is what decoding all of it gives.
+    fn check(changed: &Value, shown: Revision, takes_over: bool) {
+        let (before, after) = (version(&pod(), 7), version(changed, 8));
+        let mut world = World::new();
+        world.apply(observed(&version(&pod(), shown)).expect("a pod"), shown);
+        let event = Event {
+            kind: EventKind::Put,
+            kv: after.clone(),
+            prev_kv: Some(before),
+        };
+        let taken = with_spec_as_it_was(&world, &event);
+        assert_eq!(taken.is_some(), takes_over, "{changed}");
+        if let Some(taken) = taken {
+            assert_eq!(json_of(taken), json_of(observed(&after).expect("a pod")), "{changed}");
+        }
+    }
+
+    fn pod() -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}, "managedFields": [{"manager": "m"}]},
+            "spec": {
+                "nodeName": "n1",
+                "containers": [{"name": "main", "image": "web:1", "ports": [{"containerPort": 80}]}],
+                "volumes": [{"name": "scratch", "emptyDir": {}}],
+            },
+            "status": {"phase": "Pending"},
+        })
+    }
+
+    #[test]
+    fn a_spec_that_did_not_change_is_taken_over() {
+        let changed = |pointer: &str, value: Value| {
+            let mut changed = pod();
+            *changed.pointer_mut(pointer).expect("a value") = value;
+            changed
+        };
+        check(&pod(), 7, true);
+        check(&changed("/metadata/labels/app", "shop".into()), 7, true);
+        check(&changed("/metadata/managedFields", json!([])), 7, true);
+        check(
+            &changed("/status", json!({"phase": "Running", "podIP": "10.0.0.1"})),
+            7,
+            true,
+        );
+        check(&changed("/spec/nodeName", "n2".into()), 7, false);
+        check(&changed("/spec/containers/0/image", "web:2".into()), 7, false);
+        check(&changed("/spec", json!(null)), 7, false);
+        // The world shows another version than the one that the change was made from.
+        check(&changed("/status/phase", "Running".into()), 6, false);
+    }
 }

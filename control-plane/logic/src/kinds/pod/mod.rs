@@ -115,9 +115,10 @@ impl Kind for Pod {
     }
 
     fn validate(&self, errors: &mut FieldErrors) {
-        let spec = self.spec.clone().unwrap_or_default();
+        let none = PodSpec::default();
+        let spec = self.spec.as_ref().unwrap_or(&none);
         errors.field("spec", |errors| {
-            pod_spec::validate(&spec, errors);
+            pod_spec::validate(spec, errors);
             if !spec.scheduling_gates.is_empty() && !spec.node_name.is_empty() {
                 errors.field("nodeName", |errors| {
                     errors.forbidden("cannot be set until all schedulingGates have been cleared");
