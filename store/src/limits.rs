@@ -18,6 +18,8 @@ pub const CONSENSUS_THREADS_MAX: usize = 2;
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 /// A new segment is filled with zeros in pieces of this many bytes.
 pub const LOG_ZERO_FILL_BYTES: usize = 1 << 20;
+/// Bytes of the log's files that are written as one, as the kernel keeps them.
+pub const LOG_PAGE_BYTES: usize = 4 << 10;
 /// Memory that the log's writer keeps for its next batch, in bytes.
 pub const LOG_WRITE_BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// The last batch of the log is marked as whole when nothing was written behind it for this long.
@@ -65,6 +67,10 @@ pub const PROPOSAL_BATCH_COMMANDS: usize = 1_024;
 pub const PROPOSAL_BATCH_BYTES: usize = 1 << 20;
 /// Batches of proposals under way at once. More would make smaller batches.
 pub const PROPOSAL_BATCHES_IN_FLIGHT: usize = 4;
+/// Commands in one batch of proposals, from which on the next batch waits for more of them.
+pub const PROPOSAL_CROWD: usize = 4;
+/// How long after such a batch the next one goes.
+pub const PROPOSAL_SPACING: Duration = Duration::from_millis(4);
 /// Commands that one server has under way, in bytes; what would go beyond is refused as overload.
 pub const PROPOSALS_IN_FLIGHT_BYTES: usize = 64 << 20;
 /// What a command counts for at least, in bytes; also the unit that is counted in. Bounds their number to 65,536.

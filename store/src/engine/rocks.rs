@@ -189,6 +189,8 @@ fn family_options(table: Table, cache: &Cache, write_buffer_bytes: usize) -> Opt
             options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             blocks.set_whole_key_filtering(false);
+            // In the last level, where nearly all is, nearly every key that is looked for is there: those that live are known.
+            options.set_optimize_filters_for_hits(true);
         }
         Table::Meta | Table::Events | Table::Leases | Table::LeaseKeys => {
             options.set_write_buffer_size(write_buffer_bytes / SMALL_TABLE_SHARE);

@@ -1,11 +1,12 @@
 //! The one task that gathers commands into batches and sees each batch through.
 //!
-//! It takes whatever is waiting when a batch may go, without lingering: while as many batches as allowed are under way, the
-//! next one fills up: with the system's commands before the users' before the bulk's, each with a share that the ones before
+//! It takes whatever is waiting when a batch may go. One command, or a few, go at once; after a batch of more the next one
+//! waits a little, and while as many batches as allowed are under way it waits, too. Meanwhile it fills up: with the system's commands before the users' before the bulk's, each with a share that the ones before
 //! leave to it. The commands of a batch stand together in the leader's log, share one sync there, one message on
 //! the way, and one wait for this server's own replica.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -53,8 +54,10 @@ impl Batcher {
 
     /// Runs until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut earliest = Instant::now();
         loop {
             let next = async {
+                tokio::time::sleep_until(earliest).await;
                 let permit = self.in_flight.clone().acquire_owned().await.ok()?;
                 let [system, users, bulk] = &mut self.queues;
                 let first = tokio::select! {
@@ -76,9 +79,20 @@ impl Batcher {
             let queues = &mut self.queues;
             let take = |lane: Lane| queues[lane.index()].try_recv().ok();
             let batch = fill((lane, first), |proposal| proposal.command.len(), take);
+            earliest = Instant::now() + spacing_after(batch.len());
             self.node.proposal_metrics.batches.observe(batch.len() as u64);
             tokio::spawn(see_through(self.node.clone(), batch, permit));
         }
+    }
+}
+
+/// How long after a batch of so many commands the next one may go. A batch costs every server a write and a sync, a message and
+/// an answer, whether it is of one command or of a hundred; where many come, more come while one waits a little.
+fn spacing_after(commands: usize) -> Duration {
+    if commands >= limits::PROPOSAL_CROWD {
+        limits::PROPOSAL_SPACING
+    } else {
+        Duration::ZERO
     }
 }
 
@@ -205,6 +219,16 @@ mod tests {
         let count = |lane| batch.iter().filter(|(of, _)| *of == lane).count();
         assert_eq!(Lane::ALL.map(count), expected, "{waiting:?} of {bytes} bytes");
         assert!(batch.is_sorted_by_key(|(lane, _)| *lane) || batch.len() == limits::PROPOSAL_BATCH_COMMANDS);
+    }
+
+    #[test]
+    fn only_crowds_are_made_to_wait() {
+        for commands in [1, limits::PROPOSAL_CROWD - 1] {
+            assert_eq!(spacing_after(commands), Duration::ZERO, "{commands}");
+        }
+        assert_eq!(spacing_after(limits::PROPOSAL_CROWD), limits::PROPOSAL_SPACING);
+        // Far below what a heartbeat takes to be missed, or a person to notice.
+        assert!(limits::PROPOSAL_SPACING.as_millis() < u128::from(limits::HEARTBEAT_PERIOD_MS) / 10);
     }
 
     #[test]

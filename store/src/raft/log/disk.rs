@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -146,13 +146,7 @@ impl Disk for FileDisk {
             .open(self.path.join(name))?;
         // Zeros are really written: space that is only reserved would make each first sync of a place in
         // it write the file system's records, too.
-        let zeros = vec![0; limits::LOG_ZERO_FILL_BYTES];
-        let mut at = 0;
-        while at < len {
-            let piece = zeros.len().min(usize::try_from(len - at).unwrap_or(usize::MAX));
-            file.write_all_at(&zeros[..piece], at)?;
-            at += piece as u64;
-        }
+        fill(&file, &self.path.join(name), len)?;
         file.sync_all()?;
         self.sync_directory()?;
         Ok(Arc::new(RealFile { file, len }))
@@ -167,6 +161,34 @@ impl Disk for FileDisk {
         std::fs::remove_file(self.path.join(name))?;
         self.sync_directory()
     }
+}
+
+/// Fills a new file with zeros: past the page cache, where nobody looks for them, if the file system lets us.
+fn fill(file: &File, path: &Path, len: u64) -> io::Result<()> {
+    let room = vec![0; limits::LOG_ZERO_FILL_BYTES + limits::LOG_PAGE_BYTES];
+    let start = room
+        .as_ptr()
+        .align_offset(limits::LOG_PAGE_BYTES)
+        .min(limits::LOG_PAGE_BYTES);
+    let zeros = &room[start..][..limits::LOG_ZERO_FILL_BYTES];
+    let direct = OpenOptions::new()
+        .write(true)
+        .custom_flags(nix::fcntl::OFlag::O_DIRECT.bits())
+        .open(path);
+    match direct.and_then(|direct| write_zeros(&direct, zeros, len)) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => write_zeros(file, zeros, len),
+        written => written,
+    }
+}
+
+fn write_zeros(file: &File, zeros: &[u8], len: u64) -> io::Result<()> {
+    let mut at = 0;
+    while at < len {
+        let piece = zeros.len().min(usize::try_from(len - at).unwrap_or(usize::MAX));
+        file.write_all_at(&zeros[..piece], at)?;
+        at += piece as u64;
+    }
+    Ok(())
 }
 
 #[derive(Debug)]
@@ -190,5 +212,31 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_all_zeros_whatever_its_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = FileDisk::take(directory.path()).unwrap();
+        let piece = limits::LOG_ZERO_FILL_BYTES as u64;
+        for len in [0, 1, piece, piece + limits::LOG_PAGE_BYTES as u64, 2 * piece + 1] {
+            std::fs::write(directory.path().join("file"), b"former").unwrap();
+            let file = disk.create("file", len).unwrap();
+            assert_eq!(file.len(), len);
+            let bytes = std::fs::read(directory.path().join("file")).unwrap();
+            assert_eq!(bytes, vec![0; len as usize]);
+            if len > 8 {
+                file.write_at(b"written", 1).unwrap();
+                let mut read = [0; 9];
+                file.read_at(&mut read, 0).unwrap();
+                assert_eq!(&read, b"\0written\0");
+            }
+        }
     }
 }

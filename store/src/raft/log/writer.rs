@@ -471,7 +471,16 @@ impl Writer {
     fn finish(&mut self, last_frame: usize) -> io::Result<()> {
         frame::end_batch(&mut self.buffer, last_frame);
         faults::point(Failpoint::LogBeforeWrite);
-        self.end.file.write_at(&self.buffer, self.end.offset)?;
+        let bytes = self.buffer.len();
+        // To the end of its last page, where there are zeros already: a page that is written in part would be read first.
+        let end = (self.end.offset + bytes as u64).next_multiple_of(limits::LOG_PAGE_BYTES as u64);
+        let padding = end
+            .min(self.end.file.len())
+            .saturating_sub(self.end.offset + bytes as u64);
+        self.buffer.resize(bytes + padding as usize, 0);
+        let written = self.end.file.write_at(&self.buffer, self.end.offset);
+        self.buffer.truncate(bytes);
+        written?;
         faults::point(Failpoint::LogAfterWrite);
         Ok(())
     }
