@@ -83,17 +83,21 @@ const LOCK_NAME: &str = "LOCK";
 /// Why a directory could not be taken.
 #[derive(Debug)]
 pub(crate) enum TakeError {
-    /// Another process holds it.
+    /// Another process holds it, and does not end.
     InUse,
     /// The system refused.
     Io(io::Error),
 }
 
 impl FileDisk {
-    /// Makes the directory, if it is absent, and locks it for this process.
+    /// Makes the directory, if it is absent, and locks it for this process; waits a little for one that is ending.
     ///
     /// # Errors
     /// [`TakeError`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whoever opens a log reads all of it, and blocks anyway"
+    )]
     pub(crate) fn take(path: &Path) -> Result<Self, TakeError> {
         std::fs::create_dir_all(path).map_err(TakeError::Io)?;
         let lock = OpenOptions::new()
@@ -102,10 +106,17 @@ impl FileDisk {
             .write(true)
             .open(path.join(LOCK_NAME))
             .map_err(TakeError::Io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(TakeError::InUse),
-            Err(TryLockError::Error(error)) => return Err(TakeError::Io(error)),
+        let mut looks = 1;
+        while let Err(refused) = lock.try_lock() {
+            match refused {
+                // A process that was killed holds it until what its threads had the disk do is done.
+                TryLockError::WouldBlock if looks < limits::LOG_LOCK_LOOKS => {
+                    looks += 1;
+                    std::thread::sleep(limits::LOG_LOCK_PAUSE);
+                }
+                TryLockError::WouldBlock => return Err(TakeError::InUse),
+                TryLockError::Error(error) => return Err(TakeError::Io(error)),
+            }
         }
         Ok(Self {
             path: path.to_owned(),
@@ -219,6 +230,23 @@ impl DiskFile for RealFile {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_taken_from_one_who_is_ending() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let held = FileDisk::take(path).unwrap();
+        std::thread::scope(|scope| {
+            let (begun, begins) = std::sync::mpsc::channel();
+            let taking = scope.spawn(move || {
+                begun.send(()).unwrap();
+                FileDisk::take(path)
+            });
+            begins.recv().unwrap();
+            drop(held);
+            taking.join().unwrap().unwrap();
+        });
+    }
 
     #[test]
     fn a_new_file_is_all_zeros_whatever_its_length() {
