@@ -11,7 +11,7 @@ use super::{
     path::PathElement,
 };
 
-/// The stored form of a set without no path in it.
+/// The stored form of a set without any path.
 pub(super) const EMPTY: &[u8] = b"{}";
 
 /// Takes paths out of the set whose stored form `text` is, and then puts others in. `None` if the text is not understood.
