@@ -4,7 +4,10 @@
 use trireme_logic::{kind::KindInfo, kinds, object::KindOps};
 use trireme_proto::selector::{FieldSelector, LabelSelector};
 
-use super::Stored;
+use super::{
+    Stored,
+    topics::{self, NODE},
+};
 use crate::status::ApiError;
 
 const NAME: &str = "metadata.name";
@@ -99,6 +102,7 @@ impl Selection {
             let equal = match requirement.path.as_str() {
                 NAME => stored.key().name == requirement.value,
                 NAMESPACE => stored.key().namespace == requirement.value,
+                NODE if topics::tells_nodes(stored.ops()) => topics::is_on_node(stored, &requirement.value),
                 path => stored.object()?.selectable_field(path).unwrap_or_default() == requirement.value,
             };
             if equal != requirement.equal {

@@ -9,10 +9,10 @@ use trireme_logic::object::KindOps;
 use trireme_proto::{parts, schema};
 use trireme_store::kv::{About, Event, EventKind, Topics};
 
-use super::WatchRequest;
+use super::{Stored, WatchRequest};
 
 /// The field that tells a pod's node.
-const NODE: &str = "spec.nodeName";
+pub(super) const NODE: &str = "spec.nodeName";
 
 /// The nodes of a pod: where it was and where it is. A pod that has none is of a node without a name.
 #[derive(Debug)]
@@ -45,11 +45,21 @@ fn node_of(pod: &[u8]) -> &[u8] {
     parts::text_at(pod, &*NODE_NUMBERS)
 }
 
+/// Whether the objects of a kind have a node, which can be told without reading all of them.
+pub(super) fn tells_nodes(ops: &dyn KindOps) -> bool {
+    let info = ops.info();
+    (info.group, info.plural) == ("", "pods")
+}
+
+/// Whether an object of such a kind is of this node.
+pub(super) fn is_on_node(pod: &Stored, node: &str) -> bool {
+    node_of(pod.value()) == node.as_bytes()
+}
+
 /// What concerns a watch, if it is less than all of what it watches.
 pub(super) fn about(ops: &dyn KindOps, request: &WatchRequest) -> Option<About> {
-    let info = ops.info();
     // In a namespace there are few enough.
-    if (info.group, info.plural) != ("", "pods") || !request.namespace.is_empty() {
+    if !tells_nodes(ops) || !request.namespace.is_empty() {
         return None;
     }
     let node = request.selection.fields().required_value(NODE)?;
@@ -61,7 +71,7 @@ pub(super) fn about(ops: &dyn KindOps, request: &WatchRequest) -> Option<About> 
 
 #[cfg(test)]
 mod tests {
-    use trireme_logic::testing::mk_pod;
+    use trireme_logic::{kinds, object::ObjectKey, testing::mk_pod};
     use trireme_store::kv::KeyValue;
 
     use super::*;
@@ -91,6 +101,21 @@ mod tests {
             nodes.push(String::from_utf8_lossy(node).into_owned());
         });
         nodes
+    }
+
+    /// What is told of the bytes is what the object says.
+    #[test]
+    fn a_pod_is_of_the_node_that_it_names() {
+        for node in ["", "a", "node-1"] {
+            let ops = kinds::by_resource("", "v1", "pods").expect("pods");
+            let stored = Stored::new(ops, ObjectKey::new("shop", "web"), pod_on(node).value, 7);
+            assert!(tells_nodes(stored.ops()));
+            let said = stored.object().expect("a pod").selectable_field(NODE).expect("a field");
+            for asked in ["", "a", "node-1", "node-10"] {
+                assert_eq!(is_on_node(&stored, asked), said == asked, "{node}, {asked}");
+            }
+        }
+        assert!(!tells_nodes(kinds::by_resource("", "v1", "events").expect("events")));
     }
 
     #[test]

@@ -72,9 +72,9 @@ impl Cursor {
 
     /// Takes what concerns the reader out of changes.
     fn take(&self, changes: &mut dyn Iterator<Item = &Arc<SharedChange>>) -> Taken {
-        let is_wanted = |event: &Event| {
+        let is_wanted = |change: &SharedChange, place: usize| {
             let about = self.about.as_ref();
-            self.range.contains(&event.kv.key) && about.is_none_or(|about| about.concerns(event))
+            self.range.contains(&change.events[place].kv.key) && about.is_none_or(|about| about.concerns(change, place))
         };
         Taken::of(changes, is_wanted, self.next)
     }
@@ -126,7 +126,7 @@ struct Taken {
 impl Taken {
     fn of(
         changes: &mut dyn Iterator<Item = &Arc<SharedChange>>,
-        is_wanted: impl Fn(&Event) -> bool,
+        is_wanted: impl Fn(&SharedChange, usize) -> bool,
         next: Revision,
     ) -> Self {
         let mut taken = Self {
@@ -141,9 +141,11 @@ impl Taken {
                 taken.is_cut = true;
                 break;
             }
-            for event in change.events.iter().filter(|event| is_wanted(event)) {
-                bytes += event_bytes(event);
-                taken.events.push(Arc::clone(event));
+            for (place, event) in change.events.iter().enumerate() {
+                if is_wanted(change, place) {
+                    bytes += event_bytes(event);
+                    taken.events.push(Arc::clone(event));
+                }
             }
             taken.next = change.revision + 1;
         }

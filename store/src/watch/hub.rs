@@ -348,11 +348,11 @@ impl Shared {
                 let Interest { ranges, topics } = &mut *interest;
                 ranges.begin_round();
                 for change in &changes {
-                    for event in &change.events {
+                    for (place, event) in change.events.iter().enumerate() {
                         ranges.meet(&event.kv.key, |group| {
                             group.owners().for_each(|(_, bell)| bell.ring(change.revision));
                         });
-                        topics.meet(event, |bell| bell.ring(change.revision));
+                        topics.meet(change, place, |bell| bell.ring(change.revision));
                     }
                 }
                 changes.last().map(|change| change.revision)

@@ -1,8 +1,9 @@
-//! A change as all watchers share it: once in memory, and encoded for etcd's watchers once, when the first of them
-//! needs it.
+//! A change as all watchers share it: once in memory; encoded for etcd's watchers once, when the first of them needs it; and
+//! looked into once for what it is about, for those who watch topics.
 
+use std::borrow::Cow;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prost::Message;
@@ -10,6 +11,7 @@ use trireme_mvcc::machine::Change;
 use trireme_mvcc::types::Event;
 
 use super::metrics::WatchMetrics;
+use super::topics::Topics;
 use crate::server::etcd::convert;
 
 /// See the module.
@@ -17,6 +19,15 @@ use crate::server::etcd::convert;
 pub(crate) struct SharedChange {
     change: Change,
     encoded: OnceLock<Box<[Encoded]>>,
+    topics: OnceLock<TopicsOfEvents>,
+}
+
+/// What each event of a change is about.
+#[derive(Debug)]
+struct TopicsOfEvents {
+    /// How it was told.
+    by: &'static str,
+    of: Box<[Box<[Bytes]>]>,
 }
 
 /// An event as an encoded `mvccpb.Event`, without and with the version before.
@@ -31,6 +42,30 @@ impl SharedChange {
         Self {
             change,
             encoded: OnceLock::new(),
+            topics: OnceLock::new(),
+        }
+    }
+
+    /// What the event at `place` is about. It is looked for once: of a change, as good as all ask in the same way.
+    pub(super) fn topics(&self, topics: &'static dyn Topics, place: usize) -> Cow<'_, [Bytes]> {
+        let of = |event: &Arc<Event>| {
+            let mut found = Vec::new();
+            topics.each(event, &mut |topic| found.push(Bytes::copy_from_slice(topic)));
+            found
+        };
+        let known = self.topics.get_or_init(|| TopicsOfEvents {
+            by: topics.name(),
+            of: self
+                .change
+                .events
+                .iter()
+                .map(|event| of(event).into_boxed_slice())
+                .collect(),
+        });
+        if known.by == topics.name() {
+            Cow::Borrowed(&known.of[place])
+        } else {
+            Cow::Owned(of(&self.change.events[place]))
         }
     }
 

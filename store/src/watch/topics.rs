@@ -10,6 +10,8 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use trireme_mvcc::types::{Event, KeyRange};
 
+use super::shared::SharedChange;
+
 /// How it is told what a change is about.
 pub trait Topics: Debug + Send + Sync {
     /// A name of its own.
@@ -29,11 +31,9 @@ pub struct About {
 }
 
 impl About {
-    /// Whether a change is about it.
-    pub(super) fn concerns(&self, event: &Event) -> bool {
-        let mut is_met = false;
-        self.topics.each(event, &mut |topic| is_met |= topic == self.topic);
-        is_met
+    /// Whether the event at `place` of a change is about it.
+    pub(super) fn concerns(&self, change: &SharedChange, place: usize) -> bool {
+        change.topics(self.topics, place).contains(&self.topic)
     }
 }
 
@@ -90,16 +90,13 @@ impl<T> TopicTable<T> {
         }
     }
 
-    /// The owners of what a change is about; one may be told several times.
-    pub(super) fn meet(&self, event: &Event, mut found: impl FnMut(&T)) {
-        for of in self.ranges.iter().filter(|of| of.range.contains(&event.kv.key)) {
-            of.topics.each(event, &mut |topic| {
-                of.owners
-                    .get(topic)
-                    .into_iter()
-                    .flat_map(BTreeMap::values)
-                    .for_each(&mut found);
-            });
+    /// The owners of what the event at `place` of a change is about; one may be told several times.
+    pub(super) fn meet(&self, change: &SharedChange, place: usize, mut found: impl FnMut(&T)) {
+        let key = &change.events[place].kv.key;
+        for of in self.ranges.iter().filter(|of| of.range.contains(key)) {
+            let topics = change.topics(of.topics, place);
+            let owners = topics.iter().filter_map(|topic| of.owners.get(topic));
+            owners.flat_map(BTreeMap::values).for_each(&mut found);
         }
     }
 
@@ -118,6 +115,9 @@ impl<T> TopicRange<T> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+
+    use trireme_mvcc::machine::Change;
     use trireme_mvcc::types::{EventKind, KeyValue};
 
     use super::*;
@@ -146,24 +146,54 @@ pub(super) mod tests {
         }
     }
 
-    fn change(key: &'static str, before: Option<&'static str>, after: &'static str) -> Event {
+    fn change(key: &'static str, before: Option<&'static str>, after: &'static str) -> SharedChange {
         let kv = |value: &'static str| KeyValue {
             key: key.into(),
             value: value.into(),
             ..KeyValue::default()
         };
-        Event {
+        let event = Event {
             kind: EventKind::Put,
             kv: kv(after),
             prev_kv: before.map(kv),
+        };
+        SharedChange::new(Change {
+            revision: 1,
+            events: vec![Arc::new(event)],
+        })
+    }
+
+    fn met(table: &TopicTable<u64>, change: &SharedChange) -> Vec<u64> {
+        let mut ids = Vec::new();
+        table.meet(change, 0, |id| ids.push(*id));
+        ids.sort_unstable();
+        ids
+    }
+
+    /// A change is about its key.
+    #[derive(Debug)]
+    struct Keys;
+
+    impl Topics for Keys {
+        fn name(&self) -> &'static str {
+            "keys"
+        }
+
+        fn each(&self, event: &Event, found: &mut dyn FnMut(&[u8])) {
+            found(&event.kv.key);
         }
     }
 
-    fn met(table: &TopicTable<u64>, event: &Event) -> Vec<u64> {
-        let mut ids = Vec::new();
-        table.meet(event, |id| ids.push(*id));
-        ids.sort_unstable();
-        ids
+    /// What was looked for in one way is not taken for what another way tells.
+    #[test]
+    fn topics_of_each_kind_are_told() {
+        let change = change("pods/x", Some("a"), "b");
+        for _ in 0..2 {
+            assert_eq!(*change.topics(&Values, 0), ["a", "b"]);
+            assert_eq!(*change.topics(&Keys, 0), ["pods/x"]);
+        }
+        assert!(about("b").concerns(&change, 0));
+        assert!(!about("c").concerns(&change, 0));
     }
 
     #[test]
