@@ -6,7 +6,6 @@
 //! the way, and one wait for this server's own replica.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::forward;
 use super::node::{Node, WaitError};
+use super::pace::Pace;
 use super::propose::Attempt;
 use crate::lanes::Lane;
 use crate::limits;
@@ -79,20 +79,10 @@ impl Batcher {
             let queues = &mut self.queues;
             let take = |lane: Lane| queues[lane.index()].try_recv().ok();
             let batch = fill((lane, first), |proposal| proposal.command.len(), take);
-            earliest = Instant::now() + spacing_after(batch.len());
+            earliest = Instant::now() + Pace::PROPOSALS.after(batch.len());
             self.node.proposal_metrics.batches.observe(batch.len() as u64);
             tokio::spawn(see_through(self.node.clone(), batch, permit));
         }
-    }
-}
-
-/// How long after a batch of so many commands the next one may go. A batch costs every server a write and a sync, a message and
-/// an answer, whether it is of one command or of a hundred; where many come, more come while one waits a little.
-fn spacing_after(commands: usize) -> Duration {
-    if commands >= limits::PROPOSAL_CROWD {
-        limits::PROPOSAL_SPACING
-    } else {
-        Duration::ZERO
     }
 }
 
@@ -219,16 +209,6 @@ mod tests {
         let count = |lane| batch.iter().filter(|(of, _)| *of == lane).count();
         assert_eq!(Lane::ALL.map(count), expected, "{waiting:?} of {bytes} bytes");
         assert!(batch.is_sorted_by_key(|(lane, _)| *lane) || batch.len() == limits::PROPOSAL_BATCH_COMMANDS);
-    }
-
-    #[test]
-    fn only_crowds_are_made_to_wait() {
-        for commands in [1, limits::PROPOSAL_CROWD - 1] {
-            assert_eq!(spacing_after(commands), Duration::ZERO, "{commands}");
-        }
-        assert_eq!(spacing_after(limits::PROPOSAL_CROWD), limits::PROPOSAL_SPACING);
-        // Far below what a heartbeat takes to be missed, or a person to notice.
-        assert!(limits::PROPOSAL_SPACING.as_millis() < u128::from(limits::HEARTBEAT_PERIOD_MS) / 10);
     }
 
     #[test]

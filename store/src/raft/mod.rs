@@ -19,6 +19,7 @@ mod metrics;
 mod network;
 mod node;
 mod outgoing;
+mod pace;
 mod part_file;
 mod planted;
 mod pool;

@@ -5,7 +5,6 @@
 //! while it runs share the next one. No clock is trusted (D5).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use openraft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +14,7 @@ use trireme_proto::peer::v1 as proto;
 use trireme_proto::peer::v1::read_index_response::Outcome;
 
 use super::node::{Node, WaitError};
+use super::pace::Pace;
 use super::pool::Purpose;
 use super::view::Role;
 use crate::kv::KvError;
@@ -48,7 +48,7 @@ impl ReadIndexer {
                 () = stop.cancelled() => return,
                 count = next => if count == 0 { return },
             }
-            earliest = Instant::now() + spacing_after(sharing.len());
+            earliest = Instant::now() + Pace::READS.after(sharing.len());
             self.node.read_metrics.rounds.add(1);
             self.node.read_metrics.reads.add(sharing.len() as u64);
             let result = tokio::select! {
@@ -61,16 +61,6 @@ impl ReadIndexer {
                 let _ = waiter.send(result.clone());
             }
         }
-    }
-}
-
-/// How long after the beginning of a round that so many reads share the next one may begin. A round costs the same for one
-/// read and for a thousand, and where many come, many more come while one waits a little.
-fn spacing_after(shared: usize) -> Duration {
-    if shared >= limits::READ_ROUND_CROWD {
-        limits::READ_ROUND_SPACING
-    } else {
-        Duration::ZERO
     }
 }
 
@@ -164,19 +154,4 @@ impl Node {
 
 fn stopped() -> KvError {
     KvError::Stopped("the store has been shut down".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_crowds_are_made_to_wait() {
-        for shared in [1, limits::READ_ROUND_CROWD - 1] {
-            assert_eq!(spacing_after(shared), Duration::ZERO, "{shared}");
-        }
-        assert_eq!(spacing_after(limits::READ_ROUND_CROWD), limits::READ_ROUND_SPACING);
-        // Far below what a heartbeat takes to be missed, or a person to notice.
-        assert!(limits::READ_ROUND_SPACING.as_millis() < u128::from(limits::HEARTBEAT_PERIOD_MS) / 10);
-    }
 }
