@@ -23,7 +23,7 @@ use trireme_proto::{
 use self::{
     creates::{CLIENTS, Created, Door},
     lists::Asked,
-    watches::{Followed, WatchLoad},
+    watches::{Followed, WatchLoad, WatchOutcome},
 };
 use super::{machine, report::Figure};
 use crate::harness::{Cluster, ClusterOptions, poll_until};
@@ -34,6 +34,9 @@ pub const NAMESPACE: &str = "default";
 const NAMESPACES: usize = 20;
 /// Pods whose list feels immediate.
 const SHORT_PODS: usize = 10_000;
+/// Pods, and nodes that they are on, while watchers are measured; beside that with the many pods.
+const WATCHED_PODS: usize = 15_000;
+const WATCHED_NODES: usize = 500;
 /// Bytes of one of the many pods, in protobuf.
 const POD_BYTES: usize = 2_048;
 /// How long servers come to rest before their memory is read.
@@ -78,8 +81,8 @@ impl ApiOptions {
     /// A look that takes a minute or two.
     pub fn quick(trireme: PathBuf) -> Self {
         Self {
-            nodes: 500,
-            pods: 15_000,
+            nodes: WATCHED_NODES,
+            pods: WATCHED_PODS,
             watched: Duration::from_secs(5),
             ..Self::full(trireme)
         }
@@ -92,6 +95,7 @@ impl ApiOptions {
 /// If the cluster does not work.
 pub async fn run(options: &ApiOptions) -> Result<Vec<Figure>> {
     let mut figures = small(options).await?;
+    figures.extend(watched(options).await?);
     figures.extend(large(options).await?);
     Ok(figures)
 }
@@ -123,6 +127,14 @@ async fn small(options: &ApiOptions) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// What many watchers are told of the changes of some pods, in a cluster that has no others.
+async fn watched(options: &ApiOptions) -> Result<Vec<Figure>> {
+    let cluster = start(options).await?;
+    tell("loading some nodes and pods");
+    fill(&cluster, WATCHED_NODES, WATCHED_PODS).await?;
+    watch_figures(&cluster, options, WATCHED_NODES, WATCHED_PODS).await
+}
+
 /// What is measured with the many pods, in a cluster that has no others.
 async fn large(options: &ApiOptions) -> Result<Vec<Figure>> {
     let cluster = start(options).await?;
@@ -130,9 +142,8 @@ async fn large(options: &ApiOptions) -> Result<Vec<Figure>> {
     let mut figures = load(&cluster, options).await?;
     tell("listing");
     figures.extend(list_figures(&cluster, options).await?);
-    for followed in [Followed::Namespace, Followed::Node] {
-        tell("watching");
-        figures.extend(watch_figures(&cluster, options, followed).await?);
+    if options.pods > WATCHED_PODS {
+        figures.extend(watch_figures(&cluster, options, options.nodes, options.pods).await?);
     }
     Ok(figures)
 }
@@ -189,9 +200,9 @@ pub(crate) fn namespace(number: usize) -> String {
     format!("bench-{number:02}")
 }
 
-async fn load(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Figure>> {
+/// Makes nodes, namespaces and pods of full size.
+async fn fill(cluster: &Cluster, nodes: usize, pods: usize) -> Result<Created> {
     let client = cluster.client()?;
-    let before = resident(cluster).await?;
     for number in 0..NAMESPACES {
         let api: Api<Namespace> = Api::all(&client);
         let metadata = ObjectMeta {
@@ -206,7 +217,7 @@ async fn load(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Figure>> {
     }
     let mut tasks = JoinSet::new();
     for index in 0..CLIENTS {
-        let (api, nodes): (Api<Node>, usize) = (Api::all(&client), options.nodes);
+        let api: Api<Node> = Api::all(&client);
         tasks.spawn(async move {
             for number in (index..nodes).step_by(CLIENTS) {
                 api.create(&pods::node(number)).await?;
@@ -217,12 +228,16 @@ async fn load(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Figure>> {
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    let nodes = options.nodes;
-    let created = creates::create_each(cluster, Door::Grpc, options.pods, move |number| {
+    creates::create_each(cluster, Door::Grpc, pods, move |number| {
         let node = pods::node_name(pods::node_of(number, nodes));
         pods::full(&namespace(number % NAMESPACES), number, &node, POD_BYTES)
     })
-    .await?;
+    .await
+}
+
+async fn load(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Figure>> {
+    let before = resident(cluster).await?;
+    let created = fill(cluster, options.nodes, options.pods).await?;
     tokio::time::sleep(SETTLE).await;
     let after = resident(cluster).await?;
     let largest = after.iter().copied().max().unwrap_or(0);
@@ -315,27 +330,36 @@ async fn list_figures(cluster: &Cluster, options: &ApiOptions) -> Result<Vec<Fig
     ])
 }
 
-async fn watch_figures(cluster: &Cluster, options: &ApiOptions, followed: Followed) -> Result<Vec<Figure>> {
-    let load = WatchLoad {
-        followed,
-        watchers: options.watchers,
-        nodes: options.nodes,
-        namespaces: NAMESPACES,
-        pods: options.pods,
-        changes: options.changes,
-        lasts: options.watched,
-    };
-    let each = match followed {
-        Followed::Namespace => format!("one of {NAMESPACES} namespaces"),
-        Followed::Node => format!("one of {} nodes", options.nodes),
-    };
-    let outcome = watches::watch(cluster, &load).await?;
+async fn watch_figures(cluster: &Cluster, options: &ApiOptions, nodes: usize, pods: usize) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for (followed, places) in [(Followed::Namespace, NAMESPACES), (Followed::Node, nodes)] {
+        tell("watching");
+        let load = WatchLoad {
+            followed,
+            watchers: options.watchers,
+            nodes,
+            namespaces: NAMESPACES,
+            pods,
+            changes: options.changes,
+            lasts: options.watched,
+        };
+        let outcome = watches::watch(cluster, &load).await?;
+        let each = match followed {
+            Followed::Namespace => format!("one of {places} namespaces"),
+            Followed::Node => format!("one of {places} nodes"),
+        };
+        figures.extend(watched_figures(&load, &each, &outcome));
+    }
+    Ok(figures)
+}
+
+fn watched_figures(load: &WatchLoad, each: &str, outcome: &WatchOutcome) -> Vec<Figure> {
     let rate = |count: u64| count as f64 / outcome.elapsed.as_secs_f64();
-    Ok(vec![
+    vec![
         Figure {
             name: format!(
-                "{} watchers, each of {each}, while pods change: cut off [43 to 68]",
-                load.watchers
+                "{} watchers, each of {each}, while of {} pods some change: cut off [43 to 68]",
+                load.watchers, load.pods
             ),
             value: outcome.cut_off.to_string(),
             target: "none".to_owned(),
@@ -362,7 +386,7 @@ async fn watch_figures(cluster: &Cluster, options: &ApiOptions, followed: Follow
             outcome.delays.percentile(99.0),
             100,
         ),
-    ])
+    ]
 }
 
 /// So many clients, each with a connection of its own, evenly over the servers.
