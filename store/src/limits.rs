@@ -20,10 +20,8 @@ pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 pub const LOG_ZERO_FILL_BYTES: usize = 1 << 20;
 /// Bytes of the log's files that are written as one, as the kernel keeps them.
 pub const LOG_PAGE_BYTES: usize = 4 << 10;
-/// How often it is looked whether another process has let go of the log, before it counts as in use.
-pub const LOG_LOCK_LOOKS: u32 = 100;
-/// Pause between two such looks.
-pub const LOG_LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How long another process may take to let go of the log, before it counts as in use.
+pub const LOG_LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Memory that the log's writer keeps for its next batch, in bytes.
 pub const LOG_WRITE_BUFFER_KEPT_BYTES: usize = 1 << 20;
 /// The last batch of the log is marked as whole when nothing was written behind it for this long.

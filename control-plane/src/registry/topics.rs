@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use trireme_logic::object::KindOps;
-use trireme_proto::{parts, schema};
+use trireme_logic::{kind::Kind, kinds, object::KindOps};
+use trireme_proto::{api::core::v1::Pod, parts, schema};
 use trireme_store::kv::{About, Event, EventKind, Topics};
 
 use super::{Stored, WatchRequest};
@@ -47,8 +47,7 @@ fn node_of(pod: &[u8]) -> &[u8] {
 
 /// Whether the objects of a kind have a node, which can be told without reading all of them.
 pub(super) fn tells_nodes(ops: &dyn KindOps) -> bool {
-    let info = ops.info();
-    (info.group, info.plural) == ("", "pods")
+    kinds::is_same(ops.info(), &Pod::INFO)
 }
 
 /// Whether an object of such a kind is of this node.
@@ -71,7 +70,7 @@ pub(super) fn about(ops: &dyn KindOps, request: &WatchRequest) -> Option<About> 
 
 #[cfg(test)]
 mod tests {
-    use trireme_logic::{kinds, object::ObjectKey, testing::mk_pod};
+    use trireme_logic::{object::ObjectKey, testing::mk_pod};
     use trireme_store::kv::KeyValue;
 
     use super::*;

@@ -2,8 +2,8 @@
 //!
 //! It takes whatever is waiting when a batch may go. One command, or a few, go at once; after a batch of more the next one
 //! waits a little, and while as many batches as allowed are under way it waits, too. Meanwhile it fills up: with the system's
-//! commands before the users' before the bulk's, each with a share that the ones before leave to it. The commands of a batch stand together in the leader's log, share one sync there, one message on
-//! the way, and one wait for this server's own replica.
+//! commands before the users' before the bulk's, each with a share that the ones before leave to it. The commands of a batch
+//! stand together in the leader's log, share one sync there, one message on the way, and one wait for this server's own replica.
 
 use std::sync::Arc;
 

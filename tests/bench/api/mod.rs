@@ -142,6 +142,7 @@ async fn large(options: &ApiOptions) -> Result<Vec<Figure>> {
     let mut figures = load(&cluster, options).await?;
     tell("listing");
     figures.extend(list_figures(&cluster, options).await?);
+    // Among so few, watchers were measured already.
     if options.pods > WATCHED_PODS {
         figures.extend(watch_figures(&cluster, options, options.nodes, options.pods).await?);
     }

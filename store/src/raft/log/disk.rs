@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use crate::limits;
 
@@ -94,10 +94,6 @@ impl FileDisk {
     ///
     /// # Errors
     /// [`TakeError`].
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "whoever opens a log reads all of it, and blocks anyway"
-    )]
     pub(crate) fn take(path: &Path) -> Result<Self, TakeError> {
         std::fs::create_dir_all(path).map_err(TakeError::Io)?;
         let lock = OpenOptions::new()
@@ -106,18 +102,11 @@ impl FileDisk {
             .write(true)
             .open(path.join(LOCK_NAME))
             .map_err(TakeError::Io)?;
-        let mut looks = 1;
-        while let Err(refused) = lock.try_lock() {
-            match refused {
-                // A process that was killed holds it until what its threads had the disk do is done.
-                TryLockError::WouldBlock if looks < limits::LOG_LOCK_LOOKS => {
-                    looks += 1;
-                    std::thread::sleep(limits::LOG_LOCK_PAUSE);
-                }
-                TryLockError::WouldBlock => return Err(TakeError::InUse),
-                TryLockError::Error(error) => return Err(TakeError::Io(error)),
-            }
-        }
+        let lock = match lock.try_lock() {
+            Ok(()) => lock,
+            Err(TryLockError::WouldBlock) => lock_in_time(lock)?,
+            Err(TryLockError::Error(error)) => return Err(TakeError::Io(error)),
+        };
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -126,6 +115,20 @@ impl FileDisk {
 
     fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+}
+
+/// Locks a file that another process holds. One that was killed holds it until what its threads had the disk do is done.
+fn lock_in_time(lock: File) -> Result<File, TakeError> {
+    let (answer, answered) = mpsc::channel();
+    // The system's wait has no deadline, so a thread of its own waits. What it gets after ours, it gives back.
+    std::thread::Builder::new()
+        .name("log-lock".to_owned())
+        .spawn(move || answer.send(lock.lock().map(|()| lock)))
+        .map_err(TakeError::Io)?;
+    match answered.recv_timeout(limits::LOG_LOCK_WAIT) {
+        Ok(locked) => locked.map_err(TakeError::Io),
+        Err(_) => Err(TakeError::InUse),
     }
 }
 
@@ -237,7 +240,7 @@ mod tests {
         let path = directory.path();
         let held = FileDisk::take(path).unwrap();
         std::thread::scope(|scope| {
-            let (begun, begins) = std::sync::mpsc::channel();
+            let (begun, begins) = mpsc::channel();
             let taking = scope.spawn(move || {
                 begun.send(()).unwrap();
                 FileDisk::take(path)
